@@ -1,0 +1,57 @@
+"""Warps faces out of an image to the network's input."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def crop_face(
+    image: NDArray[np.uint8], matrix: NDArray[np.float64], size: int, out: NDArray[np.uint8] | None = None
+) -> NDArray[np.uint8]:
+    """The (size, size, 3) crop of an (h, w, 3) image under a 2x3 matrix; colour order is kept.
+
+    Outside the image its border is mirrored. A face that is more than twice the crop's size is first shrunk by area,
+    otherwise bilinear sampling would skip pixels and alias.
+    """
+    scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
+    if scale < 0.5:
+        image, matrix = _shrunk(image, matrix, size, scale)
+    return cv2.warpAffine(
+        image, matrix, (size, size), dst=out, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
+    )
+
+
+def crop_batch(
+    image: NDArray[np.uint8], matrices: Sequence[NDArray[np.float64]], size: int
+) -> NDArray[np.uint8]:
+    """(n, size, size, 3) RGB crops of an (h, w, 3) BGR image, one per matrix."""
+    batch = np.empty((len(matrices), size, size, 3), np.uint8)
+    for crop, matrix in zip(batch, matrices, strict=True):
+        cv2.cvtColor(crop_face(image, matrix, size), cv2.COLOR_BGR2RGB, dst=crop)
+    return batch
+
+
+def _shrunk(
+    image: NDArray[np.uint8], matrix: NDArray[np.float64], size: int, scale: float
+) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+    """The part of the image that the crop shows, shrunk by a whole factor, with the matrix that fits it."""
+    factor = int(1 / scale)
+    inverse = cv2.invertAffineTransform(matrix)
+    corners = np.array([[0, 0], [size, 0], [0, size], [size, size]], np.float64) @ inverse[:, :2].T + inverse[:, 2]
+    height, width = image.shape[:2]
+    x0, y0 = np.clip(np.floor(corners.min(axis=0)).astype(int) - factor, 0, [width - 1, height - 1])
+    x1, y1 = np.clip(np.ceil(corners.max(axis=0)).astype(int) + factor, [x0 + 1, y0 + 1], [width, height])
+    part = image[y0:y1, x0:x1]
+    new_width, new_height = max(1, part.shape[1] // factor), max(1, part.shape[0] // factor)
+    small = cv2.resize(part, (new_width, new_height), interpolation=cv2.INTER_AREA)
+    fx, fy = part.shape[1] / new_width, part.shape[0] / new_height
+    # Pixel centres: x_part = (x_small + 0.5) * fx - 0.5
+    to_part = np.array([[fx, 0, 0.5 * fx - 0.5 + x0], [0, fy, 0.5 * fy - 0.5 + y0], [0, 0, 1]])
+    return small, matrix @ to_part

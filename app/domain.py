@@ -1,0 +1,115 @@
+"""The nouns that the rooms exchange. Frozen; NumPy only.
+
+Images are (height, width, 3) uint8 BGR, OpenCV's order, and nobody writes into one that is part of a Frame. Boxes are
+(x, y, width, height) in pixels of the frame. Times called `_s` come from the monotonic clock unless they say otherwise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Image = NDArray[np.uint8]
+
+
+class Box(NamedTuple):
+    """Pixels of the frame; may reach over its border."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+
+    @property
+    def centre(self) -> tuple[float, float]:
+        return self.x + self.width / 2, self.y + self.height / 2
+
+
+class DropCause(StrEnum):
+    """Why a frame was not shown, or a face not read, in time."""
+
+    GRAB_FULL = "newer frame came before this one was taken up"
+    PREPARE_FULL = "newer frame was prepared before this one reached the network"
+    NO_BUDGET = "no operating point fits all faces into what is left of the budget"
+    MAX_FACES = "more faces in view than --max-faces"
+    UNALIGNED = "landmarks could not be fitted to the template"
+    VIDEO_FULL = "the video encoder is behind"
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One picture from a source."""
+
+    id: int  # from 0, in the source's order; dropped frames have theirs too
+    image: Image
+    time_s: float  # position in the source: seconds since its first frame
+    born_s: float  # monotonic clock when the picture came into being for us; the deadline counts from here
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """One face found in one frame and ready for the network."""
+
+    person: int  # stable over frames
+    box: Box
+    matrix: NDArray[np.float64]  # 2x3, frame pixels to crop pixels
+    crop_fit: float  # residual of the landmarks on the template, share of the crop's side
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What one exit said about one face. Probabilities are of the named class."""
+
+    age: float  # years
+    age_low: float
+    age_high: float  # the interval holds the true age in about 68 of 100 faces
+    gender: str
+    gender_p: float
+    expression: str
+    expression_p: float
+    exit: str
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """A face in view with what is known of it; `estimate` is None until it was first read."""
+
+    id: int
+    box: Box
+    estimate: Estimate | None
+    fresh: bool  # read in this frame, not carried over
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """What the corner panel shows, as of one frame. Times in milliseconds."""
+
+    fps: float
+    faces: int
+    served: int
+    exit: str  # "" where nothing was run
+    input_size: int
+    budget_ms: float  # the whole budget of a frame
+    left_ms: float  # what was left of it when the scheduler decided
+    predicted_ms: float
+    measured_ms: float  # the network, this frame
+    frame_age_ms: float  # from birth to result
+    misses: int  # frames whose result came after their deadline, so far
+    frames: int  # results so far
+    dropped: int  # frames dropped so far, all causes
+    provider: str
+    why: str  # the scheduler's reason, for people
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One frame with everybody in it."""
+
+    frame: Frame
+    people: tuple[Person, ...]
+    stats: Stats
+    drops: dict[DropCause, int] = field(default_factory=dict)  # so far

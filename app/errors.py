@@ -1,0 +1,54 @@
+"""What can go wrong, as the user sees it.
+
+AppError
+├── UsageError        exit code 2   options or configuration that make no sense
+├── SourceError       exit code 3   no picture: camera absent or busy, file missing or no video
+│   └── SourceStalled exit code 3   pictures came and then stopped
+├── ModelError        exit code 4   network, manifest or landmark model missing, unreadable or mismatched
+├── DeviceError       exit code 5   the provider asked for does not work here
+├── OutputError       exit code 6   an output path cannot be written
+├── DisplayError      exit code 7   a window was asked for and cannot be shown
+└── InternalError     exit code 70  a worker failed in a way that nobody foresaw
+
+Each message says what happened and what to do next. Errors of libraries are translated where they are met.
+"""
+
+from __future__ import annotations
+
+
+class AppError(Exception):
+    """Base of all errors that end the program with a message instead of a traceback."""
+
+    exit_code = 1
+
+
+class UsageError(AppError):
+    exit_code = 2
+
+
+class SourceError(AppError):
+    exit_code = 3
+
+
+class SourceStalled(SourceError):
+    pass
+
+
+class ModelError(AppError):
+    exit_code = 4
+
+
+class DeviceError(AppError):
+    exit_code = 5
+
+
+class OutputError(AppError):
+    exit_code = 6
+
+
+class DisplayError(AppError):
+    exit_code = 7
+
+
+class InternalError(AppError):
+    exit_code = 70

@@ -1,0 +1,69 @@
+"""The only container that crosses threads: bounded, counts what it drops, and can be closed."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from enum import Enum
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class WhenFull(Enum):
+    WAIT = "wait"  # files: nothing may be lost
+    DROP_OLDEST = "drop oldest"  # live sources: only the newest matters
+
+
+class Closed(Exception):
+    """The mailbox is closed and, for a reader, empty."""
+
+
+class Mailbox(Generic[T]):
+    """First in, first out, between one writer and one reader."""
+
+    def __init__(self, capacity: int, when_full: WhenFull) -> None:
+        if capacity < 1:
+            raise ValueError(f"a mailbox holds at least one item, got capacity {capacity}")
+        self._items: deque[T] = deque()
+        self._capacity, self._when_full = capacity, when_full
+        self._changed = threading.Condition()
+        self._closed = False
+
+    def put(self, item: T) -> T | None:
+        """Adds an item. Returns the one that it pushed out, if any. Raises Closed."""
+        with self._changed:
+            while self._when_full is WhenFull.WAIT and len(self._items) >= self._capacity and not self._closed:
+                self._changed.wait()
+            if self._closed:
+                raise Closed
+            dropped = self._items.popleft() if len(self._items) >= self._capacity else None
+            self._items.append(item)
+            self._changed.notify_all()
+            return dropped
+
+    def get(self, timeout_s: float | None = None) -> T:
+        """The oldest item, waiting for one. Raises Closed when there will be none, TimeoutError when none came in time."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._items or self._closed, timeout_s):
+                raise TimeoutError
+            if not self._items:
+                raise Closed
+            item = self._items.popleft()
+            self._changed.notify_all()
+            return item
+
+    def close(self) -> None:
+        """No more items: writers get Closed at once, the reader after the last item. May be called twice."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def clear(self) -> None:
+        """Throws away what is waiting; used to end at once."""
+        with self._changed:
+            self._items.clear()
+            self._changed.notify_all()
+
+    def __len__(self) -> int:
+        return len(self._items)

@@ -1,0 +1,116 @@
+"""Training batches, each a pure function of (seed, step): a resumed run sees exactly what an unbroken one would."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from torch.utils.data import Dataset
+
+from models.data import UNKNOWN, VIEW_SIZE, VIEW_ZOOM, Views
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How far training pictures are changed. Shares are of the crop's side; angles in degrees."""
+
+    zoom: float = 0.15
+    shift: float = 0.05
+    rotate_deg: float = 10.0
+    light: float = 0.3
+    grey: float = 0.25
+    coarse: float = 0.3
+    erase: float = 0.2
+
+
+def crop_matrix(size: int, zoom: float = 1.0, shift: tuple[float, float] = (0.0, 0.0), angle_deg: float = 0.0, mirror: bool = False) -> NDArray[np.float64]:
+    """2x3 matrix from a prepared view's pixels to the network's crop. With the defaults: exactly what `align` would cut.
+
+    A view shows the template from VIEW_ZOOM times as far, about the crop's centre.
+    """
+    scale = size * VIEW_ZOOM / VIEW_SIZE * zoom
+    c, s = scale * np.cos(np.radians(angle_deg)), scale * np.sin(np.radians(angle_deg))
+    linear = np.array([[c, -s], [s, c]]) @ np.diag([-1.0 if mirror else 1.0, 1.0])
+    view_centre = np.full(2, VIEW_SIZE / 2 - 0.5)
+    target = np.full(2, size / 2 - 0.5) + np.asarray(shift) * size
+    return np.column_stack([linear, target - linear @ view_centre])
+
+
+def plain_crops(pixels: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """(n, size, size, 3) RGB crops of (n, 160, 160[, 3]) views, unchanged: what the network is judged on."""
+    matrix = crop_matrix(size)
+    return np.stack([_rgb(cv2.warpAffine(v, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)) for v in pixels])
+
+
+def _rgb(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2)
+
+
+def augmented(view: NDArray[np.uint8], size: int, how: Augmentation, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """One changed (size, size, 3) crop of a view. Grey and coarse hit both data sets alike, so that neither betrays itself."""
+    matrix = crop_matrix(
+        size,
+        zoom=float(np.exp(rng.uniform(-how.zoom, how.zoom))),
+        shift=tuple(rng.uniform(-how.shift, how.shift, 2)),
+        angle_deg=float(rng.normal(0, how.rotate_deg / 2)),
+        mirror=bool(rng.random() < 0.5),
+    )
+    crop = _rgb(cv2.warpAffine(view, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101))
+    if rng.random() < how.coarse:
+        small = int(rng.integers(36, 64))
+        crop = cv2.resize(cv2.resize(crop, (small, small), interpolation=cv2.INTER_AREA), (size, size), interpolation=cv2.INTER_LINEAR)
+    if rng.random() < how.grey:
+        crop = _rgb(cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY))
+    # One look-up table does brightness, contrast and gamma; a gain per channel does the colour of the light.
+    gain, lift = np.exp(rng.uniform(-how.light, how.light)), rng.uniform(-how.light, how.light) * 80
+    gamma = np.exp(rng.uniform(-how.light, how.light))
+    tint = np.exp(rng.uniform(-0.06, 0.06, 3))
+    ramp = 255 * (np.arange(256) / 255) ** gamma
+    table = np.clip((ramp[:, None] - 127.5) * gain * tint + 127.5 + lift, 0, 255).astype(np.uint8)
+    crop = cv2.LUT(crop, table[None])
+    if rng.random() < how.erase:
+        w, h = rng.integers(size // 8, size // 3, 2)
+        x, y = rng.integers(0, size - w), rng.integers(0, size - h)
+        crop[y : y + h, x : x + w] = rng.integers(0, 256, 3)
+    return crop
+
+
+class TrainingBatches(Dataset):
+    """Item `step` is the whole batch of that step: crops (n, size, size, 3) uint8 RGB and the three labels."""
+
+    def __init__(self, parts: Sequence[tuple[Views, NDArray[np.int64], int]], size: int, seed: int, how: Augmentation) -> None:
+        """`parts`: views, the indices of those to train on, and how many of each batch come from there."""
+        self._parts, self._size, self._seed, self._how = list(parts), size, seed, how
+
+    def __len__(self) -> int:
+        return 2**31
+
+    def __getitem__(self, step: int) -> dict[str, NDArray]:
+        cv2.setNumThreads(1)
+        rng = np.random.default_rng((self._seed, 1, step))
+        crops, labels = [], {"age": [], "gender": [], "expression": []}
+        for part, (views, usable, count) in enumerate(self._parts):
+            for position in range(step * count, (step + 1) * count):
+                i = self._shuffled(part, usable, position)
+                crops.append(augmented(views.pixels[i], self._size, self._how, rng))
+                for name, values in labels.items():
+                    values.append(getattr(views, name)[i])
+        return {"crops": np.stack(crops), **{k: np.asarray(v, np.int64) for k, v in labels.items()}}
+
+    def _shuffled(self, part: int, usable: NDArray[np.int64], position: int) -> int:
+        """The index at a position of an endless sequence of shuffles of `usable`."""
+        epoch, place = divmod(position, len(usable))
+        key = (part, epoch)
+        if getattr(self, "_key", {}).get(part) != key:
+            self.__dict__.setdefault("_key", {})[part] = key
+            self.__dict__.setdefault("_order", {})[part] = np.random.default_rng((self._seed, 2, part, epoch)).permutation(usable)
+        return int(self._order[part][place])
+
+
+__all__ = ["UNKNOWN", "Augmentation", "TrainingBatches", "augmented", "crop_matrix", "plain_crops"]

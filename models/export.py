@@ -1,0 +1,158 @@
+"""From a training run to the two files that ship: one ONNX network and its manifest."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import warnings
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnxruntime
+import torch
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from align.geometry import LANDMARKS_47, PAPER_MARGINS, Template, load_mean_shape
+from models import metrics
+from models.data import EXPRESSIONS, GENDERS
+from models.elastic import HEADS, ElasticNetwork
+from models.flops import multiply_adds
+from models.manifest import SCHEMA, Manifest
+from models.train import _parts, load_trained, predict, validate
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# float32 kernels differ in the order of their sums; measured differences are around 1e-6.
+TOLERANCE = 1e-4
+LICENCE = (
+    "Weights: for research only, no commercial use, since UTKFace and FER2013, which they were trained on, "
+    "are licensed for non-commercial research. Code: MIT."
+)
+
+
+class ExportError(RuntimeError):
+    """The exported network does not do what the trained one does."""
+
+
+class Deployed(nn.Module):
+    """What the file holds: (n, s, s, 3) uint8 RGB in; per exit the probabilities of every head out.
+
+    Scaling and the change of layout are inside, so that nobody can feed it wrongly and no copy is made outside.
+    """
+
+    def __init__(self, network: ElasticNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, faces: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        x = faces.permute(0, 3, 1, 2).float() * (1 / 127.5) - 1.0
+        outputs = self.network(x)
+        return tuple(torch.softmax(getattr(o, head), dim=1) for o in outputs.values() for head in HEADS)
+
+
+def fused(network: ElasticNetwork) -> ElasticNetwork:
+    """Folds each batch norm into the convolution before it, in place; for inference only."""
+    for module in network.modules():
+        if isinstance(module, nn.Sequential):
+            for i in range(len(module) - 1):
+                if isinstance(module[i], nn.Conv2d) and isinstance(module[i + 1], nn.BatchNorm2d):
+                    module[i] = fuse_conv_bn_eval(module[i], module[i + 1])
+                    module[i + 1] = nn.Identity()
+    return network
+
+
+def to_onnx(network: ElasticNetwork, size: int, path: Path) -> None:
+    """Writes the network; the number of faces and the input size stay free."""
+    names = [f"{exit_name}.{head}" for exit_name in network.heads for head in HEADS]
+    example = torch.zeros(2, size, size, 3, dtype=torch.uint8)
+    n, h, w = (torch.export.Dim(d, min=1) for d in ("faces", "height", "width"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            Deployed(network).eval(), (example,), input_names=["faces"], output_names=names, dynamo=True,
+            dynamic_shapes={"faces": {0: n, 1: h, 2: w}}, verbose=False,
+        )
+    program.save(str(path), external_data=False)
+
+
+def compare(network: ElasticNetwork, path: Path, sizes: list[int], faces: int = 3) -> float:
+    """The largest difference between torch's and ONNX Runtime's outputs over random crops of every size."""
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    rng, worst = np.random.default_rng(0), 0.0
+    deployed = Deployed(network).eval()
+    for size in sizes:
+        for n in (1, faces):
+            crops = rng.integers(0, 256, (n, size, size, 3), dtype=np.uint8)
+            with torch.inference_mode():
+                expected = deployed(torch.from_numpy(crops))
+            for mine, theirs in zip(expected, session.run(None, {"faces": crops}), strict=True):
+                worst = max(worst, float(np.abs(mine.numpy() - theirs).max()))
+    return worst
+
+
+def interval_scales(network: ElasticNetwork, held_out: Mapping[str, Any], size: int) -> dict[str, float]:
+    """Per exit, what the age distribution's deviation must be multiplied with for 68 % of held-out ages to lie inside."""
+    views = held_out["utkface"]
+    scales = {}
+    for name, p in predict(network, views.pixels, size, torch.device("cpu")).items():
+        error = np.abs(metrics.expectation(p["age"]) - views.age)
+        scales[name] = float(np.quantile(error / np.maximum(metrics.deviation(p["age"]), 0.5), 0.68))
+    return scales
+
+
+def export(run: Path, faces: Path, out: Path) -> Manifest:
+    """Exports the averaged network of a training run with figures from its held-out faces; writes nothing that is wrong.
+
+    Raises ExportError where ONNX Runtime's outputs differ from torch's by more than TOLERANCE.
+    """
+    config, network = load_trained(run)
+    size = config.input_size
+    _, held_out = _parts(config, faces)
+    figures = validate(network, held_out, size, torch.device("cpu"))
+    scales = interval_scales(network, held_out, size)
+    costs, paper_costs = multiply_adds(network, size), multiply_adds(network, 224, stem=False)
+    reference = network
+    _, deployed = load_trained(run)
+    fused(deployed)
+
+    out.mkdir(parents=True, exist_ok=True)
+    draft = out / f"{config.name}.onnx.draft"
+    try:
+        to_onnx(deployed, size, draft)
+        worst = compare(reference, draft, [size])
+        if not worst <= TOLERANCE:
+            raise ExportError(f"ONNX outputs differ from torch's by up to {worst:.2g}, allowed is {TOLERANCE:g}; nothing was written")
+        content = draft.read_bytes()
+    finally:
+        draft.unlink(missing_ok=True)
+
+    template = Template.from_shape(load_mean_shape(), PAPER_MARGINS)
+    counts = {name: {"utkface": len(held_out["utkface"]), "fer2013": len(held_out["fer2013"])} for name in ("held_out",)}
+    manifest = {
+        "schema": SCHEMA,
+        "name": config.name,
+        "network": {"file": f"{config.name}.onnx", "sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content), "input": "faces"},
+        "input": {"sizes": [size], "layout": "nhwc", "dtype": "uint8", "colours": "rgb", "normalisation": "x / 127.5 - 1, inside the network"},
+        "template": {"landmarks": list(LANDMARKS_47), "margins": asdict(PAPER_MARGINS), "points": template.points},
+        "labels": {"age": {"classes": HEADS["age"], "first": 0, "unit": "year"}, "gender": GENDERS, "expression": EXPRESSIONS},
+        "exits": [
+            {
+                "name": name, "block": int(name.removeprefix("exit_")), "multiply_adds": {size: costs[name]},
+                "multiply_adds_224_without_stem": paper_costs[name], "age_interval_scale": round(scales[name], 4),
+                "validation": {size: {k: round(v, 4) for k, v in figures[name].items()}},
+            }
+            for name in figures
+        ],
+        "licence": LICENCE,
+        "about": {
+            "validation": "5 % of UTKFace, near duplicates kept together (figures for age and gender), and FER2013's PublicTest (expression)",
+            **counts, "largest_difference_to_torch": worst, "torch": torch.__version__, "configuration": (run / "config.toml").read_text(encoding="utf-8"),
+        },
+    }
+    (out / f"{config.name}.onnx").write_bytes(content)
+    (out / f"{config.name}.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+    return Manifest.read(out / f"{config.name}.json")

@@ -1,0 +1,59 @@
+"""What each exit is trained on. Every function takes logits and labels of one exit and returns a scalar.
+
+A label of -1 means that the data set does not know; such samples add nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as functional
+from torch import Tensor
+
+from models.elastic import ExitOutput, expected_age
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def age_loss(logits: Tensor, age: Tensor, sigma_years: float, l1_weight: float) -> Tensor:
+    """Cross-entropy to a Gaussian over ages around the label, plus the absolute error of the expectation.
+
+    The distribution tells the network that 31 is nearly right for 30; the second term is what is judged (MAE).
+    """
+    known = age >= 0
+    logits, age = logits[known].float(), age[known].float()
+    if not len(age):
+        return logits.sum()
+    classes = torch.arange(logits.shape[1], dtype=logits.dtype, device=logits.device)
+    target = torch.softmax(-((classes - age[:, None]) ** 2) / (2 * sigma_years**2), dim=1)
+    log_p = torch.log_softmax(logits, dim=1)
+    spread = -(target * log_p).sum(dim=1).mean()
+    return spread + l1_weight * (expected_age(log_p.exp()) - age).abs().mean()
+
+
+def class_loss(logits: Tensor, label: Tensor, smoothing: float = 0.0) -> Tensor:
+    """Cross-entropy over the samples whose label is known."""
+    known = label >= 0
+    if not known.any():
+        return logits[known].sum()
+    return functional.cross_entropy(logits[known].float(), label[known].long(), label_smoothing=smoothing)
+
+
+def exit_loss(output: ExitOutput, labels: Mapping[str, Tensor], weights: Mapping[str, float], sigma_years: float) -> Tensor:
+    """The weighted sum of one exit's losses. `weights`: age, age_l1, gender, expression."""
+    return (
+        weights["age"] * age_loss(output.age, labels["age"], sigma_years, weights["age_l1"])
+        + weights["gender"] * class_loss(output.gender, labels["gender"])
+        + weights["expression"] * class_loss(output.expression, labels["expression"], smoothing=0.05)
+    )
+
+
+def elastic_loss(
+    outputs: Mapping[str, ExitOutput], exit_weights: Mapping[str, float], labels: Mapping[str, Tensor],
+    weights: Mapping[str, float], sigma_years: float,
+) -> Tensor:
+    """Eq. (1) of the paper: the sum over exits of weight times loss."""
+    terms = [w * exit_loss(outputs[name], labels, weights, sigma_years) for name, w in exit_weights.items() if w > 0]
+    return torch.stack(terms).sum()

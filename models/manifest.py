@@ -1,0 +1,160 @@
+"""The contract between training and the application: what a network file needs to be used rightly.
+
+A manifest is NAME.json beside NAME.onnx. Standard library only, so that everybody may read it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SCHEMA = 1
+WEIGHTS = Path(__file__).with_name("weights")
+DEFAULT_MODEL = "mobilenet_v1_075"
+_HEADS = ("age", "gender", "expression")
+
+
+class ManifestError(ValueError):
+    """A manifest, or the network file that it names, is missing, unreadable or does not fit."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exit:
+    """One exit. Dicts by input size hold multiply-adds and validation figures (mae, gender, expression, ...)."""
+
+    name: str
+    block: int
+    multiply_adds: Mapping[int, int]
+    age_interval_scale: float  # deviation of the age distribution, times this: half the interval that holds 68 %
+    validation: Mapping[int, Mapping[str, float]]
+
+    def output(self, head: str) -> str:
+        """The name of a head's tensor in the network file."""
+        return f"{self.name}.{head}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """A network as the application sees it. The input is (n, s, s, 3) uint8 RGB; scaling happens inside the network."""
+
+    name: str
+    network: Path
+    sha256: str
+    input_name: str
+    input_sizes: tuple[int, ...]
+    template: tuple[tuple[float, float], ...]  # 47 landmarks in the unit square
+    genders: tuple[str, ...]
+    expressions: tuple[str, ...]
+    exits: tuple[Exit, ...]  # shallowest first
+    licence: str
+    about: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        blocks = [e.block for e in self.exits]
+        if not blocks or blocks != sorted(set(blocks)):
+            raise ManifestError(f"{self.name}: exits must be given from the shallowest to the deepest, got blocks {blocks}")
+        if not self.input_sizes or min(self.input_sizes) < 16:
+            raise ManifestError(f"{self.name}: input sizes must be 16 or more, got {self.input_sizes}")
+        for size in self.input_sizes:
+            costs = [e.multiply_adds.get(size, 0) for e in self.exits]
+            if costs != sorted(set(costs)) or costs[0] <= 0:
+                raise ManifestError(f"{self.name}: costs of the exits must rise with depth, got {costs} at {size} px")
+            for one in self.exits:
+                mae = one.validation.get(size, {}).get("mae", math.nan)
+                if not (isinstance(mae, float) and 0 < mae < 100):
+                    raise ManifestError(f"{self.name}: {one.name} has no validation MAE at {size} px")
+        if len(self.template) != 47:
+            raise ManifestError(f"{self.name}: the template needs 47 points, got {len(self.template)}")
+
+    @classmethod
+    def read(cls, path: Path) -> Manifest:
+        """Reads and checks a manifest; the network file must be there, its hash is checked by `verify`."""
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise ManifestError(f"manifest {path} cannot be read: {error.strerror or error}") from error
+        except ValueError as error:
+            raise ManifestError(f"manifest {path} is not JSON: {error}") from error
+        if not isinstance(data, dict) or data.get("schema") != SCHEMA:
+            found = data.get("schema") if isinstance(data, dict) else None
+            raise ManifestError(f"manifest {path} has schema {found!r}; this version reads schema {SCHEMA}")
+        try:
+            manifest = _from_json(path, data)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ManifestError(f"manifest {path} lacks or garbles {error}") from error
+        except ManifestError:
+            raise
+        except ValueError as error:
+            raise ManifestError(f"manifest {path}: {error}") from error
+        if not manifest.network.is_file():
+            raise ManifestError(f"manifest {path} names {manifest.network.name}, which is not beside it")
+        return manifest
+
+    def verify(self) -> bytes:
+        """The network file's content, after its hash was compared with the manifest's."""
+        try:
+            content = self.network.read_bytes()
+        except OSError as error:
+            raise ManifestError(f"network {self.network} cannot be read: {error.strerror or error}") from error
+        if hashlib.sha256(content).hexdigest() != self.sha256:
+            raise ManifestError(
+                f"network {self.network} is not the one that its manifest describes (sha256 differs): "
+                "it was changed or cut short; fetch both files again"
+            )
+        return content
+
+    def exit(self, name: str) -> Exit:
+        """An exit by its name, or by its block number."""
+        for one in self.exits:
+            if name in (one.name, str(one.block)):
+                return one
+        raise ManifestError(f"{self.name} has no exit {name!r}; it has {', '.join(e.name for e in self.exits)}")
+
+
+def _from_json(path: Path, data: Mapping[str, Any]) -> Manifest:
+    name = str(data["network"]["file"])
+    if Path(name).name != name:
+        raise ManifestError(f"manifest {path}: the network file must lie beside the manifest, got {name!r}")
+    exits = tuple(
+        Exit(
+            name=str(e["name"]),
+            block=int(e["block"]),
+            multiply_adds={int(s): int(n) for s, n in e["multiply_adds"].items()},
+            age_interval_scale=float(e["age_interval_scale"]),
+            validation={int(s): {k: float(v) for k, v in f.items()} for s, f in e["validation"].items()},
+        )
+        for e in data["exits"]
+    )
+    return Manifest(
+        name=str(data["name"]),
+        network=path.with_name(name),
+        sha256=str(data["network"]["sha256"]),
+        input_name=str(data["network"]["input"]),
+        input_sizes=tuple(int(s) for s in data["input"]["sizes"]),
+        template=tuple((float(x), float(y)) for x, y in data["template"]["points"]),
+        genders=tuple(map(str, data["labels"]["gender"])),
+        expressions=tuple(map(str, data["labels"]["expression"])),
+        exits=exits,
+        licence=str(data["licence"]),
+        about=data["about"],
+    )
+
+
+def find_manifest(model: str) -> Path:
+    """The manifest that --model means: a name out of models/weights, or a path to a manifest or to the network beside it."""
+    if (WEIGHTS / f"{model}.json").is_file():
+        return WEIGHTS / f"{model}.json"
+    path = Path(model)
+    if path.suffix == ".onnx":
+        path = path.with_suffix(".json")
+    if path.is_file():
+        return path
+    known = ", ".join(sorted(p.stem for p in WEIGHTS.glob("*.json"))) or "none"
+    raise ManifestError(f"no model {model!r}: neither a manifest at that path nor one of those shipped ({known})")
