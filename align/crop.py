@@ -8,6 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from align.geometry import to_pixels
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -31,10 +33,10 @@ def crop_face(
 def crop_batch(
     image: NDArray[np.uint8], matrices: Sequence[NDArray[np.float64]], size: int
 ) -> NDArray[np.uint8]:
-    """(n, size, size, 3) RGB crops of an (h, w, 3) BGR image, one per matrix."""
+    """(n, size, size, 3) RGB crops of an (h, w, 3) BGR image, one per 2x3 matrix into the unit square (Template.fit)."""
     batch = np.empty((len(matrices), size, size, 3), np.uint8)
     for crop, matrix in zip(batch, matrices, strict=True):
-        cv2.cvtColor(crop_face(image, matrix, size), cv2.COLOR_BGR2RGB, dst=crop)
+        cv2.cvtColor(crop_face(image, to_pixels(matrix, size), size), cv2.COLOR_BGR2RGB, dst=crop)
     return batch
 
 

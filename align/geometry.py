@@ -89,6 +89,13 @@ def eye_distance(landmarks: ArrayLike) -> float:
     return float(np.hypot(*(right - left)))
 
 
+def to_pixels(matrix: NDArray[np.float64], size: int) -> NDArray[np.float64]:
+    """2x3 matrix into the unit square to one into the pixels of a size x size crop."""
+    scaled = matrix * size
+    scaled[:, 2] -= 0.5
+    return scaled
+
+
 def mean_shape(shapes: ArrayLike, rounds: int = 5) -> Points:
     """Procrustes mean of (n, 47, 2) landmark sets: each is fitted to the running mean by similarity, then averaged.
 
@@ -164,9 +171,9 @@ class Template:
         """(47, 2) in pixels of a size x size crop; the crop's edges lie half a pixel outside its outer pixel centres."""
         return self.array * size - 0.5
 
-    def fit(self, landmarks: ArrayLike, size: int) -> NDArray[np.float64]:
-        """2x3 matrix from image pixels to the pixels of a size x size crop."""
-        return fit_similarity(landmarks, self.at(size))
+    def fit(self, landmarks: ArrayLike) -> NDArray[np.float64]:
+        """2x3 matrix from image pixels to the unit square; `to_pixels` makes it one for a crop of some size."""
+        return fit_similarity(landmarks, self.array)
 
 
 def load_mean_shape(path: Path | None = None) -> Points:

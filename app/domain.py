@@ -6,7 +6,7 @@ Images are (height, width, 3) uint8 BGR, OpenCV's order, and nobody writes into 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -56,8 +56,8 @@ class Face:
 
     person: int  # stable over frames
     box: Box
-    matrix: NDArray[np.float64]  # 2x3, frame pixels to crop pixels
-    crop_fit: float  # residual of the landmarks on the template, share of the crop's side
+    matrix: NDArray[np.float64]  # 2x3, frame pixels to the template's unit square
+    misfit: float  # what the fit leaves: root mean square distance of the landmarks, share of the crop's side
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,4 +112,3 @@ class Result:
     frame: Frame
     people: tuple[Person, ...]
     stats: Stats
-    drops: dict[DropCause, int] = field(default_factory=dict)  # so far

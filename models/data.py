@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from align.crop import crop_face
-from align.geometry import AlignmentError, Margins, Template, load_mean_shape, mean_shape, residual, symmetrised
+from align.geometry import AlignmentError, Margins, Template, load_mean_shape, mean_shape, residual, symmetrised, to_pixels
 from align.landmarks import LandmarkPredictor
 
 if TYPE_CHECKING:
@@ -240,7 +240,7 @@ def cut_views(
             report.skip("not a readable picture", sample.path.name)
             continue
         try:
-            matrix = template.fit(place.landmarks, VIEW_SIZE)
+            matrix = to_pixels(template.fit(place.landmarks), VIEW_SIZE)
         except AlignmentError as error:
             report.skip(str(error), sample.path.name)
             continue

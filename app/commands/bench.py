@@ -1,0 +1,191 @@
+"""`bench`: what stopping early saves, and what the scheduler makes of a growing crowd, on this machine.
+
+Everything that is compared is measured in turn in one run, so that a slow moment of the machine hits all alike.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from app.errors import UsageError
+from app.outputs import check_writable
+from scheduler.latency import LatencyModel, OperatingPoint, quantile
+from scheduler.policy import DeepestThatFits, Fixed, Load, Policy
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from app.engine import OnnxEngine
+    from models.manifest import Manifest
+    from scheduler.latency import Profile
+
+
+def bench(what: str, faces: str, budget_ms: float, rounds: int, model: str, device: str, json_path: Path | None) -> int:
+    """Raises UsageError for sizes that make no sense."""
+    low, high = _range(faces)
+    if not 3 <= rounds <= 10_000:
+        raise UsageError(f"--rounds must be from 3 to 10000, got {rounds}")
+    if not 0.1 <= budget_ms <= 10_000:
+        raise UsageError(f"--budget-ms must be from 0.1 to 10000, got {budget_ms:g}")
+    if json_path:
+        check_writable(json_path)
+    from app.compose import load_manifest
+
+    manifest = load_manifest(model)
+    report = _exits(manifest, device, rounds) if what == "exits" else _scheduler(manifest, device, range(low, high + 1), budget_ms, rounds)
+    if json_path:
+        json_path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+def _range(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d{1,3})(?:\.\.(\d{1,3}))?", text)
+    low, high = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
+    if not 1 <= low <= high <= 128:
+        raise UsageError(f"--faces must be a range such as 1..16, up to 128, got {text!r}")
+    return low, high
+
+
+# --- exits -----------------------------------------------------------------------------------------------------------
+
+
+def _exits(manifest: Manifest, device: str, rounds: int) -> dict[str, Any]:
+    """Each exit against a network cut there and saved on its own, and against asking the whole graph for that output."""
+    import onnx
+    import onnxruntime
+    from onnx.utils import Extractor
+    from tqdm import tqdm
+
+    from app.engine import HEADS, OnnxEngine, session_options
+
+    before = _resident_mb()
+    engine = OnnxEngine(manifest, device)
+    own = _resident_mb() - before
+    provider, size = [engine.provider], max(manifest.input_sizes)
+    model = onnx.load_model_from_string(manifest.verify())
+    before = _resident_mb()
+    whole = onnxruntime.InferenceSession(manifest.verify(), session_options(), providers=provider)
+    whole_mb = _resident_mb() - before
+    cut = {}
+    for one in manifest.exits:
+        part = Extractor(model).extract_model([manifest.input_name], [one.output(h) for h in HEADS])
+        cut[one.name] = onnxruntime.InferenceSession(part.SerializeToString(), session_options(), providers=provider)
+
+    rows = []
+    print(f"{manifest.name} on {engine.provider}, {size} px, {engine.threads} threads; medians of {rounds} rounds in turn, ms")
+    print(f"{'exit':<10}{'faces':>6}{'early exit':>12}{'cut network':>13}{'ratio':>8}{'whole graph':>13}{'ratio':>8}")
+    for faces in tqdm((1, 4, 16), leave=False):
+        crops = np.random.default_rng(0).integers(0, 256, (faces, size, size, 3), dtype=np.uint8)
+        for one in manifest.exits:
+            names = [one.output(h) for h in HEADS]
+            ways = {
+                "early": lambda e=one: engine.run(OperatingPoint(e.name, size), crops),
+                "cut": lambda e=one, n=names: cut[e.name].run(n, {manifest.input_name: crops}),
+                "whole": lambda n=names: whole.run(n, {manifest.input_name: crops}),
+            }
+            ms = {name: quantile(t, 0.5) for name, t in _in_turn(ways, rounds).items()}
+            rows.append({"exit": one.name, "faces": faces, **ms})
+            tqdm.write(f"{one.name:<10}{faces:>6}{ms['early']:>12.2f}{ms['cut']:>13.2f}{ms['early'] / ms['cut']:>8.2f}{ms['whole']:>13.2f}{ms['early'] / ms['whole']:>8.2f}")
+    after = _resident_mb()
+    print(f"memory: {own:.0f} MB for the engine with all exits before its first run, {whole_mb:.0f} MB for one session of the whole graph; process {after:.0f} MB")
+    return {"model": manifest.name, "provider": engine.provider, "size": size, "rows": rows, "engine_mb": own, "whole_graph_mb": whole_mb}
+
+
+def _in_turn(ways: dict[str, Any], rounds: int) -> dict[str, list[float]]:
+    """Milliseconds of each way, called in turn; the first three rounds warm up."""
+    times: dict[str, list[float]] = {name: [] for name in ways}
+    for turn in range(rounds + 3):
+        for name, call in ways.items():
+            started = time.perf_counter()
+            call()
+            if turn >= 3:
+                times[name].append((time.perf_counter() - started) * 1e3)
+    return times
+
+
+def _resident_mb() -> float:
+    import psutil
+
+    return psutil.Process().memory_info().rss / 1e6
+
+
+# --- scheduler -------------------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass
+class _Arm:
+    """A policy under measurement at one crowd size."""
+
+    policy: Policy
+    latency: LatencyModel
+    times_ms: list[float] = dataclasses.field(default_factory=list)
+    ranks: list[int] = dataclasses.field(default_factory=list)
+    served: list[int] = dataclasses.field(default_factory=list)
+
+
+def _scheduler(manifest: Manifest, device: str, crowd: range, budget_ms: float, rounds: int) -> dict[str, Any]:
+    """Auto and each fixed exit on the real engine. A frame is missed where cropping and network take longer than the budget."""
+    from tqdm import tqdm
+
+    from app.compose import load_profile
+    from app.engine import OnnxEngine
+
+    engine = OnnxEngine(manifest, device)
+    profile, remembered = load_profile(engine, manifest)
+    points = [p for p in engine.points if p.size == max(manifest.input_sizes)]
+    arms: dict[str, tuple[Policy, LatencyModel]] = {"auto": (DeepestThatFits(), LatencyModel(profile))}
+    arms |= {p.exit: (Fixed(p), LatencyModel(profile)) for p in points}
+    rows = []
+    print(f"{manifest.name} on {engine.provider}, budget {budget_ms:g} ms, {rounds} frames a cell in turn, profile {'remembered' if remembered else 'measured now'}")
+    print("per policy: p95 ms / misses; auto also: mean exit, share of faces served")
+    print(f"{'faces':<6}{'auto':>34}" + "".join(f"{p.exit:>15}" for p in points))
+    for faces in tqdm(crowd, leave=False):
+        cell = _measure({n: _Arm(*a) for n, a in arms.items()}, engine, profile, faces, budget_ms, rounds)
+        rows.append({"faces": faces, **cell})
+        tqdm.write(f"{faces:<6}{_cell(cell['auto'], full=True):>34}" + "".join(f"{_cell(cell[p.exit]):>15}" for p in points))
+    worse = [r["faces"] for r in rows if r["auto"]["misses"] > r[points[0].exit]["misses"]]
+    print(f"auto missed {sum(r['auto']['misses'] for r in rows)} frames, {points[0].exit} {sum(r[points[0].exit]['misses'] for r in rows)}; "
+          f"auto missed more at {', '.join(map(str, worse)) or 'no'} faces")
+    return {"model": manifest.name, "provider": engine.provider, "budget_ms": budget_ms, "rounds": rounds, "profile": profile.to_json(), "rows": rows}
+
+
+def _measure(arms: dict[str, _Arm], engine: OnnxEngine, profile: Profile, faces: int, budget_ms: float, rounds: int) -> dict[str, Any]:
+    from align.crop import crop_batch
+
+    frame = np.random.default_rng(0).integers(0, 256, (540, 960, 3), dtype=np.uint8)
+    matrix = np.array([[0.01, 0.001, -1.0], [-0.001, 0.01, -1.0]])
+    ranks = {p: i for i, p in enumerate(engine.points)}
+    names = list(arms)
+    for turn in range(rounds + 3):
+        # Everybody follows everybody else in turn: who runs after a deep exit finds other caches than who runs after a shallow one.
+        for name in names[turn % len(names) :] + names[: turn % len(names)]:
+            arm = arms[name]
+            started = time.perf_counter()
+            decision = arm.policy(Load(faces, budget_ms), arm.latency)
+            engine.run(decision.point, crop_batch(frame, [matrix] * decision.serve, decision.point.size))
+            took = (time.perf_counter() - started) * 1e3
+            arm.latency.observe(decision.point, decision.serve, took)
+            if turn >= 3:
+                arm.times_ms.append(took)
+                arm.ranks.append(ranks[decision.point])
+                arm.served.append(decision.serve)
+    blocks = [int(p.exit.rpartition("_")[2]) for p in engine.points]
+    return {
+        name: {
+            "p50_ms": quantile(a.times_ms, 0.5), "p95_ms": quantile(a.times_ms, 0.95), "misses": sum(t > budget_ms for t in a.times_ms),
+            "mean_exit": float(np.mean([blocks[r] for r in a.ranks])), "served": float(np.mean(a.served) / faces),
+            "expected_mae": float(np.mean([profile.mae(engine.points[r]) for r in a.ranks])),
+        }
+        for name, a in arms.items()
+    }
+
+
+def _cell(figures: dict[str, float], full: bool = False) -> str:
+    text = f"{figures['p95_ms']:.1f} / {figures['misses']}"
+    return text + f"; exit {figures['mean_exit']:.1f}, {figures['served']:.0%}" if full else text

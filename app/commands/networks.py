@@ -1,0 +1,122 @@
+"""`prepare`, `train`, `export` and `evaluate`: errors of models/ become the application's."""
+
+from __future__ import annotations
+
+import json
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from app.errors import ModelError, OutputError, UsageError
+from app.outputs import check_writable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    from models.data import DataError
+    from models.manifest import ManifestError
+
+    try:
+        yield
+    except (DataError, ManifestError) as error:
+        raise ModelError(str(error)) from error
+    except OSError as error:
+        raise OutputError(f"{error.filename}: {error.strerror}") from error
+
+
+@contextmanager
+def _training() -> Iterator[None]:
+    """Also says what to install where torch is missing."""
+    try:
+        import torch  # noqa: F401
+    except ImportError as error:
+        raise UsageError("this command needs PyTorch: run `pip install -r models/requirements.txt`") from error
+    from models.backbones import WeightsError
+    from models.export import ExportError
+    from models.train import TrainingError
+
+    with _translated():
+        try:
+            yield
+        except (ExportError, TrainingError, WeightsError) as error:
+            raise ModelError(str(error)) from error
+
+
+def prepare(utkface: Path | None, fer2013: Path | None, out: Path, workers: int, mean_shape: Path | None) -> int:
+    import numpy as np
+    from tqdm import tqdm
+
+    from models import data
+
+    with _translated():
+        if utkface:
+            samples, report = data.read_utkface(utkface)
+            groups = data.near_duplicates(samples, progress=tqdm)
+            held_out = data.validation_mask(samples, groups)
+            print(f"UTKFace: {len(samples)} pictures in {groups.max() + 1} groups of near duplicates, {held_out.sum()} held out")
+            if mean_shape:
+                check_writable(mean_shape)
+                used = [s for s, held in zip(samples, held_out, strict=True) if not held][::8]
+                shape = data.measure_mean_shape(used, "utkface", workers, lambda it: tqdm(it, total=len(used)))
+                about = f"Symmetric Procrustes mean of the 47 landmarks on {len(used)} UTKFace training pictures (every eighth); eyes one unit apart, x right, y down. Made by `main.py prepare --mean-shape`."
+                mean_shape.write_text(json.dumps({"about": about, "points": shape.round(6).tolist()}, indent=1) + "\n", encoding="utf-8")
+                return 0
+            data.prepare("utkface", samples, held_out, False, out, report, workers, lambda it: tqdm(it, total=len(samples)))
+            print("\n".join(report.lines()))
+        if fer2013:
+            train_set, report = data.read_fer2013(fer2013, "train")
+            public, more = data.read_fer2013(fer2013, "validation")
+            report.read += more.read
+            held_out = np.arange(len(train_set) + len(public)) >= len(train_set)
+            both = train_set + public
+            data.prepare("fer2013", both, held_out, True, out, report, workers, lambda it: tqdm(it, total=len(both)))
+            print("\n".join(report.lines()))
+    return 0
+
+
+def train(config: Path, faces: Path, out: Path, initial: Path | None, device: str, half: bool, plot: Path | None) -> int:
+    from tqdm import tqdm
+
+    with _training():
+        from models.curves import draw_curves
+        from models.train import train as train_network
+
+        if plot:
+            check_writable(plot)
+            draw_curves(out, plot)
+            return 0
+        train_network(config, faces, out, initial, device, half, lambda **k: tqdm(dynamic_ncols=True, **k))
+    return 0
+
+
+def export(run: Path, faces: Path, out: Path) -> int:
+    with _training():
+        from models.export import export as export_network
+
+        manifest = export_network(run, faces, out)
+    difference = manifest.about["largest_difference_to_torch"]
+    print(f"wrote {manifest.network} and its manifest; outputs differ from torch's by at most {difference:.1g}")
+    return 0
+
+
+def evaluate(model: str, dataset: str, root: Path, split: str, names: Path | None, align: bool, size: int | None, json_path: Path | None) -> int:
+    from tqdm import tqdm
+
+    if json_path:
+        check_writable(json_path)
+    with _translated():
+        from models.evaluate import evaluate as evaluate_network
+        from models.evaluate import table
+        from models.manifest import Manifest, find_manifest
+
+        manifest = Manifest.read(find_manifest(model))
+        wanted = names.read_text(encoding="utf-8").splitlines() if names else None
+        report = evaluate_network(manifest, dataset, root, split=split, names=wanted, align=align, size=size, progress=tqdm)
+    for line in table(report):
+        print(line)
+    if json_path:
+        json_path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    return 0

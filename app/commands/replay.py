@@ -1,0 +1,110 @@
+"""`replay`: a latency log, decided again."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import TYPE_CHECKING
+
+from app.errors import UsageError
+from app.outputs import check_writable
+from scheduler.log import LatencyLog, LogError, read_log
+from scheduler.policy import Policy, policy_from_json, policy_from_text
+from scheduler.replay import Replayed, Summary, as_recorded, differs, exact, replay, summarise
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def replay_log(path: Path, budget_ms: float | None, policy_text: str | None, plot: Path | None, json_path: Path | None) -> int:
+    """Prints how the log was decided and, where asked, what would have been otherwise. Raises UsageError."""
+    for out in (plot, json_path):
+        if out:
+            check_writable(out)
+    if budget_ms is not None and not 1 <= budget_ms <= 10_000:
+        raise UsageError(f"--budget-ms must be from 1 to 10000, got {budget_ms:g}")
+    try:
+        log = read_log(path)
+        recorded_policy = policy_from_json(log.policy)
+    except (LogError, ValueError) as error:
+        raise UsageError(str(error)) from error
+    if not log.frames:
+        raise UsageError(f"log {path} has a header and no frames: there is nothing to replay")
+    if log.cut:
+        print("note: the log's last line is incomplete and was left out")
+
+    wrong = [(r, d) for r, d in exact(log) if differs(r, d)]
+    print(f"{len(log.frames)} frames; decided again under the recorded policy: {len(log.frames) - len(wrong)} the same, {len(wrong)} different")
+    for record, decision in wrong[:5]:
+        print(f"  frame {record.id}: recorded {record.exit or 'nothing'} for {record.served}, now {decision.point if decision else 'nothing'}")
+    budget = log.frames[-1].budget_ms
+    runs = [(as_recorded(log), summarise(as_recorded(log), log.profile, "as recorded", budget))]
+    if budget_ms is not None or policy_text is not None:
+        runs.append(_other(log, recorded_policy, budget_ms, policy_text, budget))
+    for line in table([s for _, s in runs]):
+        print(line)
+    if json_path:
+        report = {"frames": len(log.frames), "different": len(wrong), "runs": [dataclasses.asdict(s) for _, s in runs]}
+        json_path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    if plot:
+        draw(runs, plot)
+        print(f"drawn: {plot}")
+    return 1 if wrong else 0
+
+
+def _other(log: LatencyLog, recorded: Policy, budget_ms: float | None, text: str | None, budget: float) -> tuple[list[Replayed], Summary]:
+    points = tuple(p.point for p in log.profile.points)
+    try:
+        policy = recorded if text is None else policy_from_text(text, points)
+    except ValueError as error:
+        raise UsageError(f"--policy: {error}") from error
+    frames = list(replay(log, policy, budget_ms))
+    return frames, summarise(frames, log.profile, text or "same policy", budget_ms or budget)
+
+
+def table(summaries: list[Summary]) -> list[str]:
+    """Lines for people, a row per run."""
+    lines = [f"{'policy':<14}{'budget':>9}{'misses':>16}{'age p50':>10}{'p95':>9}{'read':>8}{'MAE':>7}  exits"]
+    for s in summaries:
+        total = sum(s.exits.values()) or 1
+        exits = ", ".join(f"{name} {n / total:.0%}" for name, n in s.exits.items()) or "none"
+        share = s.served / s.wanted if s.wanted else 1.0
+        lines.append(
+            f"{s.policy:<14}{s.budget_ms:>6.1f} ms{s.misses:>8} ({s.misses / s.frames:>5.1%}){s.age_p50_ms:>7.1f} ms{s.age_p95_ms:>6.1f} ms"
+            f"{share:>8.1%}{s.expected_mae:>7.2f}  {exits}"
+        )
+    return lines
+
+
+def draw(runs: list[tuple[list[Replayed], Summary]], path: Path) -> None:
+    """Faces, operating points and frame ages over the frames; one column of colour per run."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    points = sorted({f.decision.point for frames, _ in runs for f in frames if f.decision}, key=lambda p: (p.exit, p.size))
+    rank = {point: i for i, point in enumerate(points)}
+    figure, (top, middle, bottom) = pyplot.subplots(3, 1, sharex=True, figsize=(10, 7.5), height_ratios=(1, 1.6, 2), layout="constrained")
+    top.step([f.record.id for f in runs[0][0]], [f.record.wanted for f in runs[0][0]], color="0.3", where="post")
+    top.set_ylabel("faces")
+    for (frames, summary), colour in zip(runs, ("tab:blue", "tab:orange"), strict=False):
+        ids = [f.record.id for f in frames]
+        label = f"{summary.policy}, {summary.budget_ms:.0f} ms"
+        chosen = [(f.record.id, rank[f.decision.point]) for f in frames if f.decision]
+        middle.plot(*zip(*chosen, strict=True), ".", ms=3, color=colour, label=label) if chosen else None
+        bottom.plot(ids, [f.age_ms for f in frames], lw=0.7, color=colour, label=label)
+        bottom.axhline(summary.budget_ms, color=colour, ls="--", lw=1)
+        missed = [f for f in frames if f.miss]
+        bottom.plot([f.record.id for f in missed], [f.age_ms for f in missed], "x", ms=4, color=colour)
+    middle.set_yticks(range(len(points)), [str(p) for p in points])
+    middle.set_ylabel("operating point")
+    bottom.set_ylabel("frame age, ms (dashed: deadline, x: missed)")
+    bottom.set_xlabel("frame")
+    bottom.set_ylim(bottom=0)
+    bottom.legend(loc="upper right", fontsize="small")
+    figure.savefig(path, dpi=110)
+    pyplot.close(figure)
+
+
+__all__ = ["draw", "replay_log", "table"]

@@ -1,0 +1,153 @@
+"""`run`: a pipeline with a window, or without one a progress bar; then the summary."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from app.errors import DisplayError
+from scheduler.latency import quantile
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from app.compose import App
+    from app.pipeline import Pipeline, Totals
+    from app.settings import Settings
+
+TITLE = "Elastic Faces"
+POLL_S = 0.1
+
+
+def run(settings: Settings) -> int:
+    """Runs until the source ends or the user does. Raises AppError for whatever ended it otherwise."""
+    started = time.monotonic()
+    window = _wants_window(settings)
+    from app.compose import build
+    from app.sources import DemoSource
+
+    app = build(settings, _calibration_bar())
+    _tell(app)
+    pipeline = app.pipeline
+    with _ends_on_signals(pipeline):
+        pipeline.start()
+        try:
+            if window:
+                from app.window import show
+
+                show(pipeline.latest, pipeline.finished, pipeline.stop, title=TITLE, demo=isinstance(app.source, DemoSource))
+            else:
+                _watch(app)
+        finally:
+            pipeline.close()
+    for line in summary(pipeline.totals, started, settings.frame_budget_ms):
+        print(line)
+    note = getattr(app.source, "note", "")
+    if note:
+        print(f"note      {note}")
+    if pipeline.failure:
+        raise pipeline.failure
+    return 0
+
+
+def _wants_window(settings: Settings) -> bool:
+    if settings.show is False:
+        return False
+    from app.display import why_no_display
+
+    reason = why_no_display()
+    if reason is None:
+        return True
+    if settings.show:
+        raise DisplayError(f"no window can be shown: {reason}")
+    print(f"No window: {reason}\nDoing the same without one; Ctrl-C ends it.")
+    return False
+
+
+def _calibration_bar():  # noqa: ANN202 - a tqdm callback
+    from tqdm import tqdm
+
+    bar: list[tqdm] = []
+
+    def progress(done: int, total: int) -> None:
+        if not bar:
+            bar.append(tqdm(total=total, desc="measuring the exits on this machine", leave=False, file=sys.stderr))
+        bar[0].update(done - bar[0].n)
+        if done >= total:
+            bar[0].close()
+
+    return progress
+
+
+def _tell(app: App) -> None:
+    """What was chosen, so that nobody has to guess."""
+    settings, engine = app.settings, app.engine
+    print(f"source    {app.source.name}" + (f" ({app.source.note})" if getattr(app.source, "note", "") else ""))
+    print(f"network   {app.manifest.name} on {engine.provider}" + (f"; {engine.note}" if engine.note else ""))
+    print(f"latency   {'remembered from an earlier run' if app.remembered else 'measured now'}: " + _span(app))
+    print(f"budget    {settings.frame_budget_ms:.1f} ms a frame, exit {settings.exit}")
+    for what in ("output", "results", "log"):
+        if getattr(settings, what):
+            print(f"{what:<9} {getattr(settings, what)}")
+
+
+def _span(app: App) -> str:
+    cheap, dear = app.profile.front[0], app.profile.front[-1]
+    return f"one face {app.profile.median_ms(cheap, 1):.1f} ms at {cheap}, {app.profile.median_ms(dear, 1):.1f} ms at {dear}"
+
+
+def _watch(app: App) -> None:
+    """A progress bar on stderr until the pipeline is done."""
+    from tqdm import tqdm
+
+    pipeline = app.pipeline
+    with tqdm(total=app.source.frame_count, unit="frame", file=sys.stderr, dynamic_ncols=True) as bar:
+        while True:
+            done = pipeline.wait(POLL_S)
+            bar.update(pipeline.totals.frames - bar.n)
+            result = pipeline.latest()
+            if result:
+                bar.set_postfix(faces=result.stats.faces, exit=result.stats.exit or "-", misses=pipeline.totals.misses, refresh=False)
+            if done:
+                return
+
+
+@contextmanager
+def _ends_on_signals(pipeline: Pipeline) -> Iterator[None]:
+    """Ctrl-C and SIGTERM ask the pipeline to end; a second one kills as usual."""
+    before = {}
+
+    def end(number: int, _: object) -> None:
+        signal.signal(number, before[number])
+        pipeline.stop()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        before[number] = signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def summary(totals: Totals, started_s: float, budget_ms: float) -> list[str]:
+    """The run in figures, for people."""
+    if not totals.frames or totals.first_result_s is None or totals.last_result_s is None:
+        return ["no frame was processed"]
+    span = totals.last_result_s - totals.first_result_s
+    rate = f"{(totals.frames - 1) / span:.1f} fps" if span > 0 else "one frame"
+    p50, p95, p99 = (quantile(totals.ages_ms, q) for q in (0.5, 0.95, 0.99))
+    lines = [
+        f"frames    {totals.frames}, {rate}; first result {totals.first_result_s - started_s:.2f} s after the start",
+        f"faces     {totals.faces} in all frames, {totals.read} read",
+        f"frame age p50 {p50:.1f} ms, p95 {p95:.1f} ms, p99 {p99:.1f} ms",
+        f"misses    {totals.misses} ({totals.misses / totals.frames:.1%}) of {budget_ms:.1f} ms",
+        "exits     " + (", ".join(f"{name} {n / sum(totals.exits.values()):.0%}" for name, n in sorted(totals.exits.items())) or "none was run"),
+    ]
+    return lines + [f"dropped   {count}: {cause.value}" for cause, count in sorted(totals.drops.items())]
+
+
+__all__ = ["run", "summary"]

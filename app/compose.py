@@ -1,0 +1,127 @@
+"""The composition root: from settings to a wired pipeline. The only place that knows all rooms."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING
+
+from align.geometry import Template
+from align.landmarks import LandmarkModelError, LandmarkPredictor
+from app.calibrate import cached_profile, calibrate, machine
+from app.detector import ViolaJones
+from app.engine import Engine, OnnxEngine, available_cores
+from app.errors import ModelError, UsageError
+from app.front_end import FrontEnd
+from app.mailbox import WhenFull
+from app.outputs import ResultsWriter, VideoWriter, check_writable, open_text
+from app.pipeline import Pipeline, Sink
+from app.settings import Settings, cache_folder
+from app.sources import Source, open_source
+from app.tracker import People, Tracker
+from models.manifest import Manifest, ManifestError, find_manifest
+from scheduler.latency import LatencyModel, Profile
+from scheduler.log import LogWriter
+from scheduler.policy import DeepestThatFits, Policy, policy_from_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@dataclass(frozen=True)
+class App:
+    """A run that is ready to start."""
+
+    settings: Settings
+    source: Source
+    manifest: Manifest
+    engine: Engine
+    profile: Profile
+    remembered: bool  # the profile was
+    pipeline: Pipeline
+
+
+def load_manifest(model: str) -> Manifest:
+    """Raises ModelError."""
+    try:
+        return Manifest.read(find_manifest(model))
+    except ManifestError as error:
+        raise ModelError(str(error)) from error
+
+
+def build(settings: Settings, progress: Callable[[int, int], None] | None = None) -> App:
+    """Checks what is cheap to check first, then opens and loads. Whatever was opened is closed again on failure."""
+    for path in (settings.output, settings.results, settings.log):
+        if path:
+            check_writable(path)
+    manifest = load_manifest(settings.model)
+    exits = _exits(settings, manifest)
+    with ExitStack() as undo:
+        source = open_source(settings.source, loop=settings.loop, realtime=settings.realtime)
+        undo.callback(source.close)
+        engine = OnnxEngine(manifest, settings.device, settings.threads, exits)
+        try:
+            predictor = LandmarkPredictor()
+        except LandmarkModelError as error:
+            raise ModelError(str(error)) from error
+        profile, remembered = load_profile(engine, manifest, settings.threads, settings.recalibrate, progress)
+        policy = policy_from_text(settings.exit, engine.points) if exits else DeepestThatFits()
+        front_end = FrontEnd(ViolaJones(), predictor, Template(manifest.template), Tracker(), settings.max_faces)
+        sinks, log = _outputs(settings, source, manifest, engine, profile, policy, undo)
+        pipeline = Pipeline(
+            source=source, front_end=front_end, policy=policy, latency=LatencyModel(profile), engine=engine, manifest=manifest,
+            people=People(manifest.genders, manifest.expressions), budget_ms=settings.frame_budget_ms, sinks=sinks, log=log,
+        )
+        undo.pop_all()
+    return App(settings, source, manifest, engine, profile, remembered, pipeline)
+
+
+def load_profile(
+    engine: Engine, manifest: Manifest, threads: int | None = None, again: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[Profile, bool]:
+    """The remembered profile of this machine, or a new one; and whether it was remembered."""
+    measure = partial(calibrate, engine, manifest, progress)
+    return cached_profile(cache_folder(), engine, manifest, threads or available_cores(), measure, again)
+
+
+def _exits(settings: Settings, manifest: Manifest) -> list[str] | None:
+    """The exits to load: one where it is fixed, else all."""
+    if settings.exit == "auto":
+        return None
+    try:
+        return [manifest.exit(settings.exit.partition("@")[0]).name]
+    except ManifestError as error:
+        raise UsageError(f"--exit: {error}, and auto") from error
+
+
+def _outputs(
+    settings: Settings, source: Source, manifest: Manifest, engine: Engine, profile: Profile, policy: Policy, undo: ExitStack
+) -> tuple[list[Sink], LogWriter | None]:
+    """Sinks and log, opened last: an existing file is replaced only when everything else stands."""
+    sinks: list[Sink] = []
+    if settings.results:
+        sinks.append(ResultsWriter(settings.results))
+        undo.callback(sinks[-1].close)
+    if settings.output:
+        sinks.append(VideoWriter(settings.output, WhenFull.DROP_OLDEST if source.live else WhenFull.WAIT))
+        undo.callback(sinks[-1].close)
+    if not settings.log:
+        return sinks, None
+    header = {
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": machine(),
+        "model": {"name": manifest.name, "sha256": manifest.sha256},
+        "settings": {
+            "source": type(source).__name__, "live": source.live, "budget_ms": settings.frame_budget_ms, "exit": settings.exit,
+            "device": settings.device, "provider": engine.provider, "max_faces": settings.max_faces,
+            "threads": settings.threads or available_cores(),
+        },
+        "policy": policy.to_json(),
+        "profile": profile.to_json(),
+    }
+    log = LogWriter(open_text(settings.log), header)
+    undo.callback(log.close)
+    return sinks, log

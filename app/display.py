@@ -1,0 +1,131 @@
+"""Whether a window can be shown, found out without starting Qt.
+
+Qt aborts the whole process, past every `except`, when its platform plugin cannot be loaded or no screen answers.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import os
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+PACKAGES = {
+    "libEGL.so.1": "libegl1",
+    "libGL.so.1": "libgl1",
+    "libX11-xcb.so.1": "libx11-xcb1",
+    "libX11.so.6": "libx11-6",
+    "libXext.so.6": "libxext6",
+    "libdbus-1.so.3": "libdbus-1-3",
+    "libfontconfig.so.1": "libfontconfig1",
+    "libfreetype.so.6": "libfreetype6",
+    "libglib-2.0.so.0": "libglib2.0-0",
+    "libgthread-2.0.so.0": "libglib2.0-0",
+    "libxcb-icccm.so.4": "libxcb-icccm4",
+    "libxcb-image.so.0": "libxcb-image0",
+    "libxcb-keysyms.so.1": "libxcb-keysyms1",
+    "libxcb-randr.so.0": "libxcb-randr0",
+    "libxcb-render-util.so.0": "libxcb-render-util0",
+    "libxcb-render.so.0": "libxcb-render0",
+    "libxcb-shape.so.0": "libxcb-shape0",
+    "libxcb-shm.so.0": "libxcb-shm0",
+    "libxcb-sync.so.1": "libxcb-sync1",
+    "libxcb-util.so.1": "libxcb-util1",
+    "libxcb-xfixes.so.0": "libxcb-xfixes0",
+    "libxcb-xinerama.so.0": "libxcb-xinerama0",
+    "libxcb-xinput.so.0": "libxcb-xinput0",
+    "libxcb-xkb.so.1": "libxcb-xkb1",
+    "libxcb.so.1": "libxcb1",
+    "libxkbcommon-x11.so.0": "libxkbcommon-x11-0",
+    "libxkbcommon.so.0": "libxkbcommon0",
+}
+
+
+def why_no_display(environment: Mapping[str, str] = os.environ) -> str | None:
+    """None where a Qt window can be opened, else the reason, for people. Takes some 30 ms."""
+    spec = importlib.util.find_spec("PyQt5")
+    if spec is None or not spec.submodule_search_locations:
+        return "PyQt5 is not installed (pip install PyQt5)"
+    if not sys.platform.startswith("linux"):
+        return None
+    platform, display = qt_platform(environment), environment.get("DISPLAY", "")
+    if platform == "xcb" and not display:
+        return "no screen (DISPLAY is not set)"
+    return (
+        _no_libraries(Path(spec.submodule_search_locations[0]), platform)
+        or (_no_x_server(display) if platform == "xcb" else None)
+        or (_no_wayland(environment) if platform.startswith("wayland") else None)
+    )
+
+
+def qt_platform(environment: Mapping[str, str] = os.environ) -> str:
+    """The Qt platform plugin for this screen: the one asked for, or X11 (also on Wayland where it has an X server)."""
+    wayland_only = not environment.get("DISPLAY") and environment.get("WAYLAND_DISPLAY")
+    asked = re.split("[;:]", environment.get("QT_QPA_PLATFORM", ""), maxsplit=1)[0]
+    return asked or ("wayland" if wayland_only else "xcb")
+
+
+def _no_libraries(folder: Path, platform: str) -> str | None:
+    modules = [*folder.glob("QtWidgets*.so"), *folder.glob(f"Qt*/plugins/platforms/libq{platform}.so")]
+    missing = missing_libraries(modules)
+    if not missing:
+        return None
+    packages = sorted({PACKAGES[name] for name in missing if name in PACKAGES})
+    install = f"; on Debian and Ubuntu: sudo apt-get install {' '.join(packages)}" if packages else ""
+    more = f" and {len(missing) - 4} more" if len(missing) > 4 else ""
+    return f"system libraries are missing: {', '.join(missing[:4])}{more}{install}"
+
+
+def missing_libraries(modules: list[Path]) -> list[str]:
+    """Shared libraries that the modules need and the system lacks: all of them where `ldd` exists, else the first."""
+    try:
+        command = ["ldd", *map(str, modules)]
+        listing = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True).stdout
+        return sorted(set(re.findall(r"^\s*(\S+) => not found", listing, re.MULTILINE)))
+    except (OSError, subprocess.SubprocessError):
+        return next(filter(None, map(_first_missing, modules)), [])
+
+
+def _first_missing(module: Path) -> list[str]:
+    try:
+        ctypes.CDLL(str(module))
+    except OSError as error:
+        return [str(error).split(":")[0]]
+    return []
+
+
+def _no_x_server(display: str) -> str | None:
+    parsed = re.fullmatch(r"(?P<host>.*):(?P<number>\d+)(\.\d+)?", display)
+    if not parsed:
+        return f"the screen DISPLAY={display} is not of the form host:number"
+    host, silent = parsed["host"], f"the screen DISPLAY={display} does not answer"
+    if host and host != "unix" and "/" not in host:
+        try:  # first, because libxcb would wait for minutes
+            socket.create_connection((host, 6000 + int(parsed["number"])), timeout=2).close()
+        except (OSError, OverflowError):
+            return silent
+    try:
+        xcb = ctypes.CDLL("libxcb.so.1")
+    except OSError:
+        return None  # reported with the other libraries
+    xcb.xcb_connect.restype = ctypes.c_void_p
+    connection = ctypes.c_void_p(xcb.xcb_connect(display.encode(), None))
+    failed = xcb.xcb_connection_has_error(connection)
+    xcb.xcb_disconnect(connection)
+    return f"{silent}, or does not let this user in" if failed else None
+
+
+def _no_wayland(environment: Mapping[str, str]) -> str | None:
+    path = Path(environment.get("XDG_RUNTIME_DIR", ""), environment.get("WAYLAND_DISPLAY", "wayland-0"))
+    try:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(2)
+            connection.connect(str(path))
+    except OSError:
+        return f"the Wayland screen {path.name} does not answer"
+    return None

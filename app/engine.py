@@ -1,0 +1,204 @@
+"""Runs a batch of aligned faces up to an operating point's exit.
+
+ONNX Runtime computes a whole graph even when one early output is asked for, so the one shipped file is cut, in memory,
+into a graph per exit. Cut graphs beat a chain of segments by a fifth to a third in time; what they cost in memory is
+printed by `main.py bench exits` (docs/decisions/0002-prefix-graphs.md). All sessions share one thread pool and one
+arena, or they would slow each other down and each keep its own scratch memory.
+
+`Engine` is a seam: nothing outside this module may assume that inference is local.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.errors import DeviceError, ModelError
+from models.manifest import Manifest, ManifestError
+from scheduler.latency import OperatingPoint
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+HEADS = ("age", "gender", "expression")
+PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+CPU_BUCKETS = (1, 2, 4, 8, 16)
+
+
+class Outputs(NamedTuple):
+    """Probabilities for n faces: age (n, 101), gender (n, 2), expression (n, 7)."""
+
+    age: NDArray[np.float32]
+    gender: NDArray[np.float32]
+    expression: NDArray[np.float32]
+
+
+class Engine(Protocol):
+    provider: str  # the one that really runs
+    note: str  # why it is another one than one would expect; "" where there is nothing to say
+    points: tuple[OperatingPoint, ...]
+    buckets: tuple[int, ...]
+    pads: bool  # batches are filled up to the next bucket
+
+    def run(self, point: OperatingPoint, faces: NDArray[np.uint8]) -> Outputs:
+        """Reads (n, s, s, 3) uint8 RGB crops, n >= 1, s = point.size. More than the largest bucket go in several runs."""
+        ...
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class OnnxEngine:
+    """ONNX Runtime on the CPU or on CUDA, weights from a verified file."""
+
+    def __init__(self, manifest: Manifest, device: str = "auto", threads: int | None = None, exits: Sequence[str] | None = None) -> None:
+        """`exits` limits which exits are loaded. Raises ModelError and DeviceError."""
+        import onnx
+        import onnxruntime
+        from onnx.utils import Extractor
+
+        self.threads = threads or available_cores()
+        wanted, self.note = _providers(onnxruntime, device)
+        try:
+            model = onnx.load_model_from_string(manifest.verify())
+        except ManifestError as error:
+            raise ModelError(str(error)) from error
+        except Exception as error:  # protobuf's DecodeError is not exported by onnx
+            raise ModelError(f"network {manifest.network} is not an ONNX file: {error}") from error
+        _share_pool_and_arena(onnxruntime, self.threads)
+        extractor = Extractor(model)
+        self._sessions: dict[str, Any] = {}
+        self._outputs: dict[str, list[str]] = {}
+        self._input = manifest.input_name
+        for one in manifest.exits:
+            if exits is not None and one.name not in exits:
+                continue
+            names = [one.output(head) for head in HEADS]
+            try:
+                cut = extractor.extract_model([manifest.input_name], names)
+                session = onnxruntime.InferenceSession(cut.SerializeToString(), session_options(), providers=wanted)
+            except Exception as error:  # ONNX Runtime raises a dozen types of its own
+                raise ModelError(f"{manifest.name} does not fit its manifest at {one.name}: {error}") from error
+            self._sessions[one.name], self._outputs[one.name] = session, names
+        self._check_provider(device, manifest)
+        self.points = tuple(OperatingPoint(e, s) for e in self._sessions for s in manifest.input_sizes)
+        self.pads = self.provider == PROVIDERS["cuda"]
+        self.buckets = CPU_BUCKETS
+
+    def _check_provider(self, device: str, manifest: Manifest) -> None:
+        """Asks the sessions what they got: ONNX Runtime falls back to the CPU without a word."""
+        if not self._sessions:
+            raise ModelError(f"{manifest.name} has none of the exits asked for")
+        got = {s.get_providers()[0] for s in self._sessions.values()}
+        self.provider = got.pop() if len(got) == 1 else PROVIDERS["cpu"]
+        if self.provider == PROVIDERS["cpu"] and device == "cuda":
+            raise DeviceError(cuda_diagnosis())
+        if self.provider == PROVIDERS["cpu"] and device == "auto" and not self.note and _nvidia_driver():
+            self.note = "an NVIDIA driver is there, but " + cuda_diagnosis()
+
+    def run(self, point: OperatingPoint, faces: NDArray[np.uint8]) -> Outputs:
+        largest = self.buckets[-1]
+        if len(faces) > largest:
+            parts = [self.run(point, faces[i : i + largest]) for i in range(0, len(faces), largest)]
+            return Outputs(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+        n = len(faces)
+        if self.pads:
+            bucket = next(b for b in self.buckets if b >= n)
+            faces = np.concatenate([faces, np.repeat(faces[:1], bucket - n, axis=0)]) if bucket > n else faces
+        outputs = self._sessions[point.exit].run(self._outputs[point.exit], {self._input: faces})
+        return Outputs(*(o[:n] for o in outputs))
+
+
+_ready = False
+
+
+def _share_pool_and_arena(onnxruntime: Any, threads: int) -> None:
+    """Once per process, before the first session."""
+    global _ready
+    if _ready:
+        return
+    _ready = True
+    onnxruntime.set_default_logger_severity(4)
+    onnxruntime.set_global_thread_pool_sizes(threads, 1)
+    memory = onnxruntime.OrtMemoryInfo("Cpu", onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, onnxruntime.OrtMemType.DEFAULT)
+    onnxruntime.create_and_register_allocator(memory, None)
+
+
+def session_options() -> Any:
+    """Options of every session here: the process-wide thread pool and arena, no chatter."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.use_per_session_threads = False
+    options.add_session_config_entry("session.use_env_allocators", "1")
+    options.log_severity_level = 4
+    return options
+
+
+def _providers(onnxruntime: Any, device: str) -> tuple[list[str], str]:
+    cpu, cuda = PROVIDERS["cpu"], PROVIDERS["cuda"]
+    if device == "cpu":
+        return [cpu], ""
+    there = cuda in onnxruntime.get_available_providers() and _nvidia_driver()
+    if device == "cuda" and not there:
+        raise DeviceError(cuda_diagnosis())
+    if not there:
+        return [cpu], ""
+    if hasattr(onnxruntime, "preload_dlls"):
+        onnxruntime.preload_dlls()
+    return [cuda, cpu], ""
+
+
+def _nvidia_driver() -> bool:
+    """Whether the machine has a driver that CUDA programs can load."""
+    try:
+        ctypes.CDLL("nvcuda.dll" if platform.system() == "Windows" else "libcuda.so.1")
+    except OSError:
+        return False
+    return True
+
+
+def cuda_diagnosis() -> str:
+    """Why CUDA does not work here, and what to do."""
+    import onnxruntime
+
+    if PROVIDERS["cuda"] not in onnxruntime.get_available_providers():
+        return (
+            "this ONNX Runtime was built without CUDA: the packages onnxruntime and onnxruntime-gpu exclude each other. "
+            "Run `pip uninstall -y onnxruntime onnxruntime-gpu && pip install onnxruntime-gpu`, or use `--device cpu`"
+        )
+    if not _nvidia_driver():
+        return "CUDA cannot be used: no NVIDIA driver on this machine (libcuda.so.1 is missing). Install one, or use `--device cpu`"
+    return (
+        "CUDA cannot be used although a driver is there: the CUDA or cuDNN libraries are missing or of another version. "
+        'Run `pip install "onnxruntime-gpu[cuda,cudnn]"`, or use `--device cpu`'
+    )
+
+
+class Reading(NamedTuple):
+    """What one exit said about one face: years, half of the interval that holds about 68 %, and class probabilities."""
+
+    age: float
+    half: float
+    gender: NDArray[np.float32]
+    expression: NDArray[np.float32]
+    exit: str
+
+
+def readings(manifest: Manifest, point: OperatingPoint, outputs: Outputs) -> list[Reading]:
+    """One per face. Age is the expectation over the age classes; the interval was calibrated per exit on held-out faces."""
+    scale = manifest.exit(point.exit).age_interval_scale
+    years = np.arange(outputs.age.shape[1])
+    ages = outputs.age @ years
+    deviations = np.sqrt(np.maximum(outputs.age @ years**2 - ages**2, 0.25))
+    return [
+        Reading(float(age), float(scale * deviation), gender, expression, point.exit)
+        for age, deviation, gender, expression in zip(ages, deviations, outputs.gender, outputs.expression, strict=True)
+    ]

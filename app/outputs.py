@@ -1,0 +1,155 @@
+"""What a run may write, only where the user asked for it: results as JSON lines, and annotated video."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from app.errors import AppError, OutputError
+from app.mailbox import Closed, Mailbox, WhenFull
+from app.overlay import paint
+
+if TYPE_CHECKING:
+    from app.domain import Image, Person, Result
+
+VIDEO_SUFFIXES = {".mp4", ".mkv", ".mov"}
+# Milliseconds: fine enough for any camera, and what players expect.
+TIME_BASE = Fraction(1, 1000)
+# Results that wait for the encoder; at 960x540 each holds 1.5 MB.
+VIDEO_QUEUE = 8
+
+
+def check_writable(path: Path) -> None:
+    """Raises OutputError where a file cannot be made or replaced at `path`; changes nothing on disk."""
+    folder = path.parent
+    if path.is_dir():
+        raise OutputError(f"{path} is a folder: give a file name in it")
+    if not folder.is_dir():
+        raise OutputError(f"{path} cannot be written: there is no folder {folder}. Make it, or choose another path")
+    if path.exists() and not path.is_file() and str(path) != os.devnull:
+        raise OutputError(f"{path} is not a regular file: choose another path")
+    if not os.access(path if path.exists() else folder, os.W_OK):
+        raise OutputError(f"{path} cannot be written: no permission")
+
+
+def open_text(path: Path) -> Any:
+    """A text file for writing, line by line. Raises OutputError."""
+    try:
+        return path.open("w", encoding="utf-8", buffering=1)
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
+def person_record(person: Person) -> dict[str, Any]:
+    """One entry of "people" in a results line; what is not known yet is null."""
+    e = person.estimate
+    box = [round(v, 1) for v in person.box]
+    if e is None:
+        return {"id": person.id, "box": box, "age": None, "age_low": None, "age_high": None, "gender": None, "gender_p": None,
+                "expression": None, "expression_p": None, "exit": None, "fresh": False}
+    return {
+        "id": person.id, "box": box, "age": round(e.age, 2), "age_low": round(e.age_low, 2), "age_high": round(e.age_high, 2),
+        "gender": e.gender, "gender_p": round(e.gender_p, 4), "expression": e.expression,
+        "expression_p": round(e.expression_p, 4), "exit": e.exit, "fresh": person.fresh,
+    }
+
+
+class ResultsWriter:
+    """One JSON line per frame; each line is on disk before the next begins."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._file = path, open_text(path)
+
+    def deliver(self, result: Result) -> None:
+        people = [person_record(p) for p in result.people]
+        line = json.dumps({"frame": result.frame.id, "time_s": round(result.frame.time_s, 4), "people": people}, separators=(",", ":"))
+        try:
+            self._file.write(line + "\n")
+        except OSError as error:
+            raise OutputError(f"{self._path}: {error.strerror or error}; lines written before are complete") from error
+
+    def close(self) -> None:
+        try:
+            self._file.close()
+        except OSError as error:
+            raise OutputError(f"{self._path}: {error.strerror or error}") from error
+
+
+class VideoWriter:
+    """Annotated video, H.264, on a thread of its own. Frames keep their times, so that a live recording plays at the
+    speed of life however uneven its frames came."""
+
+    def __init__(self, path: Path, when_full: WhenFull) -> None:
+        if path.suffix.lower() not in VIDEO_SUFFIXES:
+            raise OutputError(f"{path}: video is written as {', '.join(sorted(VIDEO_SUFFIXES))}; choose such a name")
+        self._path = path
+        self._box: Mailbox[Result] = Mailbox(VIDEO_QUEUE, when_full)
+        self._failure: OutputError | None = None
+        self._thread = threading.Thread(target=self._run, name="video", daemon=True)
+        self._thread.start()
+
+    def deliver(self, result: Result) -> Result | None:
+        if self._failure:
+            raise self._failure
+        try:
+            return self._box.put(result)
+        except Closed:
+            return None
+
+    def close(self) -> None:
+        """Encodes what waits and completes the file."""
+        self._box.close()
+        self._thread.join(30.0)
+        if self._thread.is_alive():
+            raise OutputError(f"{self._path}: the encoder did not finish within 30 s; the file is incomplete")
+        if self._failure:
+            raise self._failure
+
+    def _run(self) -> None:
+        try:
+            self._encode()
+        except (OSError, ValueError) as error:  # PyAV's errors derive from these
+            self._failure = OutputError(f"{self._path}: {error}")
+            self._box.close()
+        except AppError as error:
+            self._failure = OutputError(str(error))
+            self._box.close()
+
+    def _encode(self) -> None:
+        import av
+
+        try:
+            result = self._box.get()
+        except Closed:
+            return
+        height, width = (max(2, n - n % 2) for n in result.frame.image.shape[:2])
+        with av.open(str(self._path), "w") as container:
+            stream = container.add_stream("libx264", rate=30, options={"preset": "veryfast", "crf": "21"})
+            stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+            stream.codec_context.time_base = TIME_BASE
+            last = -1
+            while True:
+                picture = av.VideoFrame.from_ndarray(_fitted(paint(result.frame.image, result), width, height), format="bgr24")
+                picture.time_base, picture.pts = TIME_BASE, max(last + 1, round(result.frame.time_s * 1000))
+                last = picture.pts
+                container.mux(stream.encode(picture))
+                try:
+                    result = self._box.get()
+                except Closed:
+                    container.mux(stream.encode())
+                    return
+
+
+def _fitted(image: Image, width: int, height: int) -> Image:
+    """The picture at the video's size: even sides, and all as large as the first."""
+    import cv2
+
+    if image.shape[:2] == (height, width):
+        return image
+    if 0 <= image.shape[0] - height <= 1 and 0 <= image.shape[1] - width <= 1:
+        return image[:height, :width].copy()
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)

@@ -1,0 +1,265 @@
+"""From source to screen: three loops, in the order in which a frame meets them.
+
+    grab  ->  Mailbox  ->  prepare  ->  Mailbox  ->  infer  ->  latest result, sinks, log
+
+grab     takes the newest picture from the source
+prepare  finds the faces and aligns them (front_end.py)
+infer    asks the policy for an operating point, runs the network, fuses estimates per person
+
+Live sources drop the oldest frame where a loop is behind; files wait, so that nothing is lost and the same file gives
+the same answer. A failure in any loop ends all three and is kept for the caller.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+import time
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from align.crop import crop_batch
+from app.domain import DropCause, Frame, Person, Result, Stats
+from app.engine import readings
+from app.errors import AppError, InternalError, SourceStalled
+from app.mailbox import Closed, Mailbox, WhenFull
+from scheduler.log import FrameRecord, LogWriter
+from scheduler.policy import Decision, Load, Policy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from app.engine import Engine
+    from app.front_end import FrontEnd, Prepared
+    from app.sources import Source
+    from app.tracker import People
+    from models.manifest import Manifest
+    from scheduler.latency import LatencyModel
+
+# Longer than any pause of a healthy source; sources themselves report a stall after 5 s where they can.
+STALL_S = 10.0
+FPS_WINDOW = 30
+# Frame ages kept for the summary's percentiles: the last 20 minutes at 30 frames a second.
+AGES_KEPT = 36_000
+
+
+class Sink(Protocol):
+    """Takes every result, in order, on the infer loop's thread. Returns one that it had to drop, if any."""
+
+    def deliver(self, result: Result) -> Result | None: ...
+
+    def close(self) -> None: ...
+
+
+@dataclass
+class Totals:
+    """Counts of a whole run."""
+
+    frames: int = 0
+    faces: int = 0
+    read: int = 0
+    misses: int = 0
+    exits: Counter[str] = field(default_factory=Counter)
+    drops: Counter[DropCause] = field(default_factory=Counter)
+    ages_ms: deque[float] = field(default_factory=lambda: deque(maxlen=AGES_KEPT))
+    first_result_s: float | None = None
+    last_result_s: float | None = None
+
+
+class Pipeline:
+    """Runs until the source ends, `stop` is called, or something fails."""
+
+    def __init__(
+        self, *, source: Source, front_end: FrontEnd, policy: Policy, latency: LatencyModel, engine: Engine,
+        manifest: Manifest, people: People, budget_ms: float, sinks: Sequence[Sink] = (), log: LogWriter | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._source, self._front_end, self._engine, self._manifest = source, front_end, engine, manifest
+        self._policy, self._latency, self._people, self.budget_ms = policy, latency, people, budget_ms
+        self._sinks, self._log, self._clock = tuple(sinks), log, clock
+        when_full = WhenFull.DROP_OLDEST if source.live else WhenFull.WAIT
+        self._grabbed: Mailbox[Frame] = Mailbox(1, when_full)
+        self._prepared: Mailbox[Prepared] = Mailbox(1, when_full)
+        self.totals = Totals()
+        self.failure: AppError | None = None
+        self._latest: Result | None = None
+        self._times: deque[float] = deque(maxlen=FPS_WINDOW)
+        self._stopping = threading.Event()
+        self._done = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._guard, args=(loop,), name=loop.__name__.strip("_"), daemon=True)
+            for loop in (self._grab, self._prepare, self._infer)
+        ]
+
+    # --- the three loops -------------------------------------------------------------------------------------------
+
+    def _grab(self) -> None:
+        try:
+            for frame in self._source:
+                dropped = self._grabbed.put(frame)
+                if dropped:
+                    self._count_drop(dropped, DropCause.GRAB_FULL)
+        finally:
+            self._grabbed.close()
+
+    def _prepare(self) -> None:
+        try:
+            while True:
+                try:
+                    frame = self._grabbed.get(STALL_S)
+                except TimeoutError:
+                    raise SourceStalled(f"{self._source.name} has not delivered a picture for {STALL_S:.0f} s: check that it is connected and on") from None
+                if not self._source.live:
+                    # Nobody waits for a file's frame: it is born when it is taken up.
+                    frame = dataclasses.replace(frame, born_s=self._clock())
+                dropped = self._prepared.put(self._front_end(frame))
+                if dropped:
+                    self._count_drop(dropped.frame, DropCause.PREPARE_FULL)
+        finally:
+            self._prepared.close()
+
+    def _infer(self) -> None:
+        try:
+            while True:
+                prepared = self._prepared.get()
+                left_ms = self.budget_ms - (self._clock() - prepared.frame.born_s) * 1e3
+                slowdown, tail = self._latency.slowdown, self._latency.tail
+                decision = self._policy(Load(len(prepared.faces), left_ms), self._latency) if prepared.faces else None
+                read, measured_ms = self._run(prepared, decision)
+                result = self._result(prepared, decision, read, left_ms, measured_ms)
+                self._write_log(prepared, result, decision, slowdown, tail)
+                for sink in self._sinks:
+                    dropped = sink.deliver(result)
+                    if dropped:
+                        self._count_drop(dropped.frame, DropCause.VIDEO_FULL)
+                self._latest = result
+        finally:
+            self._done.set()
+
+    # --- what infer is made of -------------------------------------------------------------------------------------
+
+    def _run(self, prepared: Prepared, decision: Decision | None) -> tuple[set[int], float]:
+        """Reads the chosen faces; returns who was read and the milliseconds that it took, cropping included."""
+        self._people.keep(prepared.alive)
+        if decision is None:
+            return set(), 0.0
+        frame, started = prepared.frame, self._clock()
+        chosen = self._people.stalest_first(prepared.faces)[: decision.serve]
+        crops = crop_batch(frame.image, [f.matrix for f in chosen], decision.point.size)
+        outputs = self._engine.run(decision.point, crops)
+        for face, reading in zip(chosen, readings(self._manifest, decision.point, outputs), strict=True):
+            self._people.read(face.person, reading, frame.id, frame.time_s)
+        measured_ms = (self._clock() - started) * 1e3
+        self._latency.observe(decision.point, decision.serve, measured_ms)
+        return {f.person for f in chosen}, measured_ms
+
+    def _result(self, prepared: Prepared, decision: Decision | None, read: set[int], left_ms: float, measured_ms: float) -> Result:
+        in_view = [(f.person, f.box) for f in prepared.faces] + list(prepared.unread)
+        people = tuple(Person(i, box, self._people.estimate(i), i in read) for i, box in sorted(in_view))
+        now, totals = self._clock(), self.totals
+        age_ms = (now - prepared.frame.born_s) * 1e3
+        self._times.append(now)
+        totals.frames += 1
+        totals.faces += len(prepared.faces) + sum(prepared.unserved.values())
+        totals.read += len(read)
+        totals.misses += age_ms > self.budget_ms
+        totals.ages_ms.append(age_ms)
+        totals.drops.update(self._unserved(prepared, decision))
+        totals.first_result_s, totals.last_result_s = totals.first_result_s or now, now
+        if decision:
+            totals.exits[str(decision.point)] += 1
+        span = self._times[-1] - self._times[0]
+        dropped = totals.drops[DropCause.GRAB_FULL] + totals.drops[DropCause.PREPARE_FULL]
+        stats = Stats(
+            fps=(len(self._times) - 1) / span if span > 0 else 0.0, faces=len(people), served=len(read),
+            exit=decision.point.exit if decision else "", input_size=decision.point.size if decision else 0,
+            budget_ms=self.budget_ms, left_ms=left_ms, predicted_ms=decision.predicted_ms if decision else 0.0,
+            measured_ms=measured_ms, frame_age_ms=age_ms, misses=totals.misses, frames=totals.frames, dropped=dropped,
+            provider=self._engine.provider, why=decision.why if decision else "nobody in view",
+        )
+        return Result(prepared.frame, people, stats)
+
+    @staticmethod
+    def _unserved(prepared: Prepared, decision: Decision | None) -> dict[DropCause, int]:
+        waiting = len(prepared.faces) - decision.serve if decision else 0
+        return {**prepared.unserved, **({DropCause.NO_BUDGET: waiting} if waiting else {})}
+
+    def _write_log(self, prepared: Prepared, result: Result, decision: Decision | None, slowdown: float, tail: float) -> None:
+        if self._log is None:
+            return
+        s, n = result.stats, len(prepared.faces)
+        self._log.frame(FrameRecord(
+            id=result.frame.id, time_s=result.frame.time_s, faces=n + sum(prepared.unserved.values()), wanted=n, served=s.served,
+            exit=s.exit, size=s.input_size, bucket=self._latency.profile.bucket(s.served) if s.served else 0,
+            budget_ms=s.budget_ms, left_ms=s.left_ms, predicted_ms=s.predicted_ms, measured_ms=s.measured_ms,
+            slowdown=slowdown, tail=tail, age_ms=s.frame_age_ms, miss=s.frame_age_ms > s.budget_ms, provider=s.provider,
+            stages_ms=prepared.stages_ms,
+            unserved={cause.name.lower(): count for cause, count in self._unserved(prepared, decision).items()},
+        ))
+
+    def _count_drop(self, frame: Frame, cause: DropCause) -> None:
+        self.totals.drops[cause] += 1
+        if self._log:
+            self._log.drop(frame.id, cause.name.lower())
+
+    # --- life cycle ------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def latest(self) -> Result | None:
+        """The newest result; never waits."""
+        return self._latest
+
+    def finished(self) -> bool:
+        return self._done.is_set()
+
+    def stop(self) -> None:
+        """Asks all loops to end soon; frames that wait are thrown away. May be called from anywhere, also twice."""
+        self._stopping.set()
+        self._source.close()
+        for box in (self._grabbed, self._prepared):
+            box.close()
+            box.clear()
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Waits until the last result is delivered; False where that takes longer than the timeout."""
+        return self._done.wait(timeout_s)
+
+    def close(self) -> None:
+        """Ends the loops, then completes and closes every sink and the log. A source that hangs in a read is left behind."""
+        self.stop()
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join(2.0)
+        for sink in (*self._sinks, *((self._log,) if self._log else ())):
+            try:
+                sink.close()
+            except AppError as error:
+                self.failure = self.failure or error
+
+    def _guard(self, loop: Callable[[], None]) -> None:
+        """A loop's failure is a value that reaches the caller; the others are ended."""
+        try:
+            loop()
+        except Closed:
+            return
+        except AppError as error:
+            self._fail(error)
+        except OSError as error:
+            self._fail(InternalError(f"{threading.current_thread().name}: {error}"))
+        except Exception as error:
+            failure = InternalError(f"{threading.current_thread().name} failed: {type(error).__name__}: {error}. This is a fault of the program; please report it")
+            failure.__cause__ = error
+            self._fail(failure)
+
+    def _fail(self, error: AppError) -> None:
+        """Ends the loops before the one that failed; those behind it finish what they were given."""
+        if self.failure is None and not self._stopping.is_set():
+            self.failure = error
+        self._source.close()
+        self._grabbed.close()
+        if threading.current_thread() is self._threads[-1]:
+            self._prepared.close()
