@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import cv2
 import numpy as np
@@ -25,14 +25,13 @@ def crop_face(
     scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
     if scale < 0.5:
         image, matrix = _shrunk(image, matrix, size, scale)
-    return cv2.warpAffine(
+    crop = cv2.warpAffine(
         image, matrix, (size, size), dst=out, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
     )
+    return cast("NDArray[np.uint8]", crop)
 
 
-def crop_batch(
-    image: NDArray[np.uint8], matrices: Sequence[NDArray[np.float64]], size: int
-) -> NDArray[np.uint8]:
+def crop_batch(image: NDArray[np.uint8], matrices: Sequence[NDArray[np.float64]], size: int) -> NDArray[np.uint8]:
     """(n, size, size, 3) RGB crops of an (h, w, 3) BGR image, one per 2x3 matrix into the unit square (Template.fit)."""
     batch = np.empty((len(matrices), size, size, 3), np.uint8)
     for crop, matrix in zip(batch, matrices, strict=True):
@@ -52,7 +51,7 @@ def _shrunk(
     x1, y1 = np.clip(np.ceil(corners.max(axis=0)).astype(int) + factor, [x0 + 1, y0 + 1], [width, height])
     part = image[y0:y1, x0:x1]
     new_width, new_height = max(1, part.shape[1] // factor), max(1, part.shape[0] // factor)
-    small = cv2.resize(part, (new_width, new_height), interpolation=cv2.INTER_AREA)
+    small = cast("NDArray[np.uint8]", cv2.resize(part, (new_width, new_height), interpolation=cv2.INTER_AREA))
     fx, fy = part.shape[1] / new_width, part.shape[0] / new_height
     # Pixel centres: x_part = (x_small + 0.5) * fx - 0.5
     to_part = np.array([[fx, 0, 0.5 * fx - 0.5 + x0], [0, fy, 0.5 * fy - 0.5 + y0], [0, 0, 1]])

@@ -24,7 +24,13 @@ _MIRROR_68 = {
     **{a: 43 - a for a in range(17, 27)},
     **{a: a for a in range(27, 31)},
     **{a: 66 - a for a in range(31, 36)},
-    **dict(zip((36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47), (45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40), strict=True)),
+    **dict(
+        zip(
+            (36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47),
+            (45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40),
+            strict=True,
+        )
+    ),
     **{a: 102 - a for a in range(48, 55)},
     **{a: 114 - a for a in range(55, 60)},
     **{a: 124 - a for a in range(60, 65)},
@@ -73,7 +79,8 @@ def fit_similarity(source: ArrayLike, target: ArrayLike) -> NDArray[np.float64]:
 def apply_similarity(matrix: ArrayLike, points: ArrayLike) -> Points:
     """Takes (n, 2) points through a 2x3 matrix."""
     m = np.asarray(matrix, np.float64)
-    return np.asarray(points, np.float64) @ m[:, :2].T + m[:, 2]
+    moved: Points = np.asarray(points, np.float64) @ m[:, :2].T + m[:, 2]
+    return moved
 
 
 def residual(matrix: ArrayLike, source: ArrayLike, target: ArrayLike) -> float:
@@ -91,7 +98,7 @@ def eye_distance(landmarks: ArrayLike) -> float:
 
 def to_pixels(matrix: NDArray[np.float64], size: int) -> NDArray[np.float64]:
     """2x3 matrix into the unit square to one into the pixels of a size x size crop."""
-    scaled = matrix * size
+    scaled: NDArray[np.float64] = matrix * size
     scaled[:, 2] -= 0.5
     return scaled
 
@@ -108,7 +115,8 @@ def mean_shape(shapes: ArrayLike, rounds: int = 5) -> Points:
         mean /= eye_distance(mean)
         mean = np.mean([apply_similarity(fit_similarity(s, mean), s) for s in sets], axis=0)
     mean = mean - mean.mean(axis=0)
-    return mean / eye_distance(mean)
+    normed: Points = mean / eye_distance(mean)
+    return normed
 
 
 def symmetrised(shape: ArrayLike) -> Points:
@@ -116,7 +124,8 @@ def symmetrised(shape: ArrayLike) -> Points:
     points = np.asarray(shape, np.float64)
     points = points - [points[:, 0].mean(), 0.0]
     flipped = points[list(MIRROR_47)] * [-1.0, 1.0]
-    return (points + flipped) / 2
+    both: Points = (points + flipped) / 2
+    return both
 
 
 @dataclass(frozen=True)
@@ -129,7 +138,10 @@ class Margins:
     bottom: float
 
     def __post_init__(self) -> None:
-        if min(self.left, self.top, self.right, self.bottom) < 0 or max(self.left + self.right, self.top + self.bottom) >= 1:
+        if (
+            min(self.left, self.top, self.right, self.bottom) < 0
+            or max(self.left + self.right, self.top + self.bottom) >= 1
+        ):
             raise ValueError(f"margins must be at least 0 and leave room for the face: {self}")
 
 

@@ -36,8 +36,12 @@ def machine() -> dict[str, Any]:
     import onnxruntime
 
     return {
-        "system": platform.system(), "machine": platform.machine(), "processor": _processor(), "cores": os.cpu_count(),
-        "python": platform.python_version(), "onnxruntime": onnxruntime.__version__,
+        "system": platform.system(),
+        "machine": platform.machine(),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "onnxruntime": onnxruntime.__version__,
     }
 
 
@@ -52,8 +56,12 @@ def _processor() -> str:
 
 
 def calibrate(
-    engine: Engine, manifest: Manifest, progress: Callable[[int, int], None] | None = None,
-    clock: Callable[[], float] = time.perf_counter, rounds: int = ROUNDS, max_s: float = MAX_S,
+    engine: Engine,
+    manifest: Manifest,
+    progress: Callable[[int, int], None] | None = None,
+    clock: Callable[[], float] = time.perf_counter,
+    rounds: int = ROUNDS,
+    max_s: float = MAX_S,
 ) -> Profile:
     """Times every (point, bucket), cropping included, in rounds, so that a slow moment hits all alike."""
     frame = np.random.default_rng(0).integers(0, 256, (540, 960, 3), dtype=np.uint8)
@@ -93,9 +101,14 @@ def cached_profile(
     A cache that cannot be read or written is no error: the profile is measured again.
     """
     key = {
-        "network": manifest.sha256, "provider": engine.provider, "threads": threads, "points": [str(p) for p in engine.points],
-        "buckets": list(engine.buckets), "maes": [manifest.exit(p.exit).validation[p.size]["mae"] for p in engine.points],
-        **machine(), "node": platform.node(),
+        "network": manifest.sha256,
+        "provider": engine.provider,
+        "threads": threads,
+        "points": [str(p) for p in engine.points],
+        "buckets": list(engine.buckets),
+        "maes": [manifest.exit(p.exit).validation[p.size]["mae"] for p in engine.points],
+        **machine(),
+        "node": platform.node(),
     }
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
     path = folder / f"profile-{digest}.json"

@@ -31,7 +31,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="main.py", description="Age, gender and expression of every face in view, at the frame rate asked for.",
+        prog="main.py",
+        description="Age, gender and expression of every face in view, at the frame rate asked for.",
         epilog="`main.py COMMAND --help` explains a command.",
     )
     sub = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
@@ -40,30 +41,76 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _command(sub: argparse._SubParsersAction, name: str, run: object, text: str, example: str) -> argparse.ArgumentParser:
+def _command(
+    sub: argparse._SubParsersAction, name: str, run: object, text: str, example: str
+) -> argparse.ArgumentParser:
     parser = sub.add_parser(name, help=text, description=text, epilog=f"example: main.py {example}")
     parser.set_defaults(run=run)
     return parser
 
 
 def _add_run(sub: argparse._SubParsersAction) -> None:
-    p = _command(sub, "run", _run, "Watch a camera, a video or the demo crowd.", "run --source clip.mp4 --results results.jsonl --output annotated.mp4")
-    p.add_argument("--source", help="auto (camera 0 where there is one, else demo), demo, a camera's number or path, a video file, or a URL such as rtsp://...; default auto")
-    p.add_argument("--target-fps", type=float, metavar="FPS", help=f"time a frame may take, as a rate; default {DEFAULT_FPS:g}")
-    p.add_argument("--budget-ms", type=float, metavar="MS", help="time a frame may take from camera to result, in milliseconds")
+    p = _command(
+        sub,
+        "run",
+        _run,
+        "Watch a camera, a video or the demo crowd.",
+        "run --source clip.mp4 --results results.jsonl --output annotated.mp4",
+    )
+    p.add_argument(
+        "--source",
+        help="auto (camera 0 where there is one, else demo), demo, a camera's number or path, a video file, or a URL such as rtsp://...; default auto",
+    )
+    p.add_argument(
+        "--target-fps", type=float, metavar="FPS", help=f"time a frame may take, as a rate; default {DEFAULT_FPS:g}"
+    )
+    p.add_argument(
+        "--budget-ms", type=float, metavar="MS", help="time a frame may take from camera to result, in milliseconds"
+    )
     p.add_argument("--device", help="auto, cpu or cuda; default auto")
-    p.add_argument("--exit", metavar="auto|NAME", help="auto: the deepest exit that the budget allows; or always this one (exit_09, or 9)")
+    p.add_argument(
+        "--exit",
+        metavar="auto|NAME",
+        help="auto: the deepest exit that the budget allows; or always this one (exit_09, or 9)",
+    )
     p.add_argument("--model", help=f"a shipped network's name, or the path of a manifest; default {DEFAULT_MODEL}")
     p.add_argument("--max-faces", type=int, metavar="N", help="read at most N faces per frame, the largest; default 32")
-    p.add_argument("--show", action=argparse.BooleanOptionalAction, default=None, help="with --show a missing screen is an error; with --no-show no window opens; default: a window where there is a screen")
+    p.add_argument(
+        "--show",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="with --show a missing screen is an error; with --no-show no window opens; default: a window where there is a screen",
+    )
     p.add_argument("--loop", action="store_true", default=None, help="start again when a file or the demo ends")
-    p.add_argument("--realtime", action="store_true", default=None, help="play a file at its own rate and drop frames like a camera")
+    p.add_argument(
+        "--realtime",
+        action="store_true",
+        default=None,
+        help="play a file at its own rate and drop frames like a camera",
+    )
     p.add_argument("--output", type=Path, metavar="OUT.mp4", help="write annotated video")
-    p.add_argument("--results", type=Path, metavar="RESULTS.jsonl", help="write one JSON line per frame with everybody in it")
-    p.add_argument("--log", type=Path, metavar="LATENCY.jsonl", help="write the latency log that `replay` reads; no pixels, nothing about a person")
+    p.add_argument(
+        "--results", type=Path, metavar="RESULTS.jsonl", help="write one JSON line per frame with everybody in it"
+    )
+    p.add_argument(
+        "--log",
+        type=Path,
+        metavar="LATENCY.jsonl",
+        help="write the latency log that `replay` reads; no pixels, nothing about a person",
+    )
     p.add_argument("--threads", type=int, metavar="N", help="threads for the network; default: all cores")
-    p.add_argument("--recalibrate", action="store_true", default=None, help="measure the exits' latency again instead of using the remembered profile")
-    p.add_argument("--config", type=Path, metavar="FILE", help="TOML file with these options, - written as _; the command line comes before it")
+    p.add_argument(
+        "--recalibrate",
+        action="store_true",
+        default=None,
+        help="measure the exits' latency again instead of using the remembered profile",
+    )
+    p.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="TOML file with these options, - written as _; the command line comes before it",
+    )
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -72,11 +119,19 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _add_replay(sub: argparse._SubParsersAction) -> None:
-    p = _command(sub, "replay", _replay, "Decide every frame of a latency log again, as recorded or under another policy or budget.", "replay latency.jsonl --budget-ms 33 --plot replay.png")
+    p = _command(
+        sub,
+        "replay",
+        _replay,
+        "Decide every frame of a latency log again, as recorded or under another policy or budget.",
+        "replay latency.jsonl --budget-ms 33 --plot replay.png",
+    )
     p.add_argument("log", type=Path, help="a log written by `run --log`")
     p.add_argument("--budget-ms", type=float, metavar="MS", help="what another budget would have done")
     p.add_argument("--policy", help="what another policy would have done: auto, or an exit (exit_09, or 9)")
-    p.add_argument("--plot", type=Path, metavar="OUT.png", help="draw faces, exits, latency and deadline over the frames")
+    p.add_argument(
+        "--plot", type=Path, metavar="OUT.png", help="draw faces, exits, latency and deadline over the frames"
+    )
     p.add_argument("--json", type=Path, metavar="OUT.json", help="write the report as JSON")
 
 
@@ -85,10 +140,27 @@ def _replay(args: argparse.Namespace) -> int:
 
 
 def _add_bench(sub: argparse._SubParsersAction) -> None:
-    p = _command(sub, "bench", _bench, "Measure on this machine: exits against cut networks, or the scheduler under a growing crowd.", "bench --faces 1..16 --budget-ms 20")
-    p.add_argument("what", nargs="?", choices=("exits", "scheduler"), help="exits: what stopping early saves, and its memory; scheduler: auto against each fixed exit; default exits, or scheduler with --faces")
+    p = _command(
+        sub,
+        "bench",
+        _bench,
+        "Measure on this machine: exits against cut networks, or the scheduler under a growing crowd.",
+        "bench --faces 1..16 --budget-ms 20",
+    )
+    p.add_argument(
+        "what",
+        nargs="?",
+        choices=("exits", "scheduler"),
+        help="exits: what stopping early saves, and its memory; scheduler: auto against each fixed exit; default exits, or scheduler with --faces",
+    )
     p.add_argument("--faces", metavar="A..B", help="crowd sizes for the scheduler benchmark; default 1..16")
-    p.add_argument("--budget-ms", type=float, default=20.0, metavar="MS", help="the network's share of a frame's budget; default 20")
+    p.add_argument(
+        "--budget-ms",
+        type=float,
+        default=20.0,
+        metavar="MS",
+        help="the network's share of a frame's budget; default 20",
+    )
     p.add_argument("--rounds", type=int, default=60, help="measurements per figure; default 60")
     p.add_argument("--model", default=DEFAULT_MODEL, help="a shipped network's name, or the path of a manifest")
     p.add_argument("--device", default="auto", help="auto, cpu or cuda; default auto")
@@ -101,15 +173,37 @@ def _bench(args: argparse.Namespace) -> int:
 
 
 def _add_evaluate(sub: argparse._SubParsersAction) -> None:
-    p = _command(sub, "evaluate", _evaluate, "Figures per exit of a network file over a labelled data set.", "evaluate --dataset utkface --root UTKFace --list validation.txt --json figures.json")
-    p.add_argument("--model", default=DEFAULT_MODEL, help=f"a shipped network's name, or the path of a manifest; default {DEFAULT_MODEL}")
+    p = _command(
+        sub,
+        "evaluate",
+        _evaluate,
+        "Figures per exit of a network file over a labelled data set.",
+        "evaluate --dataset utkface --root UTKFace --list validation.txt --json figures.json",
+    )
+    p.add_argument(
+        "--model",
+        default=DEFAULT_MODEL,
+        help=f"a shipped network's name, or the path of a manifest; default {DEFAULT_MODEL}",
+    )
     p.add_argument("--dataset", required=True, choices=("utkface", "fer2013"))
-    p.add_argument("--root", type=Path, required=True, metavar="DIR", help="the data set's folder; for fer2013 the one with train/ and validation/")
+    p.add_argument(
+        "--root",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="the data set's folder; for fer2013 the one with train/ and validation/",
+    )
     p.add_argument("--split", default="validation", help="fer2013: which folder under --root; default validation")
     p.add_argument("--list", type=Path, metavar="NAMES.txt", help="utkface: only these pictures, a file name a line")
     how = p.add_mutually_exclusive_group()
-    how.add_argument("--align", action="store_true", help="find face and landmarks in each picture, as in training (default)")
-    how.add_argument("--aligned", action="store_true", help="pictures are chips that the data set's makers aligned: one fixed crop, no detector")
+    how.add_argument(
+        "--align", action="store_true", help="find face and landmarks in each picture, as in training (default)"
+    )
+    how.add_argument(
+        "--aligned",
+        action="store_true",
+        help="pictures are chips that the data set's makers aligned: one fixed crop, no detector",
+    )
     p.add_argument("--size", type=int, metavar="PX", help="input size; default: the network's largest")
     p.add_argument("--json", type=Path, metavar="OUT.json", help="write all figures as JSON")
 
@@ -117,16 +211,36 @@ def _add_evaluate(sub: argparse._SubParsersAction) -> None:
 def _evaluate(args: argparse.Namespace) -> int:
     if args.list and args.dataset != "utkface":
         raise UsageError("--list goes with --dataset utkface")
-    return commands.evaluate(args.model, args.dataset, args.root, args.split, args.list, not args.aligned, args.size, args.json)
+    return commands.evaluate(
+        args.model, args.dataset, args.root, args.split, args.list, not args.aligned, args.size, args.json
+    )
 
 
 def _add_prepare(sub: argparse._SubParsersAction) -> None:
-    p = _command(sub, "prepare", _prepare, "Align the faces of the training sets once, and hold out a validation split.", "prepare --utkface UTKFace --fer2013 fer2013 --out cache/faces")
+    p = _command(
+        sub,
+        "prepare",
+        _prepare,
+        "Align the faces of the training sets once, and hold out a validation split.",
+        "prepare --utkface UTKFace --fer2013 fer2013 --out cache/faces",
+    )
     p.add_argument("--utkface", type=Path, metavar="DIR", help="folder of UTKFace's aligned and cropped pictures")
-    p.add_argument("--fer2013", type=Path, metavar="DIR", help="folder with train/ and validation/, a folder per expression in each")
-    p.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the aligned faces go (about 1.5 GB and 0.8 GB)")
+    p.add_argument(
+        "--fer2013",
+        type=Path,
+        metavar="DIR",
+        help="folder with train/ and validation/, a folder per expression in each",
+    )
+    p.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="where the aligned faces go (about 1.5 GB and 0.8 GB)"
+    )
     p.add_argument("--workers", type=int, default=2, metavar="N", help="processes; default 2")
-    p.add_argument("--mean-shape", type=Path, metavar="OUT.json", help="only measure the mean landmark shape of UTKFace, from which the template is made")
+    p.add_argument(
+        "--mean-shape",
+        type=Path,
+        metavar="OUT.json",
+        help="only measure the mean landmark shape of UTKFace, from which the template is made",
+    )
 
 
 def _prepare(args: argparse.Namespace) -> int:
@@ -136,11 +250,21 @@ def _prepare(args: argparse.Namespace) -> int:
 
 
 def _add_train(sub: argparse._SubParsersAction) -> None:
-    p = _command(sub, "train", _train, "Train an elastic network; goes on where an earlier run in the same folder stopped.", "train --config models/configs/mobilenet_v1_075.toml --faces cache/faces --initial mobilenet_0.75_imagenet.npz --out runs/mine")
+    p = _command(
+        sub,
+        "train",
+        _train,
+        "Train an elastic network; goes on where an earlier run in the same folder stopped.",
+        "train --config models/configs/mobilenet_v1_075.toml --faces cache/faces --initial mobilenet_0.75_imagenet.npz --out runs/mine",
+    )
     p.add_argument("--config", type=Path, required=True, metavar="FILE", help="what to train: see models/configs/")
     p.add_argument("--faces", type=Path, required=True, metavar="DIR", help="what `prepare` wrote")
-    p.add_argument("--out", type=Path, required=True, metavar="DIR", help="the run's folder: checkpoint, log.csv, validation.csv")
-    p.add_argument("--initial", type=Path, metavar="WEIGHTS.npz", help="Keras weights to start from; default: at random")
+    p.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="the run's folder: checkpoint, log.csv, validation.csv"
+    )
+    p.add_argument(
+        "--initial", type=Path, metavar="WEIGHTS.npz", help="Keras weights to start from; default: at random"
+    )
     p.add_argument("--device", default="cpu", help="cpu or cuda; default cpu")
     p.add_argument("--half", action="store_true", help="bfloat16 where it is safe")
     p.add_argument("--plot", type=Path, metavar="OUT.png", help="only draw the run's curves so far")
@@ -151,9 +275,21 @@ def _train(args: argparse.Namespace) -> int:
 
 
 def _add_export(sub: argparse._SubParsersAction) -> None:
-    p = _command(sub, "export", _export, "Write a trained network as ONNX with its manifest, after comparing its outputs with torch's.", "export --run runs/mine --faces cache/faces --out models/weights")
+    p = _command(
+        sub,
+        "export",
+        _export,
+        "Write a trained network as ONNX with its manifest, after comparing its outputs with torch's.",
+        "export --run runs/mine --faces cache/faces --out models/weights",
+    )
     p.add_argument("--run", dest="folder", type=Path, required=True, metavar="DIR", help="a training run's folder")
-    p.add_argument("--faces", type=Path, required=True, metavar="DIR", help="what `prepare` wrote: the manifest's figures come from its held-out faces")
+    p.add_argument(
+        "--faces",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="what `prepare` wrote: the manifest's figures come from its held-out faces",
+    )
     p.add_argument("--out", type=Path, required=True, metavar="DIR", help="where NAME.onnx and NAME.json go")
 
 

@@ -71,15 +71,26 @@ def build(settings: Settings, progress: Callable[[int, int], None] | None = None
         front_end = FrontEnd(ViolaJones(), predictor, Template(manifest.template), Tracker(), settings.max_faces)
         sinks, log = _outputs(settings, source, manifest, engine, profile, policy, undo)
         pipeline = Pipeline(
-            source=source, front_end=front_end, policy=policy, latency=LatencyModel(profile), engine=engine, manifest=manifest,
-            people=People(manifest.genders, manifest.expressions), budget_ms=settings.frame_budget_ms, sinks=sinks, log=log,
+            source=source,
+            front_end=front_end,
+            policy=policy,
+            latency=LatencyModel(profile),
+            engine=engine,
+            manifest=manifest,
+            people=People(manifest.genders, manifest.expressions),
+            budget_ms=settings.frame_budget_ms,
+            sinks=sinks,
+            log=log,
         )
         undo.pop_all()
     return App(settings, source, manifest, engine, profile, remembered, pipeline)
 
 
 def load_profile(
-    engine: Engine, manifest: Manifest, threads: int | None = None, again: bool = False,
+    engine: Engine,
+    manifest: Manifest,
+    threads: int | None = None,
+    again: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Profile, bool]:
     """The remembered profile of this machine, or a new one; and whether it was remembered."""
@@ -98,7 +109,13 @@ def _exits(settings: Settings, manifest: Manifest) -> list[str] | None:
 
 
 def _outputs(
-    settings: Settings, source: Source, manifest: Manifest, engine: Engine, profile: Profile, policy: Policy, undo: ExitStack
+    settings: Settings,
+    source: Source,
+    manifest: Manifest,
+    engine: Engine,
+    profile: Profile,
+    policy: Policy,
+    undo: ExitStack,
 ) -> tuple[list[Sink], LogWriter | None]:
     """Sinks and log, opened last: an existing file is replaced only when everything else stands."""
     sinks: list[Sink] = []
@@ -115,8 +132,13 @@ def _outputs(
         "machine": machine(),
         "model": {"name": manifest.name, "sha256": manifest.sha256},
         "settings": {
-            "source": type(source).__name__, "live": source.live, "budget_ms": settings.frame_budget_ms, "exit": settings.exit,
-            "device": settings.device, "provider": engine.provider, "max_faces": settings.max_faces,
+            "source": type(source).__name__,
+            "live": source.live,
+            "budget_ms": settings.frame_budget_ms,
+            "exit": settings.exit,
+            "device": settings.device,
+            "provider": engine.provider,
+            "max_faces": settings.max_faces,
             "threads": settings.threads or available_cores(),
         },
         "policy": policy.to_json(),

@@ -58,7 +58,9 @@ def available_cores() -> int:
 class OnnxEngine:
     """ONNX Runtime on the CPU or on CUDA, weights from a verified file."""
 
-    def __init__(self, manifest: Manifest, device: str = "auto", threads: int | None = None, exits: Sequence[str] | None = None) -> None:
+    def __init__(
+        self, manifest: Manifest, device: str = "auto", threads: int | None = None, exits: Sequence[str] | None = None
+    ) -> None:
         """`exits` limits which exits are loaded. Raises ModelError and DeviceError."""
         import onnx
         import onnxruntime
@@ -127,7 +129,9 @@ def _share_pool_and_arena(onnxruntime: Any, threads: int) -> None:
     _ready = True
     onnxruntime.set_default_logger_severity(4)
     onnxruntime.set_global_thread_pool_sizes(threads, 1)
-    memory = onnxruntime.OrtMemoryInfo("Cpu", onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, onnxruntime.OrtMemType.DEFAULT)
+    memory = onnxruntime.OrtMemoryInfo(
+        "Cpu", onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, onnxruntime.OrtMemType.DEFAULT
+    )
     onnxruntime.create_and_register_allocator(memory, None)
 
 
@@ -175,7 +179,10 @@ def cuda_diagnosis() -> str:
             "Run `pip uninstall -y onnxruntime onnxruntime-gpu && pip install onnxruntime-gpu`, or use `--device cpu`"
         )
     if not _nvidia_driver():
-        return "CUDA cannot be used: no NVIDIA driver on this machine (libcuda.so.1 is missing). Install one, or use `--device cpu`"
+        return (
+            "CUDA cannot be used: no NVIDIA driver on this machine (libcuda.so.1 is missing). Install one, "
+            "or use `--device cpu`"
+        )
     return (
         "CUDA cannot be used although a driver is there: the CUDA or cuDNN libraries are missing or of another version. "
         'Run `pip install "onnxruntime-gpu[cuda,cudnn]"`, or use `--device cpu`'

@@ -40,8 +40,13 @@ class FrontEnd:
     """Prepares frames one after another; keeps the tracker's state."""
 
     def __init__(
-        self, detector: Detector, predictor: LandmarkPredictor, template: Template, tracker: Tracker,
-        max_faces: int, clock: Callable[[], float] = time.monotonic,
+        self,
+        detector: Detector,
+        predictor: LandmarkPredictor,
+        template: Template,
+        tracker: Tracker,
+        max_faces: int,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._detect, self._predict, self._template, self._tracker = detector, predictor, template, tracker
         self._max_faces, self._clock = max_faces, clock

@@ -49,12 +49,31 @@ def person_record(person: Person) -> dict[str, Any]:
     e = person.estimate
     box = [round(v, 1) for v in person.box]
     if e is None:
-        return {"id": person.id, "box": box, "age": None, "age_low": None, "age_high": None, "gender": None, "gender_p": None,
-                "expression": None, "expression_p": None, "exit": None, "fresh": False}
+        return {
+            "id": person.id,
+            "box": box,
+            "age": None,
+            "age_low": None,
+            "age_high": None,
+            "gender": None,
+            "gender_p": None,
+            "expression": None,
+            "expression_p": None,
+            "exit": None,
+            "fresh": False,
+        }
     return {
-        "id": person.id, "box": box, "age": round(e.age, 2), "age_low": round(e.age_low, 2), "age_high": round(e.age_high, 2),
-        "gender": e.gender, "gender_p": round(e.gender_p, 4), "expression": e.expression,
-        "expression_p": round(e.expression_p, 4), "exit": e.exit, "fresh": person.fresh,
+        "id": person.id,
+        "box": box,
+        "age": round(e.age, 2),
+        "age_low": round(e.age_low, 2),
+        "age_high": round(e.age_high, 2),
+        "gender": e.gender,
+        "gender_p": round(e.gender_p, 4),
+        "expression": e.expression,
+        "expression_p": round(e.expression_p, 4),
+        "exit": e.exit,
+        "fresh": person.fresh,
     }
 
 
@@ -66,7 +85,9 @@ class ResultsWriter:
 
     def deliver(self, result: Result) -> None:
         people = [person_record(p) for p in result.people]
-        line = json.dumps({"frame": result.frame.id, "time_s": round(result.frame.time_s, 4), "people": people}, separators=(",", ":"))
+        line = json.dumps(
+            {"frame": result.frame.id, "time_s": round(result.frame.time_s, 4), "people": people}, separators=(",", ":")
+        )
         try:
             self._file.write(line + "\n")
         except OSError as error:
@@ -133,7 +154,9 @@ class VideoWriter:
             stream.codec_context.time_base = TIME_BASE
             last = -1
             while True:
-                picture = av.VideoFrame.from_ndarray(_fitted(paint(result.frame.image, result), width, height), format="bgr24")
+                picture = av.VideoFrame.from_ndarray(
+                    _fitted(paint(result.frame.image, result), width, height), format="bgr24"
+                )
                 picture.time_base, picture.pts = TIME_BASE, max(last + 1, round(result.frame.time_s * 1000))
                 last = picture.pts
                 container.mux(stream.encode(picture))

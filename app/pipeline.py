@@ -71,8 +71,18 @@ class Pipeline:
     """Runs until the source ends, `stop` is called, or something fails."""
 
     def __init__(
-        self, *, source: Source, front_end: FrontEnd, policy: Policy, latency: LatencyModel, engine: Engine,
-        manifest: Manifest, people: People, budget_ms: float, sinks: Sequence[Sink] = (), log: LogWriter | None = None,
+        self,
+        *,
+        source: Source,
+        front_end: FrontEnd,
+        policy: Policy,
+        latency: LatencyModel,
+        engine: Engine,
+        manifest: Manifest,
+        people: People,
+        budget_ms: float,
+        sinks: Sequence[Sink] = (),
+        log: LogWriter | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._source, self._front_end, self._engine, self._manifest = source, front_end, engine, manifest
@@ -109,7 +119,10 @@ class Pipeline:
                 try:
                     frame = self._grabbed.get(STALL_S)
                 except TimeoutError:
-                    raise SourceStalled(f"{self._source.name} has not delivered a picture for {STALL_S:.0f} s: check that it is connected and on") from None
+                    raise SourceStalled(
+                        f"{self._source.name} has not delivered a picture for {STALL_S:.0f} s: check that it is "
+                        "connected and on"
+                    ) from None
                 if not self._source.live:
                     # Nobody waits for a file's frame: it is born when it is taken up.
                     frame = dataclasses.replace(frame, born_s=self._clock())
@@ -154,7 +167,9 @@ class Pipeline:
         self._latency.observe(decision.point, decision.serve, measured_ms)
         return {f.person for f in chosen}, measured_ms
 
-    def _result(self, prepared: Prepared, decision: Decision | None, read: set[int], left_ms: float, measured_ms: float) -> Result:
+    def _result(
+        self, prepared: Prepared, decision: Decision | None, read: set[int], left_ms: float, measured_ms: float
+    ) -> Result:
         in_view = [(f.person, f.box) for f in prepared.faces] + list(prepared.unread)
         people = tuple(Person(i, box, self._people.estimate(i), i in read) for i, box in sorted(in_view))
         now, totals = self._clock(), self.totals
@@ -172,11 +187,21 @@ class Pipeline:
         span = self._times[-1] - self._times[0]
         dropped = totals.drops[DropCause.GRAB_FULL] + totals.drops[DropCause.PREPARE_FULL]
         stats = Stats(
-            fps=(len(self._times) - 1) / span if span > 0 else 0.0, faces=len(people), served=len(read),
-            exit=decision.point.exit if decision else "", input_size=decision.point.size if decision else 0,
-            budget_ms=self.budget_ms, left_ms=left_ms, predicted_ms=decision.predicted_ms if decision else 0.0,
-            measured_ms=measured_ms, frame_age_ms=age_ms, misses=totals.misses, frames=totals.frames, dropped=dropped,
-            provider=self._engine.provider, why=decision.why if decision else "nobody in view",
+            fps=(len(self._times) - 1) / span if span > 0 else 0.0,
+            faces=len(people),
+            served=len(read),
+            exit=decision.point.exit if decision else "",
+            input_size=decision.point.size if decision else 0,
+            budget_ms=self.budget_ms,
+            left_ms=left_ms,
+            predicted_ms=decision.predicted_ms if decision else 0.0,
+            measured_ms=measured_ms,
+            frame_age_ms=age_ms,
+            misses=totals.misses,
+            frames=totals.frames,
+            dropped=dropped,
+            provider=self._engine.provider,
+            why=decision.why if decision else "nobody in view",
         )
         return Result(prepared.frame, people, stats)
 
@@ -185,18 +210,35 @@ class Pipeline:
         waiting = len(prepared.faces) - decision.serve if decision else 0
         return {**prepared.unserved, **({DropCause.NO_BUDGET: waiting} if waiting else {})}
 
-    def _write_log(self, prepared: Prepared, result: Result, decision: Decision | None, slowdown: float, tail: float) -> None:
+    def _write_log(
+        self, prepared: Prepared, result: Result, decision: Decision | None, slowdown: float, tail: float
+    ) -> None:
         if self._log is None:
             return
         s, n = result.stats, len(prepared.faces)
-        self._log.frame(FrameRecord(
-            id=result.frame.id, time_s=result.frame.time_s, faces=n + sum(prepared.unserved.values()), wanted=n, served=s.served,
-            exit=s.exit, size=s.input_size, bucket=self._latency.profile.bucket(s.served) if s.served else 0,
-            budget_ms=s.budget_ms, left_ms=s.left_ms, predicted_ms=s.predicted_ms, measured_ms=s.measured_ms,
-            slowdown=slowdown, tail=tail, age_ms=s.frame_age_ms, miss=s.frame_age_ms > s.budget_ms, provider=s.provider,
-            stages_ms=prepared.stages_ms,
-            unserved={cause.name.lower(): count for cause, count in self._unserved(prepared, decision).items()},
-        ))
+        self._log.frame(
+            FrameRecord(
+                id=result.frame.id,
+                time_s=result.frame.time_s,
+                faces=n + sum(prepared.unserved.values()),
+                wanted=n,
+                served=s.served,
+                exit=s.exit,
+                size=s.input_size,
+                bucket=self._latency.profile.bucket(s.served) if s.served else 0,
+                budget_ms=s.budget_ms,
+                left_ms=s.left_ms,
+                predicted_ms=s.predicted_ms,
+                measured_ms=s.measured_ms,
+                slowdown=slowdown,
+                tail=tail,
+                age_ms=s.frame_age_ms,
+                miss=s.frame_age_ms > s.budget_ms,
+                provider=s.provider,
+                stages_ms=prepared.stages_ms,
+                unserved={cause.name.lower(): count for cause, count in self._unserved(prepared, decision).items()},
+            )
+        )
 
     def _count_drop(self, frame: Frame, cause: DropCause) -> None:
         self.totals.drops[cause] += 1
@@ -251,7 +293,10 @@ class Pipeline:
         except OSError as error:
             self._fail(InternalError(f"{threading.current_thread().name}: {error}"))
         except Exception as error:
-            failure = InternalError(f"{threading.current_thread().name} failed: {type(error).__name__}: {error}. This is a fault of the program; please report it")
+            failure = InternalError(
+                f"{threading.current_thread().name} failed: {type(error).__name__}: {error}. This is a fault of "
+                "the program; please report it"
+            )
             failure.__cause__ = error
             self._fail(failure)
 

@@ -63,8 +63,16 @@ class Settings:
             raise UsageError("--output, --results and --log must be different files")
         if Path(self.source).resolve() in paths:
             raise UsageError(f"{self.source} is the source and would be overwritten: choose another output file")
-        if self.loop and self.results and self.show is False and not self.realtime and self.source not in ("auto", "demo"):
-            raise UsageError("--loop over a file without a window or --realtime would never end and fill the disk: leave out --loop")
+        if (
+            self.loop
+            and self.results
+            and self.show is False
+            and not self.realtime
+            and self.source not in ("auto", "demo")
+        ):
+            raise UsageError(
+                "--loop over a file without a window or --realtime would never end and fill the disk: leave out --loop"
+            )
 
     @property
     def frame_budget_ms(self) -> float:
@@ -75,9 +83,21 @@ class Settings:
 
 
 _TYPES: dict[str, tuple[type, ...]] = {
-    "source": (str, int), "target_fps": (int, float), "budget_ms": (int, float), "device": (str,), "exit": (str, int),
-    "model": (str,), "max_faces": (int,), "show": (bool,), "loop": (bool,), "realtime": (bool,), "output": (str,),
-    "results": (str,), "log": (str,), "threads": (int,), "recalibrate": (bool,),
+    "source": (str, int),
+    "target_fps": (int, float),
+    "budget_ms": (int, float),
+    "device": (str,),
+    "exit": (str, int),
+    "model": (str,),
+    "max_faces": (int,),
+    "show": (bool,),
+    "loop": (bool,),
+    "realtime": (bool,),
+    "output": (str,),
+    "results": (str,),
+    "log": (str,),
+    "threads": (int,),
+    "recalibrate": (bool,),
 }
 
 

@@ -107,6 +107,7 @@ class People:
 
     def stalest_first(self, faces: Iterable[Face]) -> list[Face]:
         """Never read before everyone else, then by how long ago; large faces first among equals."""
+
         def key(face: Face) -> tuple[int, float]:
             memory = self._known.get(face.person)
             return (memory.read_frame if memory else -1, -face.box.width)
@@ -120,8 +121,14 @@ class People:
         old = self._known.get(person)
         if old is None:
             self._known[person] = _Memory(
-                reading.age, reading.half, weight, np.asarray(reading.gender, np.float64),
-                np.asarray(reading.expression, np.float64), reading.exit, time_s, frame,
+                reading.age,
+                reading.half,
+                weight,
+                np.asarray(reading.gender, np.float64),
+                np.asarray(reading.expression, np.float64),
+                reading.exit,
+                time_s,
+                frame,
             )
             return
         passed = max(time_s - old.read_s, 0.0)
@@ -141,9 +148,14 @@ class People:
             return None
         g, x = int(known.gender.argmax()), int(known.expression.argmax())
         return Estimate(
-            age=known.age, age_low=max(known.age - known.half, 0.0), age_high=known.age + known.half,
-            gender=self._genders[g], gender_p=float(known.gender[g]),
-            expression=self._expressions[x], expression_p=float(known.expression[x]), exit=known.exit,
+            age=known.age,
+            age_low=max(known.age - known.half, 0.0),
+            age_high=known.age + known.half,
+            gender=self._genders[g],
+            gender_p=float(known.gender[g]),
+            expression=self._expressions[x],
+            expression_p=float(known.expression[x]),
+            exit=known.exit,
         )
 
     def keep(self, alive: set[int]) -> None:

@@ -82,7 +82,7 @@ class KioskWindow(QWidget):
                 self.update()
             if self._finished():
                 self.close()
-        except BaseException as failure:  # noqa: BLE001 - Qt would abort the process
+        except BaseException as failure:
             self._fail(failure)
 
     def paintEvent(self, event: object) -> None:
@@ -93,7 +93,7 @@ class KioskWindow(QWidget):
                     self._paint_starting(painter)
                 else:
                     self._paint_result(painter, self._result)
-        except BaseException as failure:  # noqa: BLE001
+        except BaseException as failure:
             self._fail(failure)
 
     def keyPressEvent(self, event: object) -> None:
@@ -115,7 +115,7 @@ class KioskWindow(QWidget):
             self.is_closed = True
             try:
                 self._stop()
-            except BaseException as failure:  # noqa: BLE001
+            except BaseException as failure:
                 self.failure = self.failure or failure
             self.closed.emit()
         event.accept()

@@ -29,7 +29,9 @@ class Augmentation:
     erase: float = 0.2
 
 
-def crop_matrix(size: int, zoom: float = 1.0, shift: tuple[float, float] = (0.0, 0.0), angle_deg: float = 0.0, mirror: bool = False) -> NDArray[np.float64]:
+def crop_matrix(
+    size: int, zoom: float = 1.0, shift: tuple[float, float] = (0.0, 0.0), angle_deg: float = 0.0, mirror: bool = False
+) -> NDArray[np.float64]:
     """2x3 matrix from a prepared view's pixels to the network's crop. With the defaults: exactly what `align` would cut.
 
     A view shows the template from VIEW_ZOOM times as far, about the crop's centre.
@@ -45,7 +47,12 @@ def crop_matrix(size: int, zoom: float = 1.0, shift: tuple[float, float] = (0.0,
 def plain_crops(pixels: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     """(n, size, size, 3) RGB crops of (n, 160, 160[, 3]) views, unchanged: what the network is judged on."""
     matrix = crop_matrix(size)
-    return np.stack([_rgb(cv2.warpAffine(v, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)) for v in pixels])
+    return np.stack(
+        [
+            _rgb(cv2.warpAffine(v, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101))
+            for v in pixels
+        ]
+    )
 
 
 def _rgb(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -64,7 +71,9 @@ def augmented(view: NDArray[np.uint8], size: int, how: Augmentation, rng: np.ran
     crop = _rgb(cv2.warpAffine(view, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101))
     if rng.random() < how.coarse:
         small = int(rng.integers(36, 64))
-        crop = cv2.resize(cv2.resize(crop, (small, small), interpolation=cv2.INTER_AREA), (size, size), interpolation=cv2.INTER_LINEAR)
+        crop = cv2.resize(
+            cv2.resize(crop, (small, small), interpolation=cv2.INTER_AREA), (size, size), interpolation=cv2.INTER_LINEAR
+        )
     if rng.random() < how.grey:
         crop = _rgb(cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY))
     # One look-up table does brightness, contrast and gamma; a gain per channel does the colour of the light.
@@ -84,7 +93,9 @@ def augmented(view: NDArray[np.uint8], size: int, how: Augmentation, rng: np.ran
 class TrainingBatches(Dataset):
     """Item `step` is the whole batch of that step: crops (n, size, size, 3) uint8 RGB and the three labels."""
 
-    def __init__(self, parts: Sequence[tuple[Views, NDArray[np.int64], int]], size: int, seed: int, how: Augmentation) -> None:
+    def __init__(
+        self, parts: Sequence[tuple[Views, NDArray[np.int64], int]], size: int, seed: int, how: Augmentation
+    ) -> None:
         """`parts`: views, the indices of those to train on, and how many of each batch come from there."""
         self._parts, self._size, self._seed, self._how = list(parts), size, seed, how
 
@@ -109,7 +120,9 @@ class TrainingBatches(Dataset):
         key = (part, epoch)
         if getattr(self, "_key", {}).get(part) != key:
             self.__dict__.setdefault("_key", {})[part] = key
-            self.__dict__.setdefault("_order", {})[part] = np.random.default_rng((self._seed, 2, part, epoch)).permutation(usable)
+            self.__dict__.setdefault("_order", {})[part] = np.random.default_rng(
+                (self._seed, 2, part, epoch)
+            ).permutation(usable)
         return int(self._order[part][place])
 
 

@@ -30,8 +30,16 @@ def draw_curves(run: Path, path: Path) -> None:
     for axis, figure_name in zip(axes[1:], ("mae", "expression"), strict=True):
         for i, name in enumerate(names):
             rows = [r for r in validation if r["exit"] == name and r.get(figure_name)]
-            axis.plot([int(r["step"]) for r in rows], [float(r[figure_name]) for r in rows], color=pyplot.cm.viridis(i / max(1, len(names) - 1)), label=name)
-        axis.set(xlabel="step", ylabel={"mae": "validation MAE, years", "expression": "validation accuracy, expression"}[figure_name])
+            axis.plot(
+                [int(r["step"]) for r in rows],
+                [float(r[figure_name]) for r in rows],
+                color=pyplot.cm.viridis(i / max(1, len(names) - 1)),
+                label=name,
+            )
+        axis.set(
+            xlabel="step",
+            ylabel={"mae": "validation MAE, years", "expression": "validation accuracy, expression"}[figure_name],
+        )
         axis.legend(fontsize="small")
     figure.savefig(path, dpi=110)
     pyplot.close(figure)

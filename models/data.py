@@ -22,7 +22,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from align.crop import crop_face
-from align.geometry import AlignmentError, Margins, Template, load_mean_shape, mean_shape, residual, symmetrised, to_pixels
+from align.geometry import (
+    AlignmentError,
+    Margins,
+    Template,
+    load_mean_shape,
+    mean_shape,
+    residual,
+    symmetrised,
+    to_pixels,
+)
 from align.landmarks import LandmarkPredictor
 
 if TYPE_CHECKING:
@@ -89,7 +98,9 @@ def read_utkface(root: Path, names: Iterable[str] | None = None) -> tuple[list[S
         wanted = [n.strip() for n in names if n.strip()]
         missing = [n for n in wanted if n not in by_name]
         if missing:
-            raise DataError(f"{len(missing)} of {len(wanted)} listed pictures are not under {root}, first: {missing[0]}")
+            raise DataError(
+                f"{len(missing)} of {len(wanted)} listed pictures are not under {root}, first: {missing[0]}"
+            )
         paths = [by_name[n] for n in wanted]
     samples = []
     for path in paths:
@@ -196,7 +207,11 @@ class Locator:
             box = (x * side * scale + pad, y * side * scale + pad, w * side * scale, h * side * scale)
         points = (self._predict(gray, box) - pad + 0.5) / scale - 0.5
         x, y, w, h = box
-        return Located(points, found, ((x - pad) / (side * scale), (y - pad) / (side * scale), w / (side * scale), h / (side * scale)))
+        return Located(
+            points,
+            found,
+            ((x - pad) / (side * scale), (y - pad) / (side * scale), w / (side * scale), h / (side * scale)),
+        )
 
 
 def _locate_one(kind: str, path: Path) -> Located | None:
@@ -211,13 +226,17 @@ def _locate_one(kind: str, path: Path) -> Located | None:
 _LOCATORS: dict[str, Locator] = {}
 
 
-def locate_all(samples: Sequence[Sample], kind: str, workers: int = 2, progress: Callable = iter) -> list[Located | None]:
+def locate_all(
+    samples: Sequence[Sample], kind: str, workers: int = 2, progress: Callable = iter
+) -> list[Located | None]:
     """Landmarks of every sample, in order, over several processes; None for a file that is no picture."""
     with get_context("spawn").Pool(workers) as pool:
         return list(progress(pool.imap(partial(_locate_one, kind), [s.path for s in samples], chunksize=64)))
 
 
-def measure_mean_shape(samples: Sequence[Sample], kind: str, workers: int = 2, progress: Callable = iter) -> NDArray[np.float64]:
+def measure_mean_shape(
+    samples: Sequence[Sample], kind: str, workers: int = 2, progress: Callable = iter
+) -> NDArray[np.float64]:
     """Symmetric (47, 2) mean shape over the samples whose face is detected; eyes one unit apart."""
     located = locate_all(samples, kind, workers, progress)
     return symmetrised(mean_shape([place.landmarks for place in located if place and place.found]))
@@ -228,7 +247,12 @@ def view_template() -> Template:
 
 
 def cut_views(
-    samples: Sequence[Sample], located: Sequence[Located | None], gray: bool, out: Path, report: Report, progress: Callable = iter
+    samples: Sequence[Sample],
+    located: Sequence[Located | None],
+    gray: bool,
+    out: Path,
+    report: Report,
+    progress: Callable = iter,
 ) -> list[int]:
     """Writes the aligned views as one .npy, (n, 160, 160[, 3]) uint8 RGB or grey; returns which samples are in it."""
     template, keep = view_template(), []
@@ -264,7 +288,9 @@ def near_duplicates(samples: Sequence[Sample], threshold: int = 24, progress: Ca
         if image is None:
             bits[:, i] = np.random.default_rng(i).integers(0, 2, 240) * 2.0 - 1
             continue
-        small = cv2.resize(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), (16, 16), interpolation=cv2.INTER_AREA).astype(np.int16)
+        small = cv2.resize(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), (16, 16), interpolation=cv2.INTER_AREA).astype(
+            np.int16
+        )
         for k, picture in enumerate((small, small[:, ::-1])):
             bits[k, i] = np.where(np.diff(picture, axis=1) > 0, 1.0, -1.0).ravel()
     from scipy.sparse import coo_matrix
@@ -290,7 +316,11 @@ def validation_mask(samples: Sequence[Sample], groups: NDArray[np.int64], share:
     for sample, group in zip(samples, groups, strict=True):
         name = sample.path.name
         first[group] = min(name, first.get(group, name))
-    chosen = {g for g, name in first.items() if int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") < share * 2**32}
+    chosen = {
+        g
+        for g, name in first.items()
+        if int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") < share * 2**32
+    }
     return np.array([g in chosen for g in groups])
 
 
@@ -319,8 +349,14 @@ def load_views(folder: Path, name: str) -> tuple[Views, NDArray[np.bool_]]:
 
 
 def prepare(
-    name: str, samples: Sequence[Sample], held_out: NDArray[np.bool_], gray: bool, out: Path, report: Report,
-    workers: int = 2, progress: Callable = iter,
+    name: str,
+    samples: Sequence[Sample],
+    held_out: NDArray[np.bool_],
+    gray: bool,
+    out: Path,
+    report: Report,
+    workers: int = 2,
+    progress: Callable = iter,
 ) -> None:
     """Aligns one data set and writes NAME.npy, NAME.labels.npz, NAME.validation.txt and NAME.report.txt into `out`."""
     out.mkdir(parents=True, exist_ok=True)
@@ -331,8 +367,12 @@ def prepare(
         report.notes[f"faces found; median box {np.median(boxes, axis=0).round(3).tolist()}"] = len(boxes)
     keep = cut_views(samples, located, gray, out / f"{name}.npy", report, progress)
     kept = [samples[i] for i in keep]
-    labels = {k: np.array([getattr(s, k) for s in kept], np.int16) for k in ("age", "gender", "expression", "ethnicity")}
+    labels = {
+        k: np.array([getattr(s, k) for s in kept], np.int16) for k in ("age", "gender", "expression", "ethnicity")
+    }
     np.savez(out / f"{name}.labels.npz", held_out=held_out[keep], names=[s.path.name for s in kept], **labels)
-    (out / f"{name}.validation.txt").write_text("".join(f"{s.path.name}\n" for s, h in zip(kept, held_out[keep], strict=True) if h))
+    (out / f"{name}.validation.txt").write_text(
+        "".join(f"{s.path.name}\n" for s, h in zip(kept, held_out[keep], strict=True) if h)
+    )
     (out / f"{name}.report.txt").write_text("\n".join(report.lines()) + "\n")
     (out / f"{name}.skipped.json").write_text(json.dumps(report.skipped, indent=1))

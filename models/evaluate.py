@@ -32,8 +32,15 @@ FIXED_CROP = {"utkface": (1.0955, -0.0396, 0.0308), "fer2013": (1.112, -0.047, -
 
 
 def evaluate(
-    manifest: Manifest, dataset: str, root: Path, *, split: str = "validation", names: Iterable[str] | None = None,
-    align: bool = True, size: int | None = None, progress: Callable[..., Any] = iter,
+    manifest: Manifest,
+    dataset: str,
+    root: Path,
+    *,
+    split: str = "validation",
+    names: Iterable[str] | None = None,
+    align: bool = True,
+    size: int | None = None,
+    progress: Callable[..., Any] = iter,
 ) -> dict[str, Any]:
     """All figures, ready for JSON. Raises DataError and ManifestError."""
     size = size or max(manifest.input_sizes)
@@ -58,9 +65,17 @@ def evaluate(
         raise DataError(f"none of the {len(samples)} pictures could be used")
     joined = {name: np.concatenate(parts) for name, parts in outputs.items()}
     return {
-        "model": manifest.name, "sha256": manifest.sha256, "dataset": dataset, "pictures": len(kept), "input_size": size,
-        "alignment": "landmarks of each picture" if align else "one fixed crop", "data": report.lines(),
-        "exits": {e.name: _figures({h: joined[e.output(h)] for h in ("age", "gender", "expression")}, kept) for e in manifest.exits},
+        "model": manifest.name,
+        "sha256": manifest.sha256,
+        "dataset": dataset,
+        "pictures": len(kept),
+        "input_size": size,
+        "alignment": "landmarks of each picture" if align else "one fixed crop",
+        "data": report.lines(),
+        "exits": {
+            e.name: _figures({h: joined[e.output(h)] for h in ("age", "gender", "expression")}, kept)
+            for e in manifest.exits
+        },
     }
 
 
@@ -108,7 +123,9 @@ def _session(manifest: Manifest) -> Any:
         raise
     except Exception as error:  # ONNX Runtime raises a dozen types of its own
         raise ManifestError(f"network {manifest.network} cannot be loaded: {error}") from error
-    missing = {e.output(h) for e in manifest.exits for h in ("age", "gender", "expression")} - {o.name for o in session.get_outputs()}
+    missing = {e.output(h) for e in manifest.exits for h in ("age", "gender", "expression")} - {
+        o.name for o in session.get_outputs()
+    }
     if missing:
         raise ManifestError(f"network {manifest.network} lacks the outputs {', '.join(sorted(missing)[:3])}, ...")
     return session
@@ -123,8 +140,14 @@ def _figures(p: dict[str, NDArray[np.float32]], samples: Sequence[Sample]) -> di
         error = np.abs(estimate - age)
         adult = (age >= ADULTS[0]) & (age <= ADULTS[1])
         figures |= {
-            "mae": float(error.mean()), "mae_95": metrics.bootstrap_interval(error), "cs5": metrics.cumulative_score(estimate, age),
-            "mae_by_decade": {f"{d}-{d + 9}": float(error[age // 10 == d // 10].mean()) for d in range(0, 101, 10) if (age // 10 == d // 10).any()},
+            "mae": float(error.mean()),
+            "mae_95": metrics.bootstrap_interval(error),
+            "cs5": metrics.cumulative_score(estimate, age),
+            "mae_by_decade": {
+                f"{d}-{d + 9}": float(error[age // 10 == d // 10].mean())
+                for d in range(0, 101, 10)
+                if (age // 10 == d // 10).any()
+            },
         }
         if adult.any():
             figures["mae_21_60"] = float(error[adult].mean())
@@ -138,14 +161,27 @@ def _figures(p: dict[str, NDArray[np.float32]], samples: Sequence[Sample]) -> di
     return figures
 
 
-_COLUMNS = {"mae": "MAE", "mae_95": "95 %", "cs5": "CS5", "mae_21_60": "MAE 21-60", "gender": "gender", "gender_21_60": "21-60",
-            "expression": "expression", "expression_95": "95 %", "macro_f1": "macro F1"}
+_COLUMNS = {
+    "mae": "MAE",
+    "mae_95": "95 %",
+    "cs5": "CS5",
+    "mae_21_60": "MAE 21-60",
+    "gender": "gender",
+    "gender_21_60": "21-60",
+    "expression": "expression",
+    "expression_95": "95 %",
+    "macro_f1": "macro F1",
+}
 
 
 def table(report: dict[str, Any]) -> list[str]:
     """The report for people: a row per exit."""
     columns = [c for c in _COLUMNS if c in next(iter(report["exits"].values()))]
-    lines = [f"{report['model']} on {report['dataset']}, {report['pictures']} pictures at {report['input_size']} px, {report['alignment']}", *report["data"]]
+    lines = [
+        f"{report['model']} on {report['dataset']}, {report['pictures']} pictures at "
+        f"{report['input_size']} px, {report['alignment']}",
+        *report["data"],
+    ]
     lines.append("exit    " + "".join(f"{_COLUMNS[c]:>14}" for c in columns))
     for name, figures in report["exits"].items():
         lines.append(f"{name:<8}" + "".join(f"{_cell(c, figures[c]):>14}" for c in columns))

@@ -73,8 +73,13 @@ def to_onnx(network: ElasticNetwork, size: int, path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
-            Deployed(network).eval(), (example,), input_names=["faces"], output_names=names, dynamo=True,
-            dynamic_shapes={"faces": {0: n, 1: h, 2: w}}, verbose=False,
+            Deployed(network).eval(),
+            (example,),
+            input_names=["faces"],
+            output_names=names,
+            dynamo=True,
+            dynamic_shapes={"faces": {0: n, 1: h, 2: w}},
+            verbose=False,
         )
     program.save(str(path), external_data=False)
 
@@ -125,32 +130,58 @@ def export(run: Path, faces: Path, out: Path) -> Manifest:
         to_onnx(deployed, size, draft)
         worst = compare(reference, draft, [size])
         if not worst <= TOLERANCE:
-            raise ExportError(f"ONNX outputs differ from torch's by up to {worst:.2g}, allowed is {TOLERANCE:g}; nothing was written")
+            raise ExportError(
+                f"ONNX outputs differ from torch's by up to {worst:.2g}, allowed is {TOLERANCE:g}; nothing was written"
+            )
         content = draft.read_bytes()
     finally:
         draft.unlink(missing_ok=True)
 
     template = Template.from_shape(load_mean_shape(), PAPER_MARGINS)
-    counts = {name: {"utkface": len(held_out["utkface"]), "fer2013": len(held_out["fer2013"])} for name in ("held_out",)}
+    counts = {
+        name: {"utkface": len(held_out["utkface"]), "fer2013": len(held_out["fer2013"])} for name in ("held_out",)
+    }
     manifest = {
         "schema": SCHEMA,
         "name": config.name,
-        "network": {"file": f"{config.name}.onnx", "sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content), "input": "faces"},
-        "input": {"sizes": [size], "layout": "nhwc", "dtype": "uint8", "colours": "rgb", "normalisation": "x / 127.5 - 1, inside the network"},
+        "network": {
+            "file": f"{config.name}.onnx",
+            "sha256": hashlib.sha256(content).hexdigest(),
+            "bytes": len(content),
+            "input": "faces",
+        },
+        "input": {
+            "sizes": [size],
+            "layout": "nhwc",
+            "dtype": "uint8",
+            "colours": "rgb",
+            "normalisation": "x / 127.5 - 1, inside the network",
+        },
         "template": {"landmarks": list(LANDMARKS_47), "margins": asdict(PAPER_MARGINS), "points": template.points},
-        "labels": {"age": {"classes": HEADS["age"], "first": 0, "unit": "year"}, "gender": GENDERS, "expression": EXPRESSIONS},
+        "labels": {
+            "age": {"classes": HEADS["age"], "first": 0, "unit": "year"},
+            "gender": GENDERS,
+            "expression": EXPRESSIONS,
+        },
         "exits": [
             {
-                "name": name, "block": int(name.removeprefix("exit_")), "multiply_adds": {size: costs[name]},
-                "multiply_adds_224_without_stem": paper_costs[name], "age_interval_scale": round(scales[name], 4),
+                "name": name,
+                "block": int(name.removeprefix("exit_")),
+                "multiply_adds": {size: costs[name]},
+                "multiply_adds_224_without_stem": paper_costs[name],
+                "age_interval_scale": round(scales[name], 4),
                 "validation": {size: {k: round(v, 4) for k, v in figures[name].items()}},
             }
             for name in figures
         ],
         "licence": LICENCE,
         "about": {
-            "validation": "5 % of UTKFace, near duplicates kept together (figures for age and gender), and FER2013's PublicTest (expression)",
-            **counts, "largest_difference_to_torch": worst, "torch": torch.__version__, "configuration": (run / "config.toml").read_text(encoding="utf-8"),
+            "validation": "5 % of UTKFace, near duplicates kept together (figures for age and gender), and "
+            "FER2013's PublicTest (expression)",
+            **counts,
+            "largest_difference_to_torch": worst,
+            "torch": torch.__version__,
+            "configuration": (run / "config.toml").read_text(encoding="utf-8"),
         },
     }
     (out / f"{config.name}.onnx").write_bytes(content)

@@ -41,7 +41,9 @@ def class_loss(logits: Tensor, label: Tensor, smoothing: float = 0.0) -> Tensor:
     return functional.cross_entropy(logits[known].float(), label[known].long(), label_smoothing=smoothing)
 
 
-def exit_loss(output: ExitOutput, labels: Mapping[str, Tensor], weights: Mapping[str, float], sigma_years: float) -> Tensor:
+def exit_loss(
+    output: ExitOutput, labels: Mapping[str, Tensor], weights: Mapping[str, float], sigma_years: float
+) -> Tensor:
     """The weighted sum of one exit's losses. `weights`: age, age_l1, gender, expression."""
     return (
         weights["age"] * age_loss(output.age, labels["age"], sigma_years, weights["age_l1"])
@@ -51,8 +53,11 @@ def exit_loss(output: ExitOutput, labels: Mapping[str, Tensor], weights: Mapping
 
 
 def elastic_loss(
-    outputs: Mapping[str, ExitOutput], exit_weights: Mapping[str, float], labels: Mapping[str, Tensor],
-    weights: Mapping[str, float], sigma_years: float,
+    outputs: Mapping[str, ExitOutput],
+    exit_weights: Mapping[str, float],
+    labels: Mapping[str, Tensor],
+    weights: Mapping[str, float],
+    sigma_years: float,
 ) -> Tensor:
     """Eq. (1) of the paper: the sum over exits of weight times loss."""
     terms = [w * exit_loss(outputs[name], labels, weights, sigma_years) for name, w in exit_weights.items() if w > 0]

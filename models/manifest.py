@@ -59,7 +59,9 @@ class Manifest:
     def __post_init__(self) -> None:
         blocks = [e.block for e in self.exits]
         if not blocks or blocks != sorted(set(blocks)):
-            raise ManifestError(f"{self.name}: exits must be given from the shallowest to the deepest, got blocks {blocks}")
+            raise ManifestError(
+                f"{self.name}: exits must be given from the shallowest to the deepest, got blocks {blocks}"
+            )
         if not self.input_sizes or min(self.input_sizes) < 16:
             raise ManifestError(f"{self.name}: input sizes must be 16 or more, got {self.input_sizes}")
         for size in self.input_sizes:

@@ -45,7 +45,9 @@ def macro_f1(probabilities: ArrayLike, label: ArrayLike) -> float:
     return float(np.mean(scores))
 
 
-def bootstrap_interval(values: ArrayLike, seed: int = 0, rounds: int = 2000, level: float = 0.95) -> tuple[float, float]:
+def bootstrap_interval(
+    values: ArrayLike, seed: int = 0, rounds: int = 2000, level: float = 0.95
+) -> tuple[float, float]:
     """Percentile interval of the mean of (n,) per-sample values."""
     v = np.asarray(values, np.float64)
     rng = np.random.default_rng(seed)

@@ -63,7 +63,9 @@ class Config:
         for section, keys in needed.items():
             have = set(getattr(self, section))
             if have != keys:
-                raise TrainingError(f"section [{section}]: missing {sorted(keys - have)}, unknown {sorted(have - keys)}")
+                raise TrainingError(
+                    f"section [{section}]: missing {sorted(keys - have)}, unknown {sorted(have - keys)}"
+                )
         if not any(w > 0 for w in self.exit_weights.values()):
             raise TrainingError("at least one exit needs a weight above 0")
 
@@ -93,8 +95,13 @@ def to_input(crops: torch.Tensor, device: torch.device) -> torch.Tensor:
 
 
 def train(
-    config_path: Path, faces: Path, out: Path, initial: Path | None = None, device: str = "cpu",
-    half: bool = False, progress: Callable[..., Any] | None = None,
+    config_path: Path,
+    faces: Path,
+    out: Path,
+    initial: Path | None = None,
+    device: str = "cpu",
+    half: bool = False,
+    progress: Callable[..., Any] | None = None,
 ) -> None:
     """Trains as the configuration says on the views that `prepare` left in `faces`. `half`: bfloat16 where it is safe."""
     config = Config.read(config_path)
@@ -110,7 +117,9 @@ def train(
             print(f"{initial} has no weights for {', '.join(left)}: they start at random")
     network = network.to(on, memory_format=torch.channels_last)
     average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(config.optimiser["ema"]), use_buffers=True)
-    optimiser = torch.optim.AdamW(_groups(network, config.optimiser["weight_decay"]), lr=config.optimiser["learning_rate"])
+    optimiser = torch.optim.AdamW(
+        _groups(network, config.optimiser["weight_decay"]), lr=config.optimiser["learning_rate"]
+    )
     steps = int(config.optimiser["steps"])
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, config.optimiser["learning_rate"], total_steps=steps + 1, pct_start=config.optimiser["warmup"]
@@ -118,7 +127,11 @@ def train(
     start = _resume(out, config_path, network, average, optimiser, schedule)
 
     batches = TrainingBatches(loader_parts, config.input_size, config.seed, Augmentation(**config.augmentation))
-    loader = DataLoader(batches, batch_size=None, sampler=range(start, steps), num_workers=1, prefetch_factor=8) if start < steps else []
+    loader = (
+        DataLoader(batches, batch_size=None, sampler=range(start, steps), num_workers=1, prefetch_factor=8)
+        if start < steps
+        else []
+    )
     bar = progress(total=steps, initial=start, unit="step") if progress else None
     saved_at, losses, began = time.monotonic(), [], time.monotonic()
     for step, batch in enumerate(loader, start=start + 1):
@@ -138,8 +151,12 @@ def train(
         if bar:
             bar.update()
         if step % LOG_EVERY == 0:
-            row = {"step": step, "loss": f"{np.mean(losses):.5f}", "learning_rate": f"{schedule.get_last_lr()[0]:.3g}",
-                   "ms_per_step": f"{(time.monotonic() - began) / len(losses) * 1e3:.1f}"}
+            row = {
+                "step": step,
+                "loss": f"{np.mean(losses):.5f}",
+                "learning_rate": f"{schedule.get_last_lr()[0]:.3g}",
+                "ms_per_step": f"{(time.monotonic() - began) / len(losses) * 1e3:.1f}",
+            }
             _append(out / "log.csv", row)
             if bar:
                 bar.set_postfix(loss=row["loss"])
@@ -150,9 +167,13 @@ def train(
         if step % VALIDATE_EVERY == 0 or step == steps:
             report = validate(average.module, held_out, config.input_size, on)
             for name, figures in report.items():
-                _append(out / "validation.csv", {"step": step, "exit": name, **{k: f"{v:.4f}" for k, v in figures.items()}})
+                _append(
+                    out / "validation.csv", {"step": step, "exit": name, **{k: f"{v:.4f}" for k, v in figures.items()}}
+                )
             last = report[list(report)[-1]]
-            (bar.write if bar else print)(f"step {step}: last exit " + ", ".join(f"{k} {v:.3f}" for k, v in last.items()))
+            (bar.write if bar else print)(
+                f"step {step}: last exit " + ", ".join(f"{k} {v:.3f}" for k, v in last.items())
+            )
             began = time.monotonic()
     if bar:
         bar.close()
@@ -180,7 +201,9 @@ def _groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
 
 
 @torch.inference_mode()
-def predict(network: ElasticNetwork, pixels: NDArray[np.uint8], size: int, device: torch.device, batch: int = 128) -> dict[str, dict[str, NDArray]]:
+def predict(
+    network: ElasticNetwork, pixels: NDArray[np.uint8], size: int, device: torch.device, batch: int = 128
+) -> dict[str, dict[str, NDArray]]:
     """Probabilities per exit and head over prepared views."""
     network.eval()
     chunks: dict[str, dict[str, list[NDArray]]] = {}
@@ -192,7 +215,9 @@ def predict(network: ElasticNetwork, pixels: NDArray[np.uint8], size: int, devic
     return {name: {head: np.concatenate(c) for head, c in heads.items()} for name, heads in chunks.items()}
 
 
-def validate(network: ElasticNetwork, held_out: Mapping[str, Views], size: int, device: torch.device) -> dict[str, dict[str, float]]:
+def validate(
+    network: ElasticNetwork, held_out: Mapping[str, Views], size: int, device: torch.device
+) -> dict[str, dict[str, float]]:
     """Figures per exit over the held-out views."""
     figures: dict[str, dict[str, float]] = {}
     for views in held_out.values():
@@ -219,10 +244,19 @@ def _append(path: Path, row: Mapping[str, Any]) -> None:
         writer.writerow(row)
 
 
-def _save(out: Path, step: int, config_path: Path, network: nn.Module, average: nn.Module, optimiser: Any, schedule: Any) -> None:
+def _save(
+    out: Path, step: int, config_path: Path, network: nn.Module, average: nn.Module, optimiser: Any, schedule: Any
+) -> None:
     """Writes beside the old checkpoint and then takes its place, so that a cut never leaves none."""
-    state = {"version": CHECKPOINT_VERSION, "step": step, "config": config_path.read_text(encoding="utf-8"),
-             "network": network.state_dict(), "average": average.state_dict(), "optimiser": optimiser.state_dict(), "schedule": schedule.state_dict()}
+    state = {
+        "version": CHECKPOINT_VERSION,
+        "step": step,
+        "config": config_path.read_text(encoding="utf-8"),
+        "network": network.state_dict(),
+        "average": average.state_dict(),
+        "optimiser": optimiser.state_dict(),
+        "schedule": schedule.state_dict(),
+    }
     torch.save(state, out / "checkpoint.tmp")
     os.replace(out / "checkpoint.tmp", out / "checkpoint.pt")
 
@@ -235,7 +269,9 @@ def _resume(out: Path, config_path: Path, network: nn.Module, average: nn.Module
         return 0
     state = torch.load(path, weights_only=True)
     if state["config"] != config_path.read_text(encoding="utf-8"):
-        raise TrainingError(f"{out} holds a run with another configuration: use a new --out folder, or that run's own {out}/config.toml")
+        raise TrainingError(
+            f"{out} holds a run with another configuration: use a new --out folder, or that run's own {out}/config.toml"
+        )
     network.load_state_dict(state["network"])
     average.load_state_dict(state["average"])
     optimiser.load_state_dict(state["optimiser"])

@@ -66,7 +66,9 @@ class Profile:
             raise ValueError("an operating point stands in the profile twice")
         for p in self.points:
             if len(p.median_ms) != len(self.buckets) or not all(0 < ms < float("inf") for ms in p.median_ms):
-                raise ValueError(f"{p.point}: needs a positive time for each of {len(self.buckets)} buckets, got {p.median_ms}")
+                raise ValueError(
+                    f"{p.point}: needs a positive time for each of {len(self.buckets)} buckets, got {p.median_ms}"
+                )
             if not 0 < p.mae < float("inf"):
                 raise ValueError(f"{p.point}: the validation MAE must be positive, got {p.mae}")
         if not 1.0 <= self.tail < float("inf"):
@@ -114,8 +116,13 @@ class Profile:
 
     def to_json(self) -> dict[str, Any]:
         return {
-            "buckets": list(self.buckets), "tail": self.tail, "padded": self.padded,
-            "points": [{"exit": p.point.exit, "size": p.point.size, "median_ms": list(p.median_ms), "mae": p.mae} for p in self.points],
+            "buckets": list(self.buckets),
+            "tail": self.tail,
+            "padded": self.padded,
+            "points": [
+                {"exit": p.point.exit, "size": p.point.size, "median_ms": list(p.median_ms), "mae": p.mae}
+                for p in self.points
+            ],
         }
 
     @classmethod
@@ -124,7 +131,11 @@ class Profile:
         return cls(
             buckets=tuple(int(b) for b in data["buckets"]),
             points=tuple(
-                PointProfile(OperatingPoint(str(p["exit"]), int(p["size"])), tuple(float(ms) for ms in p["median_ms"]), float(p["mae"]))
+                PointProfile(
+                    OperatingPoint(str(p["exit"]), int(p["size"])),
+                    tuple(float(ms) for ms in p["median_ms"]),
+                    float(p["mae"]),
+                )
                 for p in data["points"]
             ),
             tail=float(data["tail"]),

@@ -66,7 +66,8 @@ class LatencyLog:
 
     @property
     def policy(self) -> Mapping[str, Any]:
-        return self.header["policy"]
+        policy: Mapping[str, Any] = self.header["policy"]
+        return policy
 
 
 class LogWriter:
@@ -106,7 +107,9 @@ def read_log(path: Path) -> LatencyLog:
     records = _records(path, lines)
     _, header = next(records)
     if header.get("type") != "header":
-        raise LogError(f"{path} is not a latency log: its first line is no header. Logs are made by `main.py run --log FILE`")
+        raise LogError(
+            f"{path} is not a latency log: its first line is no header. Logs are made by `main.py run --log FILE`"
+        )
     if header.get("schema") != SCHEMA:
         raise LogError(f"log {path} has schema {header.get('schema')!r}; this version reads schema {SCHEMA}")
     frames, drops, read = [], dict[str, int](), 1

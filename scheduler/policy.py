@@ -70,7 +70,9 @@ class DeepestThatFits:
 
     def __post_init__(self) -> None:
         if self.margin < 1 or self.headroom < 0:
-            raise ValueError(f"margin must be at least 1 and headroom at least 0, got {self.margin} and {self.headroom}")
+            raise ValueError(
+                f"margin must be at least 1 and headroom at least 0, got {self.margin} and {self.headroom}"
+            )
         self._rank = -1
 
     def __call__(self, load: Load, latency: LatencyModel) -> Decision:
@@ -118,7 +120,8 @@ def policy_from_text(text: str, latency_points: tuple[OperatingPoint, ...]) -> P
         return DeepestThatFits()
     exit_name, _, size = text.partition("@")
     fits = [
-        p for p in latency_points
+        p
+        for p in latency_points
         if exit_name in (p.exit, p.exit.rpartition("_")[2].lstrip("0")) and (not size or size == str(p.size))
     ]
     if not fits:

@@ -69,7 +69,9 @@ def differs(record: FrameRecord, decision: Decision | None) -> bool:
     return not (same and decision.predicted_ms == record.predicted_ms)
 
 
-def replay(log: LatencyLog, policy: Policy, budget_ms: float | None = None, profile: Profile | None = None) -> Iterator[Replayed]:
+def replay(
+    log: LatencyLog, policy: Policy, budget_ms: float | None = None, profile: Profile | None = None
+) -> Iterator[Replayed]:
     """Each frame under another policy, budget or machine's profile."""
     profile = profile or log.profile
     latency, moment = LatencyModel(profile), 1.0
@@ -96,9 +98,14 @@ def summarise(frames: list[Replayed], profile: Profile, name: str, budget_ms: fl
     served = sum(f.decision.serve for f in frames if f.decision)
     weighted = sum(profile.mae(f.decision.point) * f.decision.serve for f in frames if f.decision)
     return Summary(
-        policy=name, budget_ms=budget_ms, frames=len(frames), misses=sum(f.miss for f in frames),
-        age_p50_ms=quantile(ages, 0.5), age_p95_ms=quantile(ages, 0.95),
-        wanted=sum(f.record.wanted for f in frames), served=served,
+        policy=name,
+        budget_ms=budget_ms,
+        frames=len(frames),
+        misses=sum(f.miss for f in frames),
+        age_p50_ms=quantile(ages, 0.5),
+        age_p95_ms=quantile(ages, 0.95),
+        wanted=sum(f.record.wanted for f in frames),
+        served=served,
         exits=dict(sorted(Counter(str(f.decision.point) for f in frames if f.decision).items())),
         expected_mae=weighted / served if served else float("nan"),
     )

@@ -49,7 +49,7 @@ class FakeCapture:
         self.targets.append((target, tuple(parameters)))
         return self
 
-    def isOpened(self) -> bool:  # noqa: N802
+    def isOpened(self) -> bool:
         return self.opened
 
     def grab(self) -> bool:

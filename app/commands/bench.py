@@ -9,6 +9,7 @@ import dataclasses
 import json
 import re
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,7 +39,11 @@ def bench(what: str, faces: str, budget_ms: float, rounds: int, model: str, devi
     from app.compose import load_manifest
 
     manifest = load_manifest(model)
-    report = _exits(manifest, device, rounds) if what == "exits" else _scheduler(manifest, device, range(low, high + 1), budget_ms, rounds)
+    report = (
+        _exits(manifest, device, rounds)
+        if what == "exits"
+        else _scheduler(manifest, device, range(low, high + 1), budget_ms, rounds)
+    )
     if json_path:
         json_path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     return 0
@@ -78,23 +83,38 @@ def _exits(manifest: Manifest, device: str, rounds: int) -> dict[str, Any]:
         cut[one.name] = onnxruntime.InferenceSession(part.SerializeToString(), session_options(), providers=provider)
 
     rows = []
-    print(f"{manifest.name} on {engine.provider}, {size} px, {engine.threads} threads; medians of {rounds} rounds in turn, ms")
+    print(
+        f"{manifest.name} on {engine.provider}, {size} px, {engine.threads} threads; medians of {rounds} rounds in turn, ms"
+    )
     print(f"{'exit':<10}{'faces':>6}{'early exit':>12}{'cut network':>13}{'ratio':>8}{'whole graph':>13}{'ratio':>8}")
     for faces in tqdm((1, 4, 16), leave=False):
         crops = np.random.default_rng(0).integers(0, 256, (faces, size, size, 3), dtype=np.uint8)
         for one in manifest.exits:
             names = [one.output(h) for h in HEADS]
             ways = {
-                "early": lambda e=one: engine.run(OperatingPoint(e.name, size), crops),
-                "cut": lambda e=one, n=names: cut[e.name].run(n, {manifest.input_name: crops}),
-                "whole": lambda n=names: whole.run(n, {manifest.input_name: crops}),
+                "early": partial(engine.run, OperatingPoint(one.name, size), crops),
+                "cut": partial(cut[one.name].run, names, {manifest.input_name: crops}),
+                "whole": partial(whole.run, names, {manifest.input_name: crops}),
             }
             ms = {name: quantile(t, 0.5) for name, t in _in_turn(ways, rounds).items()}
             rows.append({"exit": one.name, "faces": faces, **ms})
-            tqdm.write(f"{one.name:<10}{faces:>6}{ms['early']:>12.2f}{ms['cut']:>13.2f}{ms['early'] / ms['cut']:>8.2f}{ms['whole']:>13.2f}{ms['early'] / ms['whole']:>8.2f}")
+            tqdm.write(
+                f"{one.name:<10}{faces:>6}{ms['early']:>12.2f}{ms['cut']:>13.2f}{ms['early'] / ms['cut']:>8.2f}"
+                f"{ms['whole']:>13.2f}{ms['early'] / ms['whole']:>8.2f}"
+            )
     after = _resident_mb()
-    print(f"memory: {own:.0f} MB for the engine with all exits before its first run, {whole_mb:.0f} MB for one session of the whole graph; process {after:.0f} MB")
-    return {"model": manifest.name, "provider": engine.provider, "size": size, "rows": rows, "engine_mb": own, "whole_graph_mb": whole_mb}
+    print(
+        f"memory: {own:.0f} MB for the engine with all exits before its first run, {whole_mb:.0f} MB for "
+        f"one session of the whole graph; process {after:.0f} MB"
+    )
+    return {
+        "model": manifest.name,
+        "provider": engine.provider,
+        "size": size,
+        "rows": rows,
+        "engine_mb": own,
+        "whole_graph_mb": whole_mb,
+    }
 
 
 def _in_turn(ways: dict[str, Any], rounds: int) -> dict[str, list[float]]:
@@ -142,20 +162,37 @@ def _scheduler(manifest: Manifest, device: str, crowd: range, budget_ms: float, 
     arms: dict[str, tuple[Policy, LatencyModel]] = {"auto": (DeepestThatFits(), LatencyModel(profile))}
     arms |= {p.exit: (Fixed(p), LatencyModel(profile)) for p in points}
     rows = []
-    print(f"{manifest.name} on {engine.provider}, budget {budget_ms:g} ms, {rounds} frames a cell in turn, profile {'remembered' if remembered else 'measured now'}")
+    print(
+        f"{manifest.name} on {engine.provider}, budget {budget_ms:g} ms, {rounds} frames a cell in turn, "
+        f"profile {'remembered' if remembered else 'measured now'}"
+    )
     print("per policy: p95 ms / misses; auto also: mean exit, share of faces served")
     print(f"{'faces':<6}{'auto':>34}" + "".join(f"{p.exit:>15}" for p in points))
     for faces in tqdm(crowd, leave=False):
         cell = _measure({n: _Arm(*a) for n, a in arms.items()}, engine, profile, faces, budget_ms, rounds)
         rows.append({"faces": faces, **cell})
-        tqdm.write(f"{faces:<6}{_cell(cell['auto'], full=True):>34}" + "".join(f"{_cell(cell[p.exit]):>15}" for p in points))
+        tqdm.write(
+            f"{faces:<6}{_cell(cell['auto'], full=True):>34}" + "".join(f"{_cell(cell[p.exit]):>15}" for p in points)
+        )
     worse = [r["faces"] for r in rows if r["auto"]["misses"] > r[points[0].exit]["misses"]]
-    print(f"auto missed {sum(r['auto']['misses'] for r in rows)} frames, {points[0].exit} {sum(r[points[0].exit]['misses'] for r in rows)}; "
-          f"auto missed more at {', '.join(map(str, worse)) or 'no'} faces")
-    return {"model": manifest.name, "provider": engine.provider, "budget_ms": budget_ms, "rounds": rounds, "profile": profile.to_json(), "rows": rows}
+    print(
+        f"auto missed {sum(r['auto']['misses'] for r in rows)} frames, {points[0].exit} "
+        f"{sum(r[points[0].exit]['misses'] for r in rows)}; "
+        f"auto missed more at {', '.join(map(str, worse)) or 'no'} faces"
+    )
+    return {
+        "model": manifest.name,
+        "provider": engine.provider,
+        "budget_ms": budget_ms,
+        "rounds": rounds,
+        "profile": profile.to_json(),
+        "rows": rows,
+    }
 
 
-def _measure(arms: dict[str, _Arm], engine: OnnxEngine, profile: Profile, faces: int, budget_ms: float, rounds: int) -> dict[str, Any]:
+def _measure(
+    arms: dict[str, _Arm], engine: OnnxEngine, profile: Profile, faces: int, budget_ms: float, rounds: int
+) -> dict[str, Any]:
     from align.crop import crop_batch
 
     frame = np.random.default_rng(0).integers(0, 256, (540, 960, 3), dtype=np.uint8)
@@ -163,7 +200,7 @@ def _measure(arms: dict[str, _Arm], engine: OnnxEngine, profile: Profile, faces:
     ranks = {p: i for i, p in enumerate(engine.points)}
     names = list(arms)
     for turn in range(rounds + 3):
-        # Everybody follows everybody else in turn: who runs after a deep exit finds other caches than who runs after a shallow one.
+        # The order turns: who runs after a deep exit finds other caches than who runs after a shallow one.
         for name in names[turn % len(names) :] + names[: turn % len(names)]:
             arm = arms[name]
             started = time.perf_counter()
@@ -178,8 +215,11 @@ def _measure(arms: dict[str, _Arm], engine: OnnxEngine, profile: Profile, faces:
     blocks = [int(p.exit.rpartition("_")[2]) for p in engine.points]
     return {
         name: {
-            "p50_ms": quantile(a.times_ms, 0.5), "p95_ms": quantile(a.times_ms, 0.95), "misses": sum(t > budget_ms for t in a.times_ms),
-            "mean_exit": float(np.mean([blocks[r] for r in a.ranks])), "served": float(np.mean(a.served) / faces),
+            "p50_ms": quantile(a.times_ms, 0.5),
+            "p95_ms": quantile(a.times_ms, 0.95),
+            "misses": sum(t > budget_ms for t in a.times_ms),
+            "mean_exit": float(np.mean([blocks[r] for r in a.ranks])),
+            "served": float(np.mean(a.served) / faces),
             "expected_mae": float(np.mean([profile.mae(engine.points[r]) for r in a.ranks])),
         }
         for name, a in arms.items()

@@ -56,15 +56,24 @@ def prepare(utkface: Path | None, fer2013: Path | None, out: Path, workers: int,
             samples, report = data.read_utkface(utkface)
             groups = data.near_duplicates(samples, progress=tqdm)
             held_out = data.validation_mask(samples, groups)
-            print(f"UTKFace: {len(samples)} pictures in {groups.max() + 1} groups of near duplicates, {held_out.sum()} held out")
+            print(
+                f"UTKFace: {len(samples)} pictures in {groups.max() + 1} groups of near duplicates, {held_out.sum()} held out"
+            )
             if mean_shape:
                 check_writable(mean_shape)
                 used = [s for s, held in zip(samples, held_out, strict=True) if not held][::8]
                 shape = data.measure_mean_shape(used, "utkface", workers, lambda it: tqdm(it, total=len(used)))
-                about = f"Symmetric Procrustes mean of the 47 landmarks on {len(used)} UTKFace training pictures (every eighth); eyes one unit apart, x right, y down. Made by `main.py prepare --mean-shape`."
-                mean_shape.write_text(json.dumps({"about": about, "points": shape.round(6).tolist()}, indent=1) + "\n", encoding="utf-8")
+                about = (
+                    f"Symmetric Procrustes mean of the 47 landmarks on {len(used)} UTKFace training pictures (every "
+                    "eighth); eyes one unit apart, x right, y down. Made by `main.py prepare --mean-shape`."
+                )
+                mean_shape.write_text(
+                    json.dumps({"about": about, "points": shape.round(6).tolist()}, indent=1) + "\n", encoding="utf-8"
+                )
                 return 0
-            data.prepare("utkface", samples, held_out, False, out, report, workers, lambda it: tqdm(it, total=len(samples)))
+            data.prepare(
+                "utkface", samples, held_out, False, out, report, workers, lambda it: tqdm(it, total=len(samples))
+            )
             print("\n".join(report.lines()))
         if fer2013:
             train_set, report = data.read_fer2013(fer2013, "train")
@@ -77,7 +86,9 @@ def prepare(utkface: Path | None, fer2013: Path | None, out: Path, workers: int,
     return 0
 
 
-def train(config: Path, faces: Path, out: Path, initial: Path | None, device: str, half: bool, plot: Path | None) -> int:
+def train(
+    config: Path, faces: Path, out: Path, initial: Path | None, device: str, half: bool, plot: Path | None
+) -> int:
     from tqdm import tqdm
 
     with _training():
@@ -102,7 +113,16 @@ def export(run: Path, faces: Path, out: Path) -> int:
     return 0
 
 
-def evaluate(model: str, dataset: str, root: Path, split: str, names: Path | None, align: bool, size: int | None, json_path: Path | None) -> int:
+def evaluate(
+    model: str,
+    dataset: str,
+    root: Path,
+    split: str,
+    names: Path | None,
+    align: bool,
+    size: int | None,
+    json_path: Path | None,
+) -> int:
     from tqdm import tqdm
 
     if json_path:
@@ -114,7 +134,9 @@ def evaluate(model: str, dataset: str, root: Path, split: str, names: Path | Non
 
         manifest = Manifest.read(find_manifest(model))
         wanted = names.read_text(encoding="utf-8").splitlines() if names else None
-        report = evaluate_network(manifest, dataset, root, split=split, names=wanted, align=align, size=size, progress=tqdm)
+        report = evaluate_network(
+            manifest, dataset, root, split=split, names=wanted, align=align, size=size, progress=tqdm
+        )
     for line in table(report):
         print(line)
     if json_path:

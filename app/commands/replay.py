@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def replay_log(path: Path, budget_ms: float | None, policy_text: str | None, plot: Path | None, json_path: Path | None) -> int:
+def replay_log(
+    path: Path, budget_ms: float | None, policy_text: str | None, plot: Path | None, json_path: Path | None
+) -> int:
     """Prints how the log was decided and, where asked, what would have been otherwise. Raises UsageError."""
     for out in (plot, json_path):
         if out:
@@ -34,9 +36,15 @@ def replay_log(path: Path, budget_ms: float | None, policy_text: str | None, plo
         print("note: the log's last line is incomplete and was left out")
 
     wrong = [(r, d) for r, d in exact(log) if differs(r, d)]
-    print(f"{len(log.frames)} frames; decided again under the recorded policy: {len(log.frames) - len(wrong)} the same, {len(wrong)} different")
+    print(
+        f"{len(log.frames)} frames; decided again under the recorded policy: "
+        f"{len(log.frames) - len(wrong)} the same, {len(wrong)} different"
+    )
     for record, decision in wrong[:5]:
-        print(f"  frame {record.id}: recorded {record.exit or 'nothing'} for {record.served}, now {decision.point if decision else 'nothing'}")
+        print(
+            f"  frame {record.id}: recorded {record.exit or 'nothing'} for {record.served}, now "
+            f"{decision.point if decision else 'nothing'}"
+        )
     budget = log.frames[-1].budget_ms
     runs = [(as_recorded(log), summarise(as_recorded(log), log.profile, "as recorded", budget))]
     if budget_ms is not None or policy_text is not None:
@@ -52,7 +60,9 @@ def replay_log(path: Path, budget_ms: float | None, policy_text: str | None, plo
     return 1 if wrong else 0
 
 
-def _other(log: LatencyLog, recorded: Policy, budget_ms: float | None, text: str | None, budget: float) -> tuple[list[Replayed], Summary]:
+def _other(
+    log: LatencyLog, recorded: Policy, budget_ms: float | None, text: str | None, budget: float
+) -> tuple[list[Replayed], Summary]:
     points = tuple(p.point for p in log.profile.points)
     try:
         policy = recorded if text is None else policy_from_text(text, points)
@@ -70,7 +80,8 @@ def table(summaries: list[Summary]) -> list[str]:
         exits = ", ".join(f"{name} {n / total:.0%}" for name, n in s.exits.items()) or "none"
         share = s.served / s.wanted if s.wanted else 1.0
         lines.append(
-            f"{s.policy:<14}{s.budget_ms:>6.1f} ms{s.misses:>8} ({s.misses / s.frames:>5.1%}){s.age_p50_ms:>7.1f} ms{s.age_p95_ms:>6.1f} ms"
+            f"{s.policy:<14}{s.budget_ms:>6.1f} ms{s.misses:>8} ({s.misses / s.frames:>5.1%}"
+            f"){s.age_p50_ms:>7.1f} ms{s.age_p95_ms:>6.1f} ms"
             f"{share:>8.1%}{s.expected_mae:>7.2f}  {exits}"
         )
     return lines
@@ -83,9 +94,13 @@ def draw(runs: list[tuple[list[Replayed], Summary]], path: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    points = sorted({f.decision.point for frames, _ in runs for f in frames if f.decision}, key=lambda p: (p.exit, p.size))
+    points = sorted(
+        {f.decision.point for frames, _ in runs for f in frames if f.decision}, key=lambda p: (p.exit, p.size)
+    )
     rank = {point: i for i, point in enumerate(points)}
-    figure, (top, middle, bottom) = pyplot.subplots(3, 1, sharex=True, figsize=(10, 7.5), height_ratios=(1, 1.6, 2), layout="constrained")
+    figure, (top, middle, bottom) = pyplot.subplots(
+        3, 1, sharex=True, figsize=(10, 7.5), height_ratios=(1, 1.6, 2), layout="constrained"
+    )
     top.step([f.record.id for f in runs[0][0]], [f.record.wanted for f in runs[0][0]], color="0.3", where="post")
     top.set_ylabel("faces")
     for (frames, summary), colour in zip(runs, ("tab:blue", "tab:orange"), strict=False):

@@ -38,7 +38,13 @@ def run(settings: Settings) -> int:
             if window:
                 from app.window import show
 
-                show(pipeline.latest, pipeline.finished, pipeline.stop, title=TITLE, demo=isinstance(app.source, DemoSource))
+                show(
+                    pipeline.latest,
+                    pipeline.finished,
+                    pipeline.stop,
+                    title=TITLE,
+                    demo=isinstance(app.source, DemoSource),
+                )
             else:
                 _watch(app)
         finally:
@@ -67,7 +73,7 @@ def _wants_window(settings: Settings) -> bool:
     return False
 
 
-def _calibration_bar():  # noqa: ANN202 - a tqdm callback
+def _calibration_bar():
     from tqdm import tqdm
 
     bar: list[tqdm] = []
@@ -110,7 +116,12 @@ def _watch(app: App) -> None:
             bar.update(pipeline.totals.frames - bar.n)
             result = pipeline.latest()
             if result:
-                bar.set_postfix(faces=result.stats.faces, exit=result.stats.exit or "-", misses=pipeline.totals.misses, refresh=False)
+                bar.set_postfix(
+                    faces=result.stats.faces,
+                    exit=result.stats.exit or "-",
+                    misses=pipeline.totals.misses,
+                    refresh=False,
+                )
             if done:
                 return
 
@@ -145,7 +156,11 @@ def summary(totals: Totals, started_s: float, budget_ms: float) -> list[str]:
         f"faces     {totals.faces} in all frames, {totals.read} read",
         f"frame age p50 {p50:.1f} ms, p95 {p95:.1f} ms, p99 {p99:.1f} ms",
         f"misses    {totals.misses} ({totals.misses / totals.frames:.1%}) of {budget_ms:.1f} ms",
-        "exits     " + (", ".join(f"{name} {n / sum(totals.exits.values()):.0%}" for name, n in sorted(totals.exits.items())) or "none was run"),
+        "exits     "
+        + (
+            ", ".join(f"{name} {n / sum(totals.exits.values()):.0%}" for name, n in sorted(totals.exits.items()))
+            or "none was run"
+        ),
     ]
     return lines + [f"dropped   {count}: {cause.value}" for cause, count in sorted(totals.drops.items())]
 

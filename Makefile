@@ -1,0 +1,43 @@
+# make run   sets up .venv and watches camera 0, or the demo crowd where there is none; options in ARGS="..."
+# make test  sets up .venv with training and test needs, then runs style, types and tests
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+ARGS ?=
+
+.PHONY: run test lint types setup setup-dev clean
+
+run: setup
+	@$(BIN)/python main.py run $(ARGS)
+
+test: setup-dev lint types
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: setup-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup-dev
+	$(BIN)/mypy
+
+setup: $(VENV)/.requirements
+
+setup-dev: $(VENV)/.requirements-dev
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed; name one with PYTHON=..."; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { echo "No environment could be made: on Debian and Ubuntu run 'apt-get install python3-venv'"; rm -rf $(VENV); exit 1; }
+
+$(VENV)/.requirements: requirements.txt | $(VENV)/bin/python
+	@echo "Installing what the application needs into $(VENV); this takes a few minutes the first time"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+$(VENV)/.requirements-dev: requirements-dev.txt models/requirements.txt requirements.txt | $(VENV)/bin/python
+	@echo "Installing what training and tests need into $(VENV); this takes a few minutes the first time"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@ $(VENV)/.requirements
+
+clean:
+	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache
