@@ -6,6 +6,7 @@ Import it only when a window is wanted and `display.why_no_display()` is None.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 
 from PyQt5.QtCore import QEventLoop, QPointF, QRect, QRectF, Qt, QTimer, pyqtSignal
@@ -33,17 +34,26 @@ def show(
 
     What `latest`, `finished` or painting raise is raised here, after the window has closed.
     """
-    os.environ.setdefault("QT_QPA_PLATFORM", qt_platform())
-    QApplication.setAttribute(Qt.AA_EnableHighDpiScaling)
-    application = QApplication.instance() or QApplication([title])
-    window, loop = KioskWindow(latest, finished, stop, title=title), QEventLoop()
+    application = QApplication.instance() or _start_qt(title)
+    window, loop, hook = KioskWindow(latest, finished, stop, title=title), QEventLoop(), sys.excepthook
     window.closed.connect(loop.quit)
-    window.fill_screen() if fullscreen else window.show()
-    if not window.is_closed:
-        loop.exec_()
-    application.processEvents()
+    sys.excepthook = lambda kind, error, trace: window.fail(error)  # without a hook PyQt5 aborts the process
+    try:
+        window.fill_screen() if fullscreen else window.show()
+        if not window.is_closed:
+            loop.exec_()
+        application.processEvents()
+    finally:
+        sys.excepthook = hook
     if window.failure:
         raise window.failure
+
+
+def _start_qt(title: str) -> QApplication:
+    if sys.platform.startswith("linux"):
+        os.environ.setdefault("QT_QPA_PLATFORM", qt_platform())
+    QApplication.setAttribute(Qt.AA_EnableHighDpiScaling)
+    return QApplication([title])
 
 
 class KioskWindow(QWidget):
@@ -72,29 +82,28 @@ class KioskWindow(QWidget):
         self._timer.start()
 
     def poll(self) -> None:
-        """Takes the newest result and repaints if it is another one. Qt runs it, and Python's signal handlers with it."""
-        try:
-            result = self._latest()
-            if result is not None and result is not self._result:
-                if self._result is None and not self.isFullScreen():
-                    self._take_shape(result)
-                self._result = result
-                self.update()
-            if self._finished():
-                self.close()
-        except BaseException as failure:
-            self._fail(failure)
+        """Takes the newest result, repaints if it is another one. Between polls Python runs its signal handlers."""
+        result = self._latest()
+        if result is not None and result is not self._result:
+            if self._result is None and not self.isFullScreen():
+                self._take_shape(result)
+            self._result = result
+            self.update()
+        if self._finished():
+            self.close()
+
+    def halt(self) -> None:
+        """Stops polling by itself."""
+        self._timer.stop()
 
     def paintEvent(self, event: object) -> None:
-        try:
-            with QPainter(self) as painter:
-                painter.setRenderHint(QPainter.Antialiasing)
-                if self._result is None:
-                    self._paint_starting(painter)
-                else:
-                    self._paint_result(painter, self._result)
-        except BaseException as failure:
-            self._fail(failure)
+        with QPainter(self) as painter:
+            painter.setRenderHint(QPainter.Antialiasing)
+            painter.fillRect(self.rect(), BACKGROUND)
+            if self._result is None:
+                self._paint_starting(painter)
+            else:
+                self._paint_result(painter, self._result)
 
     def keyPressEvent(self, event: object) -> None:
         key = event.key()
@@ -113,11 +122,8 @@ class KioskWindow(QWidget):
         self._timer.stop()
         if not self.is_closed:
             self.is_closed = True
-            try:
-                self._stop()
-            except BaseException as failure:
-                self.failure = self.failure or failure
             self.closed.emit()
+            self._stop()
         event.accept()
 
     def fill_screen(self) -> None:
@@ -129,7 +135,8 @@ class KioskWindow(QWidget):
         self.showNormal()
         self.setGeometry(self._normal)
 
-    def _fail(self, failure: BaseException) -> None:
+    def fail(self, failure: BaseException) -> None:
+        """Closes; `show` raises the first failure."""
         self.failure = self.failure or failure
         QTimer.singleShot(0, self.close)
 
@@ -143,7 +150,6 @@ class KioskWindow(QWidget):
 
     def _paint_result(self, painter: QPainter, result: Result) -> None:
         area = self._picture_area(result.frame.image)
-        painter.fillRect(self.rect(), BACKGROUND)
         ratio = self.devicePixelRatioF()
         width, height = max(1, round(area.width() * ratio)), max(1, round(area.height() * ratio))
         if self._scaled is None or self._scaled[0] is not result or self._scaled[1].shape[:2] != (height, width):
@@ -162,7 +168,6 @@ class KioskWindow(QWidget):
         return QRect((self.width() - width) // 2, (self.height() - height) // 2, width, height)
 
     def _paint_starting(self, painter: QPainter) -> None:
-        painter.fillRect(self.rect(), BACKGROUND)
         canvas = self._canvas.on(painter, self.width(), self.height())
         size, middle = 2 * overlay.text_size(self.height()), QPointF(self.width() / 2, self.height() / 2)
         keys = "q closes   F11 full screen   P figures"

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from torch.utils.data import Dataset
 
-from models.data import UNKNOWN, VIEW_SIZE, VIEW_ZOOM, Views
+from models.data import VIEW_SIZE, VIEW_ZOOM, Views
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+    from concurrent.futures import Future
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ def augmented(view: NDArray[np.uint8], size: int, how: Augmentation, rng: np.ran
     return crop
 
 
-class TrainingBatches(Dataset):
+class TrainingBatches:
     """Item `step` is the whole batch of that step: crops (n, size, size, 3) uint8 RGB and the three labels."""
 
     def __init__(
@@ -98,12 +100,9 @@ class TrainingBatches(Dataset):
     ) -> None:
         """`parts`: views, the indices of those to train on, and how many of each batch come from there."""
         self._parts, self._size, self._seed, self._how = list(parts), size, seed, how
-
-    def __len__(self) -> int:
-        return 2**31
+        self._orders: dict[int, tuple[int, NDArray[np.int64]]] = {}
 
     def __getitem__(self, step: int) -> dict[str, NDArray]:
-        cv2.setNumThreads(1)
         rng = np.random.default_rng((self._seed, 1, step))
         crops, labels = [], {"age": [], "gender": [], "expression": []}
         for part, (views, usable, count) in enumerate(self._parts):
@@ -117,13 +116,27 @@ class TrainingBatches(Dataset):
     def _shuffled(self, part: int, usable: NDArray[np.int64], position: int) -> int:
         """The index at a position of an endless sequence of shuffles of `usable`."""
         epoch, place = divmod(position, len(usable))
-        key = (part, epoch)
-        if getattr(self, "_key", {}).get(part) != key:
-            self.__dict__.setdefault("_key", {})[part] = key
-            self.__dict__.setdefault("_order", {})[part] = np.random.default_rng(
-                (self._seed, 2, part, epoch)
-            ).permutation(usable)
-        return int(self._order[part][place])
+        known, order = self._orders.get(part, (-1, usable))
+        if known != epoch:
+            order = np.random.default_rng((self._seed, 2, part, epoch)).permutation(usable)
+            self._orders[part] = (epoch, order)
+        return int(order[place])
 
 
-__all__ = ["UNKNOWN", "Augmentation", "TrainingBatches", "augmented", "crop_matrix", "plain_crops"]
+def prefetched(
+    batches: TrainingBatches, steps: range, workers: int = 1, ahead: int = 4
+) -> Iterator[dict[str, NDArray]]:
+    """The batches of `steps`, in order, made on threads a few steps ahead.
+
+    Threads, not processes: OpenCV, which does nearly all of the work, releases the GIL, and its own threads do not
+    survive a fork.
+    """
+    cv2.setNumThreads(1)
+    with ThreadPoolExecutor(workers) as pool:
+        coming: deque[Future[dict[str, NDArray]]] = deque()
+        for step in steps:
+            coming.append(pool.submit(batches.__getitem__, step))
+            if len(coming) > ahead:
+                yield coming.popleft().result()
+        while coming:
+            yield coming.popleft().result()

@@ -19,8 +19,8 @@ def draw_curves(run: Path, path: Path) -> None:
     from matplotlib import pyplot
 
     try:
-        log = list(csv.DictReader((run / "log.csv").open(encoding="utf-8")))
-        validation = list(csv.DictReader((run / "validation.csv").open(encoding="utf-8")))
+        log = list(csv.DictReader((run / "log.csv").read_text(encoding="utf-8").splitlines()))
+        validation = list(csv.DictReader((run / "validation.csv").read_text(encoding="utf-8").splitlines()))
     except FileNotFoundError as error:
         raise DataError(f"{error.filename} is missing: has the run been started, and validated once?") from error
     figure, axes = pyplot.subplots(1, 3, figsize=(13, 4), layout="constrained")

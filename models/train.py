@@ -19,11 +19,10 @@ import numpy as np
 import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from torch.utils.data import DataLoader
 
 from models import metrics
 from models.backbones import build_backbone, load_keras_mobilenet
-from models.batches import Augmentation, TrainingBatches, plain_crops
+from models.batches import Augmentation, TrainingBatches, plain_crops, prefetched
 from models.data import DataError, Views, load_views
 from models.elastic import ElasticNetwork, exit_name
 from models.losses import elastic_loss
@@ -127,18 +126,13 @@ def train(
     start = _resume(out, config_path, network, average, optimiser, schedule)
 
     batches = TrainingBatches(loader_parts, config.input_size, config.seed, Augmentation(**config.augmentation))
-    loader = (
-        DataLoader(batches, batch_size=None, sampler=range(start, steps), num_workers=1, prefetch_factor=8)
-        if start < steps
-        else []
-    )
     bar = progress(total=steps, initial=start, unit="step") if progress else None
     saved_at, losses, began = time.monotonic(), [], time.monotonic()
-    for step, batch in enumerate(loader, start=start + 1):
-        labels = {name: batch[name].to(on) for name in ("age", "gender", "expression")}
+    for step, batch in enumerate(prefetched(batches, range(start, steps)), start=start + 1):
+        labels = {name: torch.from_numpy(batch[name]).to(on) for name in ("age", "gender", "expression")}
         network.train()
         with torch.autocast(on.type, torch.bfloat16, enabled=half):
-            outputs = network(to_input(batch["crops"], on))
+            outputs = network(to_input(torch.from_numpy(batch["crops"]), on))
         loss = elastic_loss(outputs, config.exit_weights, labels, config.loss["weights"], config.loss["sigma_years"])
         optimiser.zero_grad(set_to_none=True)
         loss.backward()

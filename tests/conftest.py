@@ -1,0 +1,50 @@
+"""Paths of real data, which lie beside the checkout where they can be had; tests that need them skip otherwise."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = ROOT.parent / "shared"
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests neither read nor write the user's remembered profiles."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+def _shared(relative: str) -> Path:
+    path = SHARED / relative
+    if not path.exists():
+        pytest.skip(f"{relative} is not beside the checkout (../shared)")
+    return path
+
+
+@pytest.fixture
+def talking_clip() -> Path:
+    return _shared("clips/head-pose-face-detection-male.gif")
+
+
+@pytest.fixture
+def walking_clip() -> Path:
+    return _shared("clips/face-demographics-walking.gif")
+
+
+@pytest.fixture
+def utkface_tar() -> Path:
+    return _shared("data/utkface.tar")
+
+
+@pytest.fixture
+def fer2013_tar() -> Path:
+    return _shared("data/fer2013.tar")
+
+
+@pytest.fixture
+def imagenet_weights() -> Path:
+    return _shared("weights/mobilenet_0.75_imagenet.npz")

@@ -1,0 +1,222 @@
+"""The whole way of a network: data, training, resuming, export, evaluation; tiny, on the astronaut's face."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from models import data, train
+from models.evaluate import evaluate, table
+from models.export import ExportError, export
+from models.manifest import Manifest, ManifestError, find_manifest
+from tests.faces import write_fer2013, write_utkface
+
+CONFIG = """
+name = "tiny"
+seed = 3
+[network]
+backbone = "mobilenet_v1"
+options = { alpha = 0.25 }
+exits = { 7 = 1.0, 13 = 1.0 }
+input_size = 32
+[loss]
+weights = { age = 1.0, age_l1 = 0.2, gender = 1.0, expression = 1.0 }
+sigma_years = 2.0
+[optimiser]
+steps = 6
+learning_rate = 1e-3
+weight_decay = 0.02
+warmup = 0.2
+ema = 0.5
+batch = { utkface = 6, fer2013 = 4 }
+[augmentation]
+zoom = 0.1
+"""
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory) -> Path:
+    """A folder with pictures, prepared faces, a configuration and a finished run."""
+    folder = tmp_path_factory.mktemp("training")
+    utk, _ = data.read_utkface(write_utkface(folder / "utk", 24))
+    train_set, _ = data.read_fer2013(write_fer2013(folder / "fer"), "train")
+    public, _ = data.read_fer2013(folder / "fer", "validation")
+    data.prepare("utkface", utk, np.arange(24) % 4 == 0, False, folder / "faces", data.Report(), workers=1)
+    both = train_set + public
+    data.prepare(
+        "fer2013", both, np.arange(len(both)) >= len(train_set), True, folder / "faces", data.Report(), workers=1
+    )
+    (folder / "tiny.toml").write_text(CONFIG)
+    train.train(folder / "tiny.toml", folder / "faces", folder / "run")
+    return folder
+
+
+def state(run: Path) -> dict:
+    return torch.load(run / "checkpoint.pt", weights_only=True)
+
+
+def test_a_run_leaves_log_validation_and_checkpoint(work):
+    rows = list(csv.DictReader((work / "run" / "validation.csv").read_text().splitlines()))
+    assert [r["exit"] for r in rows] == ["exit_07", "exit_13"] and rows[0]["step"] == "6"
+    assert all(0 < float(r["mae"]) < 100 and 0 <= float(r["expression"]) <= 1 for r in rows)
+    assert state(work / "run")["step"] == 6
+
+
+def test_a_resumed_run_is_the_unbroken_one_to_the_bit(work, tmp_path, monkeypatch):
+    monkeypatch.setattr(train, "CHECKPOINT_EVERY_S", -1.0)
+    saves = []
+    original = train._save
+
+    class Cut(Exception):
+        pass
+
+    def save_and_cut(out, step, *rest):
+        original(out, step, *rest)
+        saves.append(step)
+        if step == 3:
+            raise Cut
+
+    monkeypatch.setattr(train, "_save", save_and_cut)
+    with pytest.raises(Cut):
+        train.train(work / "tiny.toml", work / "faces", tmp_path)
+    train.train(work / "tiny.toml", work / "faces", tmp_path)
+    assert saves == [1, 2, 3, 4, 5, 6]
+    one, two = state(work / "run"), state(tmp_path)
+    for part in ("network", "average"):
+        assert one[part].keys() == two[part].keys()
+        for key, value in one[part].items():
+            assert torch.equal(value, two[part][key]), key
+
+
+def test_another_configuration_does_not_go_on_an_old_run(work, tmp_path):
+    shutil.copytree(work / "run", tmp_path / "run")
+    (tmp_path / "other.toml").write_text(CONFIG.replace("seed = 3", "seed = 4"))
+    with pytest.raises(train.TrainingError, match="another configuration"):
+        train.train(tmp_path / "other.toml", work / "faces", tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (("steps = 6\n", ""), "missing \\['steps'\\]"),
+        (("sigma_years", "sigma"), "sigma"),
+        (("{ 7 = 1.0, 13 = 1.0 }", "{ 7 = 0.0 }"), "weight above 0"),
+        (("[loss]", "[loss"), "configuration"),
+        (('name = "tiny"', 'name = "tiny"\nsurprise = 1'), "surprise"),
+    ],
+)
+def test_a_wrong_configuration_says_what_is_wrong(tmp_path, change, says):
+    (tmp_path / "c.toml").write_text(CONFIG.replace(*change))
+    with pytest.raises(train.TrainingError, match=says):
+        train.Config.read(tmp_path / "c.toml")
+
+
+@pytest.fixture(scope="module")
+def exported(work) -> Manifest:
+    return export(work / "run", work / "faces", work / "models")
+
+
+def test_the_manifest_tells_all_that_the_application_needs(exported):
+    assert exported.input_sizes == (32,) and exported.genders == ("male", "female")
+    assert [e.name for e in exported.exits] == ["exit_07", "exit_13"]
+    assert exported.exits[0].multiply_adds[32] < exported.exits[1].multiply_adds[32]
+    assert exported.about["largest_difference_to_torch"] < 1e-4
+    assert "research" in exported.licence
+    assert exported.verify()[:1]
+    assert Manifest.read(exported.network.with_suffix(".json")) == exported
+    assert find_manifest(str(exported.network)) == exported.network.with_suffix(".json")
+
+
+def test_an_export_that_differs_is_refused_and_writes_nothing(work, tmp_path, monkeypatch):
+    def broken(network, size, path):
+        to_onnx_original(network, size, path)
+        model = onnx.load(path)
+        bias = next(i for i in model.graph.initializer if i.name.endswith("exit_07.dense.gender.bias"))
+        values = onnx.numpy_helper.to_array(bias) + np.float32([0.0, 0.5])
+        bias.CopyFrom(onnx.numpy_helper.from_array(values, bias.name))
+        onnx.save(model, path)
+
+    from models import export as module
+
+    to_onnx_original = module.to_onnx
+    monkeypatch.setattr(module, "to_onnx", broken)
+    with pytest.raises(ExportError, match="differ"):
+        export(work / "run", work / "faces", tmp_path / "models")
+    assert list((tmp_path / "models").iterdir()) == []
+
+
+def test_evaluation_reads_pictures_and_reports_per_exit(work, exported):
+    report = evaluate(exported, "utkface", work / "utk", align=True)
+    assert report["pictures"] == 24 and set(report["exits"]) == {"exit_07", "exit_13"}
+    for figures in report["exits"].values():
+        assert figures["mae_95"][0] <= figures["mae"] <= figures["mae_95"][1]
+        assert 0 <= figures["cs5"] <= 1 and 0 <= figures["gender"] <= 1
+        assert sum(1 for _ in figures["mae_by_decade"]) >= 7
+    assert json.loads(json.dumps(report))["model"] == "tiny"
+    assert any(line.startswith("exit_13") for line in table(report))
+    aligned = evaluate(
+        exported, "utkface", work / "utk", align=False, names=[p.name for p in (work / "utk").iterdir()][:5]
+    )
+    assert aligned["pictures"] == 5 and aligned["alignment"] == "one fixed crop"
+
+
+def test_evaluation_of_expressions(work, exported):
+    report = evaluate(exported, "fer2013", work / "fer", split="validation")
+    assert report["pictures"] == 14
+    for figures in report["exits"].values():
+        assert set(figures) == {"expression", "expression_95", "macro_f1"}
+
+
+def manifest_json(exported: Manifest) -> dict:
+    return json.loads(exported.network.with_suffix(".json").read_text())
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda d: d.update(schema=7), "schema 7"),
+        (lambda d: d.pop("exits"), "exits"),
+        (lambda d: d.update(exits=[]), "exits"),
+        (lambda d: d["exits"].reverse(), "shallowest"),
+        (lambda d: d["exits"][1]["multiply_adds"].update({"32": 5}), "rise"),
+        (lambda d: d["exits"][0]["validation"]["32"].pop("mae"), "MAE"),
+        (lambda d: d["network"].update(file="../../etc/passwd"), "beside"),
+        (lambda d: d["network"].update(file="none.onnx"), "not beside"),
+        (lambda d: d["input"].update(sizes=[]), "input sizes"),
+        (lambda d: d["template"].update(points=[[0, 0]]), "47"),
+        (lambda d: d["template"].update(points="xyz"), "garbles|tiny"),
+    ],
+)
+def test_a_wrong_manifest_says_what_is_wrong(exported, tmp_path, change, says):
+    shutil.copy(exported.network, tmp_path)
+    values = manifest_json(exported)
+    change(values)
+    (tmp_path / "tiny.json").write_text(json.dumps(values))
+    with pytest.raises(ManifestError, match=says):
+        Manifest.read(tmp_path / "tiny.json")
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", "\x00\x01", '"a"'])
+def test_what_is_no_manifest_says_so(tmp_path, text):
+    (tmp_path / "m.json").write_text(text)
+    with pytest.raises(ManifestError, match=r"m\.json"):
+        Manifest.read(tmp_path / "m.json")
+
+
+def test_a_network_that_was_cut_short_is_noticed(exported, tmp_path):
+    shutil.copy(exported.network.with_suffix(".json"), tmp_path)
+    (tmp_path / "tiny.onnx").write_bytes(exported.network.read_bytes()[:-100])
+    with pytest.raises(ManifestError, match="sha256"):
+        Manifest.read(tmp_path / "tiny.json").verify()
+
+
+def test_an_unknown_model_names_the_known_ones():
+    with pytest.raises(ManifestError, match="neither"):
+        find_manifest("no_such_model")

@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from scheduler.latency import LatencyModel, OperatingPoint, PointProfile, Profile, quantile
+from tests.fakes import POINTS, make_profile
+
+
+def test_between_buckets_time_is_interpolated():
+    profile = make_profile(ms=(2.0, 3.0, 4.0))
+    assert profile.median_ms(POINTS[0], 1) == 2.0
+    assert profile.median_ms(POINTS[0], 3) == pytest.approx(6.0)
+    assert profile.median_ms(POINTS[0], 12) == pytest.approx(24.0)
+
+
+def test_a_padding_engine_takes_the_next_buckets_time():
+    profile = make_profile(padded=True)
+    assert profile.median_ms(POINTS[0], 5) == profile.median_ms(POINTS[0], 8) == 16.0
+
+
+def test_more_than_the_largest_bucket_runs_in_several_batches():
+    profile = make_profile()
+    assert profile.median_ms(POINTS[1], 35) == pytest.approx(2 * 48 + 3 * 3)
+    assert profile.median_ms(POINTS[1], 32) == pytest.approx(2 * 48)
+
+
+def test_time_never_falls_with_more_faces():
+    profile = make_profile(padded=True)
+    for point in POINTS:
+        times = [profile.median_ms(point, n) for n in range(1, 60)]
+        assert times == sorted(times)
+
+
+def test_front_leaves_out_what_costs_more_and_knows_less():
+    worse = PointProfile(OperatingPoint("exit_12", 96), (3.5, 7.0), 5.2)
+    points = tuple(
+        PointProfile(p, (t, 2 * t), mae) for p, t, mae in zip(POINTS, (2.0, 3.0, 4.0), (5.5, 5.0, 4.8), strict=True)
+    )
+    assert Profile((1, 2), (*points, worse)).front == POINTS
+
+
+def test_json_there_and_back_is_the_same_to_the_bit():
+    profile = make_profile(ms=(0.1 + 0.2, 1 / 3, 4.0), tail=1.0999999999999999)
+    assert Profile.from_json(json.loads(json.dumps(profile.to_json()))) == profile
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        {"buckets": ()},
+        {"buckets": (2, 4, 8, 16, 32)},
+        {"buckets": (1, 2, 2, 4, 8)},
+        {"points": ()},
+        {"tail": 0.9},
+        {"tail": float("nan")},
+        {"points": (PointProfile(POINTS[0], (1.0,), 5.0),)},
+        {"points": (PointProfile(POINTS[0], (1.0, 2.0, 0.0, 1.0, 1.0), 5.0),)},
+        {"points": (PointProfile(POINTS[0], (1.0,) * 5, -1.0),)},
+        {"points": (PointProfile(POINTS[0], (1.0,) * 5, 5.0),) * 2},
+    ],
+)
+def test_nonsense_is_refused(nonsense):
+    with pytest.raises(ValueError):
+        make_profile(**nonsense)
+
+
+def test_quantile_is_numpys():
+    import numpy as np
+
+    values = [3.0, 1.0, 4.0, 1.0, 5.0, 9.0, 2.0]
+    for q in (0.0, 0.05, 0.5, 0.95, 1.0):
+        assert quantile(values, q) == pytest.approx(np.quantile(values, q))
+
+
+def observed(ratios: list[float], model: LatencyModel | None = None) -> LatencyModel:
+    model = model or LatencyModel(make_profile())
+    for ratio in ratios:
+        model.observe(POINTS[0], 1, 2.0 * ratio)
+    return model
+
+
+def test_a_lasting_slowdown_is_known_after_five_frames_and_moves_points_that_were_not_run():
+    model = observed([2.0] * 5, observed([1.0] * 100))
+    assert model.slowdown > 1.8
+    assert model.predict_ms(POINTS[2], 1) > 1.8 * 4.0
+    assert observed([1.0] * 6, model).slowdown < 1.2
+
+
+def test_one_stall_poisons_nothing():
+    model = observed([1.0] * 20 + [80.0] + [1.0])
+    assert model.slowdown == pytest.approx(1.0)
+    assert model.predict_ms(POINTS[0], 1) < 2.0 * 1.6
+
+
+def test_an_unsteady_machine_gets_a_longer_tail_but_never_a_shorter_one_than_profiled():
+    unsteady = observed([1.0, 1.0, 1.5] * 30)
+    assert unsteady.tail > 1.2
+    assert observed([1.0] * 100, LatencyModel(make_profile(tail=1.3))).tail == 1.3
+
+
+def test_nobody_takes_no_time():
+    assert LatencyModel(make_profile()).predict_ms(POINTS[0], 0) == 0.0

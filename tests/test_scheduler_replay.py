@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import io
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from scheduler.latency import LatencyModel, OperatingPoint
+from scheduler.log import LatencyLog, LogError, LogWriter, read_log
+from scheduler.policy import DeepestThatFits, Fixed, Load
+from scheduler.replay import as_recorded, differs, exact, replay, summarise
+from tests.fakes import POINTS, make_profile, make_record
+
+
+def made_log(path: Path, frames: int = 200) -> LatencyLog:
+    """A log as a run on a machine with changing speed would leave it, decided by the real policy."""
+    profile, policy = make_profile(), DeepestThatFits()
+    latency = LatencyModel(profile)
+    writer = LogWriter(path.open("w"), {"policy": policy.to_json(), "profile": profile.to_json()})
+    for i in range(frames):
+        faces = round(8 - 8 * math.cos(i / 30))
+        left = 25.0 + 5 * math.sin(i * 1.7) / 3
+        slowdown, tail = latency.slowdown, latency.tail
+        if not faces:
+            writer.frame(make_record(id=i, faces=0, wanted=0, served=0, exit="", size=0, bucket=0, left_ms=left, predicted_ms=0.0, measured_ms=0.0, age_ms=9.0))  # fmt: skip
+            continue
+        d = policy(Load(faces, left), latency)
+        took = profile.median_ms(d.point, d.serve) * (1.7 if 80 < i < 120 else 1.0) * (1 + 0.05 * math.sin(i * 3.1))
+        latency.observe(d.point, d.serve, took)
+        age = 33.0 - left + took
+        writer.frame(make_record(id=i, faces=faces, wanted=faces, served=d.serve, exit=d.point.exit, size=d.point.size, left_ms=left,
+                                 predicted_ms=d.predicted_ms, measured_ms=took, slowdown=slowdown, tail=tail, age_ms=age, miss=age > 33.0))  # fmt: skip
+    writer.drop(frames, "grab_full")
+    writer.close()
+    return read_log(path)
+
+
+def test_the_recorded_policy_decides_the_same_again_bit_for_bit(tmp_path):
+    log = made_log(tmp_path / "log.jsonl")
+    assert len(log.frames) == 200 and log.drops == {"grab_full": 1} and not log.cut
+    assert len({d.point for _, d in exact(log) if d}) == 3, "the log must use every exit to prove anything"
+    assert [r.id for r, d in exact(log) if differs(r, d)] == []
+
+
+def test_a_changed_number_is_noticed(tmp_path):
+    made_log(tmp_path / "log.jsonl")
+    lines = (tmp_path / "log.jsonl").read_text().splitlines()
+    record = json.loads(lines[101])
+    lines[101] = json.dumps(record | {"measured_ms": record["measured_ms"] * 1.5})
+    (tmp_path / "log.jsonl").write_text("\n".join(lines))
+    assert any(differs(r, d) for r, d in exact(read_log(tmp_path / "log.jsonl")))
+
+
+def test_replay_under_the_same_policy_and_budget_gives_the_same_times(tmp_path):
+    log = made_log(tmp_path / "log.jsonl")
+    for frame, record in zip(replay(log, DeepestThatFits()), log.frames, strict=True):
+        assert frame.age_ms == pytest.approx(record.age_ms)
+        assert frame.miss == record.miss
+
+
+def test_a_fixed_deep_exit_misses_more_and_a_shallow_one_knows_less(tmp_path):
+    log = made_log(tmp_path / "log.jsonl")
+    recorded = summarise(as_recorded(log), log.profile, "", 33.0)
+    deep = summarise(list(replay(log, Fixed(POINTS[2]))), log.profile, "", 33.0)
+    shallow = summarise(list(replay(log, Fixed(POINTS[0]))), log.profile, "", 33.0)
+    assert deep.misses > recorded.misses
+    assert shallow.expected_mae > recorded.expected_mae > deep.expected_mae
+    assert deep.exits == {"exit_13@96": sum(r.wanted > 0 for r in log.frames)}
+
+
+def test_a_longer_budget_goes_deeper(tmp_path):
+    log = made_log(tmp_path / "log.jsonl")
+    longer = summarise(list(replay(log, DeepestThatFits(), 160.0)), log.profile, "", 160.0)
+    assert longer.expected_mae == pytest.approx(4.8) and longer.misses == 0
+    shorter = summarise(list(replay(log, DeepestThatFits(), 15.0)), log.profile, "", 15.0)
+    assert shorter.served < longer.served == shorter.wanted
+
+
+def test_twice_the_same_replay_is_the_same(tmp_path):
+    log = made_log(tmp_path / "log.jsonl")
+    assert list(replay(log, DeepestThatFits(), 20.0)) == list(replay(log, DeepestThatFits(), 20.0))
+
+
+def test_a_cut_last_line_is_left_out(tmp_path):
+    made_log(tmp_path / "log.jsonl")
+    text = (tmp_path / "log.jsonl").read_text()
+    (tmp_path / "log.jsonl").write_text(text[: text.rindex('"cause"')])
+    log = read_log(tmp_path / "log.jsonl")
+    assert log.cut and len(log.frames) == 200
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "empty"),
+        ("hello", "not JSON"),
+        ('{"type": "frame"}', "no header"),
+        ('{"type": "header", "schema": 99}', "schema 99"),
+        ('{"type": "header", "schema": 1}', "profile"),
+        ("[1]", "not a record"),
+        ("HEADER\n{broken\n{}", "line 2"),
+        ('HEADER\n{"type": "frame", "id": 1}\n', "line 2"),
+        ('HEADER\n{"type": "surprise"}\n', "surprise"),
+    ],
+)
+def test_what_is_no_log_says_so(tmp_path, text, says):
+    header = {"type": "header", "schema": 1, "policy": DeepestThatFits().to_json(), "profile": make_profile().to_json()}
+    (tmp_path / "log").write_text(text.replace("HEADER", json.dumps(header)))
+    with pytest.raises(LogError, match=says):
+        read_log(tmp_path / "log")
+
+
+def test_a_binary_or_missing_log_says_so(tmp_path):
+    (tmp_path / "log").write_bytes(bytes(range(256)) * 4)
+    with pytest.raises(LogError, match="not text"):
+        read_log(tmp_path / "log")
+    with pytest.raises(LogError, match="cannot be read"):
+        read_log(tmp_path / "none")
+
+
+def test_numbers_that_are_none_are_refused(tmp_path):
+    file = io.StringIO()
+    writer = LogWriter(file, {"policy": DeepestThatFits().to_json(), "profile": make_profile().to_json()})
+    writer.frame(make_record(measured_ms=float("nan")))
+    (tmp_path / "log").write_text(file.getvalue())
+    with pytest.raises(LogError, match="numbers of frame 0"):
+        read_log(tmp_path / "log")
+
+
+def test_a_replay_without_frames_is_refused():
+    with pytest.raises(ValueError, match="nothing to replay"):
+        summarise([], make_profile(), "", 33.0)
+
+
+def test_operating_points_print_as_people_name_them():
+    assert str(OperatingPoint("exit_09", 96)) == "exit_09@96"
