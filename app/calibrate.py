@@ -21,7 +21,7 @@ from align.crop import crop_batch
 from scheduler.latency import OperatingPoint, PointProfile, Profile, quantile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from app.engine import Engine
     from models.manifest import Manifest
@@ -79,18 +79,48 @@ def calibrate(
             progress(turn + 1, rounds + 1)
         if done >= MIN_ROUNDS and clock() - began > max_s:
             break
-    medians = {key: quantile(times, 0.5) for key, times in samples.items()}
+    medians = _consistent({key: quantile(times, 0.5) for key, times in samples.items()}, engine)
     tail = quantile([t / medians[key] for key, times in samples.items() for t in times], 0.95)
+    errors = relative_errors(manifest, engine.points)
     points = tuple(
         PointProfile(
             point,
-            # More faces never take less time: what says so is noise, and would confuse the choice.
-            tuple(float(t) for t in np.maximum.accumulate([medians[point, b] for b in engine.buckets])),
+            tuple(medians[point, b] for b in engine.buckets),
             manifest.exit(point.exit).validation[point.size]["mae"],
+            errors[point],
         )
         for point in engine.points
     )
     return Profile(engine.buckets, points, max(1.0, tail), engine.pads)
+
+
+def _consistent(
+    medians: dict[tuple[OperatingPoint, int], float], engine: Engine
+) -> dict[tuple[OperatingPoint, int], float]:
+    """Neither more faces nor more depth takes less time: what says so is noise, and would confuse the choice.
+
+    Depth by isotonic regression, which shares an outlier between neighbours; faces by the running maximum.
+    """
+    from scipy.optimize import isotonic_regression
+
+    out = {}
+    for size in {p.size for p in engine.points}:
+        deeper = [p for p in engine.points if p.size == size]
+        table = np.array([isotonic_regression([medians[p, b] for p in deeper]).x for b in engine.buckets])
+        for point, times in zip(deeper, np.maximum.accumulate(table, axis=0).T, strict=True):
+            out |= {(point, bucket): float(t) for bucket, t in zip(engine.buckets, times, strict=True)}
+    return out
+
+
+def relative_errors(manifest: Manifest, points: Sequence[OperatingPoint]) -> dict[OperatingPoint, float]:
+    """Validation error of each point over all that it estimates, relative to the best: the mean of age's MAE, gender's
+    error and expression's error, each divided by the least of all points."""
+    figures = {p: manifest.exit(p.exit).validation[p.size] for p in points}
+    table = {
+        p: [f["mae"], *(max(1 - f[k], 1e-3) for k in ("gender", "expression") if k in f)] for p, f in figures.items()
+    }
+    best = [min(column) for column in zip(*table.values(), strict=True)]
+    return {p: sum(e / b for e, b in zip(row, best, strict=True)) / len(best) for p, row in table.items()}
 
 
 def cached_profile(
@@ -106,7 +136,7 @@ def cached_profile(
         "threads": threads,
         "points": [str(p) for p in engine.points],
         "buckets": list(engine.buckets),
-        "maes": [manifest.exit(p.exit).validation[p.size]["mae"] for p in engine.points],
+        "errors": list(relative_errors(manifest, engine.points).values()),
         **machine(),
         "node": platform.node(),
     }

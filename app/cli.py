@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from app import commands
 from app.errors import AppError, UsageError
 from app.settings import DEFAULT_FPS, load_settings
 from models.manifest import DEFAULT_MODEL
@@ -115,7 +114,9 @@ def _add_run(sub: argparse._SubParsersAction) -> None:
 
 def _run(args: argparse.Namespace) -> int:
     given = {k: v for k, v in vars(args).items() if k not in ("run", "config")}
-    return commands.run(load_settings(given, args.config))
+    from app.commands import run
+
+    return run.run(load_settings(given, args.config))
 
 
 def _add_replay(sub: argparse._SubParsersAction) -> None:
@@ -136,7 +137,9 @@ def _add_replay(sub: argparse._SubParsersAction) -> None:
 
 
 def _replay(args: argparse.Namespace) -> int:
-    return commands.replay_log(args.log, args.budget_ms, args.policy, args.plot, args.json)
+    from app.commands import replay
+
+    return replay.replay_log(args.log, args.budget_ms, args.policy, args.plot, args.json)
 
 
 def _add_bench(sub: argparse._SubParsersAction) -> None:
@@ -169,7 +172,9 @@ def _add_bench(sub: argparse._SubParsersAction) -> None:
 
 def _bench(args: argparse.Namespace) -> int:
     what = args.what or ("scheduler" if args.faces else "exits")
-    return commands.bench(what, args.faces or "1..16", args.budget_ms, args.rounds, args.model, args.device, args.json)
+    from app.commands import bench
+
+    return bench.bench(what, args.faces or "1..16", args.budget_ms, args.rounds, args.model, args.device, args.json)
 
 
 def _add_evaluate(sub: argparse._SubParsersAction) -> None:
@@ -185,7 +190,9 @@ def _add_evaluate(sub: argparse._SubParsersAction) -> None:
         default=DEFAULT_MODEL,
         help=f"a shipped network's name, or the path of a manifest; default {DEFAULT_MODEL}",
     )
-    p.add_argument("--dataset", required=True, choices=("utkface", "fer2013"))
+    p.add_argument(
+        "--dataset", required=True, choices=("utkface", "fer2013"), help="utkface: age and gender; fer2013: expression"
+    )
     p.add_argument(
         "--root",
         type=Path,
@@ -211,7 +218,9 @@ def _add_evaluate(sub: argparse._SubParsersAction) -> None:
 def _evaluate(args: argparse.Namespace) -> int:
     if args.list and args.dataset != "utkface":
         raise UsageError("--list goes with --dataset utkface")
-    return commands.evaluate(
+    from app.commands import networks
+
+    return networks.evaluate(
         args.model, args.dataset, args.root, args.split, args.list, not args.aligned, args.size, args.json
     )
 
@@ -246,7 +255,9 @@ def _add_prepare(sub: argparse._SubParsersAction) -> None:
 def _prepare(args: argparse.Namespace) -> int:
     if not (args.utkface or args.fer2013):
         raise UsageError("give --utkface DIR, --fer2013 DIR, or both")
-    return commands.prepare(args.utkface, args.fer2013, args.out, args.workers, args.mean_shape)
+    from app.commands import networks
+
+    return networks.prepare(args.utkface, args.fer2013, args.out, args.workers, args.mean_shape)
 
 
 def _add_train(sub: argparse._SubParsersAction) -> None:
@@ -271,7 +282,9 @@ def _add_train(sub: argparse._SubParsersAction) -> None:
 
 
 def _train(args: argparse.Namespace) -> int:
-    return commands.train(args.config, args.faces, args.out, args.initial, args.device, args.half, args.plot)
+    from app.commands import networks
+
+    return networks.train(args.config, args.faces, args.out, args.initial, args.device, args.half, args.plot)
 
 
 def _add_export(sub: argparse._SubParsersAction) -> None:
@@ -294,4 +307,6 @@ def _add_export(sub: argparse._SubParsersAction) -> None:
 
 
 def _export(args: argparse.Namespace) -> int:
-    return commands.export(args.folder, args.faces, args.out)
+    from app.commands import networks
+
+    return networks.export(args.folder, args.faces, args.out)

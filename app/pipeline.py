@@ -124,7 +124,6 @@ class Pipeline:
                         "connected and on"
                     ) from None
                 if not self._source.live:
-                    # Nobody waits for a file's frame: it is born when it is taken up.
                     frame = dataclasses.replace(frame, born_s=self._clock())
                 dropped = self._prepared.put(self._front_end(frame))
                 if dropped:
@@ -136,6 +135,8 @@ class Pipeline:
         try:
             while True:
                 prepared = self._prepared.get()
+                if not self._source.live:
+                    prepared = self._without_waiting(prepared)
                 left_ms = self.budget_ms - (self._clock() - prepared.frame.born_s) * 1e3
                 slowdown, tail = self._latency.slowdown, self._latency.tail
                 decision = self._policy(Load(len(prepared.faces), left_ms), self._latency) if prepared.faces else None
@@ -149,6 +150,12 @@ class Pipeline:
                 self._latest = result
         finally:
             self._done.set()
+
+    def _without_waiting(self, prepared: Prepared) -> Prepared:
+        """A file's frame is born when it is taken up, and its waiting for the network is no age: it is the file that
+        waits for us, and each frame is to get the depth that a camera's frame would get."""
+        born_s = self._clock() - sum(prepared.stages_ms.values()) / 1e3
+        return dataclasses.replace(prepared, frame=dataclasses.replace(prepared.frame, born_s=born_s))
 
     # --- what infer is made of -------------------------------------------------------------------------------------
 

@@ -17,6 +17,8 @@ from align.crop import crop_face
 from align.geometry import AlignmentError, Template, to_pixels
 from models import metrics
 from models.data import DataError, Locator, Report, Sample, read_fer2013, read_picture, read_utkface
+from models.manifest import ManifestError
+from models.session import cpu_session
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -111,16 +113,9 @@ class _Cropper:
 
 
 def _session(manifest: Manifest) -> Any:
-    import onnxruntime
-
-    from models.manifest import ManifestError
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
+    content = manifest.verify()
     try:
-        session = onnxruntime.InferenceSession(manifest.verify(), options, providers=["CPUExecutionProvider"])
-    except ManifestError:
-        raise
+        session = cpu_session(content)
     except Exception as error:  # ONNX Runtime raises a dozen types of its own
         raise ManifestError(f"network {manifest.network} cannot be loaded: {error}") from error
     missing = {e.output(h) for e in manifest.exits for h in ("age", "gender", "expression")} - {

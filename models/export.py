@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import warnings
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import onnxruntime
 import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
@@ -21,6 +21,7 @@ from models.data import EXPRESSIONS, GENDERS
 from models.elastic import HEADS, ElasticNetwork
 from models.flops import multiply_adds
 from models.manifest import SCHEMA, Manifest
+from models.session import cpu_session
 from models.train import _parts, load_trained, predict, validate
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ def to_onnx(network: ElasticNetwork, size: int, path: Path) -> None:
     names = [f"{exit_name}.{head}" for exit_name in network.heads for head in HEADS]
     example = torch.zeros(2, size, size, 3, dtype=torch.uint8)
     n, h, w = (torch.export.Dim(d, min=1) for d in ("faces", "height", "width"))
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns that torchvision, which nobody uses, is missing
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
@@ -86,7 +88,7 @@ def to_onnx(network: ElasticNetwork, size: int, path: Path) -> None:
 
 def compare(network: ElasticNetwork, path: Path, sizes: list[int], faces: int = 3) -> float:
     """The largest difference between torch's and ONNX Runtime's outputs over random crops of every size."""
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    session = cpu_session(str(path))
     rng, worst = np.random.default_rng(0), 0.0
     deployed = Deployed(network).eval()
     for size in sizes:

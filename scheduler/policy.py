@@ -58,7 +58,7 @@ class Fixed:
 
 @dataclass
 class DeepestThatFits:
-    """The most accurate point whose predicted latency for all faces fits into what is left of the budget.
+    """The deepest point worth choosing (Profile.front) whose predicted latency for all faces fits the budget that is left.
 
     `margin` covers what comes after the network (fusing the estimates). A deeper point than the frame's before must fit
     with `headroom` to spare, or the choice would flicker with the noise of the clock. Where not even the cheapest fits

@@ -125,7 +125,7 @@ def make_profile(
 ) -> Profile:
     """Three exits whose time grows in proportion to the faces: `ms` each per face."""
     points = tuple(
-        PointProfile(p, tuple(t * b for b in buckets), mae) for p, t, mae in zip(POINTS, ms, MAES, strict=True)
+        PointProfile(p, tuple(t * b for b in buckets), mae, mae) for p, t, mae in zip(POINTS, ms, MAES, strict=True)
     )
     return Profile(**{"buckets": buckets, "points": points, "tail": 1.0, "padded": False, **changes})
 

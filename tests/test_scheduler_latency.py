@@ -34,11 +34,19 @@ def test_time_never_falls_with_more_faces():
 
 
 def test_front_leaves_out_what_costs_more_and_knows_less():
-    worse = PointProfile(OperatingPoint("exit_12", 96), (3.5, 7.0), 5.2)
+    worse = PointProfile(OperatingPoint("exit_12", 96), (3.5, 7.0), 5.2, 5.2)
     points = tuple(
-        PointProfile(p, (t, 2 * t), mae) for p, t, mae in zip(POINTS, (2.0, 3.0, 4.0), (5.5, 5.0, 4.8), strict=True)
+        PointProfile(p, (t, 2 * t), mae, mae)
+        for p, t, mae in zip(POINTS, (2.0, 3.0, 4.0), (5.5, 5.0, 4.8), strict=True)
     )
     assert Profile((1, 2), (*points, worse)).front == POINTS
+
+
+def test_a_deeper_point_that_is_worse_by_less_than_validation_can_tell_stays():
+    points = tuple(
+        PointProfile(p, (t,), 5.0, error) for p, t, error in zip(POINTS, (2, 3, 4), (1.2, 1.0, 1.02), strict=True)
+    )
+    assert Profile((1,), points).front == POINTS
 
 
 def test_json_there_and_back_is_the_same_to_the_bit():
@@ -55,10 +63,11 @@ def test_json_there_and_back_is_the_same_to_the_bit():
         {"points": ()},
         {"tail": 0.9},
         {"tail": float("nan")},
-        {"points": (PointProfile(POINTS[0], (1.0,), 5.0),)},
-        {"points": (PointProfile(POINTS[0], (1.0, 2.0, 0.0, 1.0, 1.0), 5.0),)},
-        {"points": (PointProfile(POINTS[0], (1.0,) * 5, -1.0),)},
-        {"points": (PointProfile(POINTS[0], (1.0,) * 5, 5.0),) * 2},
+        {"points": (PointProfile(POINTS[0], (1.0,), 5.0, 1.0),)},
+        {"points": (PointProfile(POINTS[0], (1.0, 2.0, 0.0, 1.0, 1.0), 5.0, 1.0),)},
+        {"points": (PointProfile(POINTS[0], (1.0,) * 5, -1.0, 1.0),)},
+        {"points": (PointProfile(POINTS[0], (1.0,) * 5, 5.0, float("nan")),)},
+        {"points": (PointProfile(POINTS[0], (1.0,) * 5, 5.0, 1.0),) * 2},
     ],
 )
 def test_nonsense_is_refused(nonsense):

@@ -35,7 +35,7 @@ def test_accuracy_rules_not_depth():
     """The deepest exit is worse than the one before: it is never taken."""
     latency = model()
     latency = LatencyModel(type(latency.profile)(latency.profile.buckets, tuple(
-        type(p)(p.point, p.median_ms, mae) for p, mae in zip(latency.profile.points, (5.5, 4.7, 4.8), strict=True)
+        type(p)(p.point, p.median_ms, mae, mae) for p, mae in zip(latency.profile.points, (5.5, 4.7, 4.95), strict=True)
     )))  # fmt: skip
     assert DeepestThatFits()(Load(1, 1000.0), latency).point == POINTS[1]
 

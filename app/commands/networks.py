@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from app.errors import ModelError, OutputError, UsageError
@@ -30,10 +31,8 @@ def _translated() -> Iterator[None]:
 @contextmanager
 def _training() -> Iterator[None]:
     """Also says what to install where torch is missing."""
-    try:
-        import torch  # noqa: F401
-    except ImportError as error:
-        raise UsageError("this command needs PyTorch: run `pip install -r models/requirements.txt`") from error
+    if not find_spec("torch"):
+        raise UsageError("this command needs PyTorch: run `pip install -r models/requirements.txt`")
     from models.backbones import WeightsError
     from models.export import ExportError
     from models.train import TrainingError

@@ -27,7 +27,6 @@ def run(settings: Settings) -> int:
     started = time.monotonic()
     window = _wants_window(settings)
     from app.compose import build
-    from app.sources import DemoSource
 
     app = build(settings, _calibration_bar())
     _tell(app)
@@ -38,13 +37,7 @@ def run(settings: Settings) -> int:
             if window:
                 from app.window import show
 
-                show(
-                    pipeline.latest,
-                    pipeline.finished,
-                    pipeline.stop,
-                    title=TITLE,
-                    demo=isinstance(app.source, DemoSource),
-                )
+                show(pipeline.latest, pipeline.finished, pipeline.stop, title=TITLE)
             else:
                 _watch(app)
         finally:
@@ -68,7 +61,7 @@ def _wants_window(settings: Settings) -> bool:
     if reason is None:
         return True
     if settings.show:
-        raise DisplayError(f"no window can be shown: {reason}")
+        raise DisplayError(f"no window can be shown: {reason}. Leave out --show to do the same without one")
     print(f"No window: {reason}\nDoing the same without one; Ctrl-C ends it.")
     return False
 

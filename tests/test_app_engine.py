@@ -1,0 +1,174 @@
+"""The real engine on the shipped network."""
+
+from __future__ import annotations
+
+import ctypes
+import dataclasses
+import json
+import shutil
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from app import engine as module
+from app.calibrate import cached_profile, calibrate
+from app.compose import load_manifest
+from app.engine import CPU_BUCKETS, OnnxEngine, readings
+from app.errors import DeviceError, ModelError
+from models.manifest import DEFAULT_MODEL, Manifest
+from models.session import cpu_session
+from tests.fakes import FakeClock, FakeEngine
+
+
+@pytest.fixture(scope="module")
+def manifest() -> Manifest:
+    return load_manifest(DEFAULT_MODEL)
+
+
+@pytest.fixture(scope="module")
+def engine(manifest) -> OnnxEngine:
+    return OnnxEngine(manifest, "cpu")
+
+
+def crops(n: int, size: int) -> np.ndarray:
+    return np.random.default_rng(n).integers(0, 256, (n, size, size, 3), dtype=np.uint8)
+
+
+def test_every_exit_says_what_the_whole_graph_says(manifest, engine):
+    whole = cpu_session(manifest.verify())
+    faces = crops(5, manifest.input_sizes[0])
+    for point in engine.points:
+        names = [manifest.exit(point.exit).output(h) for h in module.HEADS]
+        for mine, theirs in zip(engine.run(point, faces), whole.run(names, {manifest.input_name: faces}), strict=True):
+            np.testing.assert_allclose(mine, theirs, atol=1e-5)
+            np.testing.assert_allclose(mine.sum(axis=1), 1, atol=1e-4)
+
+
+def test_a_batch_changes_nobodys_answer_and_may_be_larger_than_the_largest_bucket(engine):
+    point = engine.points[0]
+    faces = crops(2 * CPU_BUCKETS[-1] + 3, point.size)
+    together = engine.run(point, faces)
+    assert len(together.age) == len(faces)
+    for i in (0, 17, len(faces) - 1):
+        np.testing.assert_allclose(engine.run(point, faces[i : i + 1]).age[0], together.age[i], atol=1e-4)
+
+
+def test_a_shallow_exits_graph_holds_no_deeper_layer(manifest, engine):
+    """Stopping early is real: the graph that runs for exit 7 is smaller, in operations and in weights."""
+    import onnx
+    from onnx.utils import Extractor
+
+    model = onnx.load_model_from_string(manifest.verify())
+    nodes = {}
+    for one in manifest.exits:
+        cut = Extractor(model).extract_model([manifest.input_name], [one.output(h) for h in module.HEADS])
+        nodes[one.block] = sum(n.op_type == "Conv" for n in cut.graph.node)
+    assert nodes == {b: 1 + 2 * b for b in nodes}
+
+
+def test_padding_engines_cut_the_padding_off_again(manifest):
+    padding = OnnxEngine(manifest, "cpu", exits=["exit_07"])
+    point = padding.points[0]
+    faces = crops(3, point.size)
+    plain = padding.run(point, faces)
+    padding.pads = True
+    for mine, theirs in zip(padding.run(point, faces), plain, strict=True):
+        np.testing.assert_allclose(mine, theirs, atol=1e-5)
+
+
+def test_only_the_exits_asked_for_are_loaded(manifest):
+    assert [p.exit for p in OnnxEngine(manifest, "cpu", exits=["exit_09"]).points] == ["exit_09"]
+
+
+def test_readings_are_expectations_with_calibrated_intervals(manifest, engine):
+    point = engine.points[-1]
+    outputs = engine.run(point, crops(4, point.size))
+    for i, reading in enumerate(readings(manifest, point, outputs)):
+        assert reading.age == pytest.approx(float(outputs.age[i] @ np.arange(101)), abs=1e-3)
+        assert 0 < reading.half < 60 and reading.exit == point.exit
+
+
+def has_cuda() -> bool:
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.skipif(has_cuda(), reason="this machine has an NVIDIA driver")
+def test_cuda_on_a_machine_without_it_is_diagnosed(manifest):
+    with pytest.raises(DeviceError, match=r"no NVIDIA driver.*--device cpu"):
+        OnnxEngine(manifest, "cuda")
+
+
+def test_auto_says_which_provider_it_got(manifest):
+    assert OnnxEngine(manifest, "auto", exits=["exit_07"]).provider in onnxruntime.get_available_providers()
+
+
+def test_a_silent_fallback_to_the_cpu_is_found_out(manifest, monkeypatch):
+    """A driver is there and CUDA was asked for, but the sessions run on the CPU."""
+    monkeypatch.setattr(module, "_nvidia_driver", lambda: True)
+    monkeypatch.setattr(module, "_providers", lambda *_: (["CPUExecutionProvider"], ""))
+    with pytest.raises(DeviceError, match="cudnn"):
+        OnnxEngine(manifest, "cuda", exits=["exit_07"])
+    assert "cudnn" in OnnxEngine(manifest, "auto", exits=["exit_07"]).note
+
+
+def test_a_network_that_is_none_is_a_clear_error(manifest, tmp_path):
+    import hashlib
+
+    for content in (b"", b"no network"):
+        (tmp_path / "x.onnx").write_bytes(content)
+        wrong = dataclasses.replace(manifest, network=tmp_path / "x.onnx", sha256=hashlib.sha256(content).hexdigest())
+        with pytest.raises(ModelError):
+            OnnxEngine(wrong, "cpu")
+
+
+def test_a_network_of_another_manifest_is_a_clear_error(manifest, tmp_path):
+    shutil.copy(manifest.network, tmp_path / "other.onnx")
+    values = json.loads(manifest.network.with_suffix(".json").read_text())
+    values["network"]["file"] = "other.onnx"
+    values["exits"][0]["name"] = "exit_06"
+    (tmp_path / "other.json").write_text(json.dumps(values))
+    with pytest.raises(ModelError, match="exit_06"):
+        OnnxEngine(Manifest.read(tmp_path / "other.json"), "cpu")
+
+
+def test_calibration_finds_medians_on_the_clock_that_it_is_given(manifest):
+    clock = FakeClock()
+    fake = FakeEngine(clock, lambda p, n: n * float(p.exit[-2:]))
+    profile = calibrate(fake, manifest, clock=clock, rounds=3)
+    for point in fake.points:
+        for n in (1, 4, 16):
+            assert profile.median_ms(point, n) == pytest.approx(n * float(point.exit[-2:]))
+        assert profile.mae(point) == manifest.exit(point.exit).validation[96]["mae"]
+    assert profile.tail == pytest.approx(1.0)
+
+
+def test_a_slow_machine_is_calibrated_in_fewer_rounds(manifest):
+    clock = FakeClock()
+    fake = FakeEngine(clock, lambda *_: 500.0)
+    calibrate(fake, manifest, clock=clock, rounds=50, max_s=6.0)
+    assert len(fake.runs) == 3 * len(fake.points) * len(fake.buckets)
+
+
+def test_profiles_are_remembered_per_network_and_threads(manifest, tmp_path):
+    fake, measured = FakeEngine(FakeClock()), []
+
+    def measure():
+        measured.append(1)
+        return calibrate(fake, manifest, clock=lambda: float(len(fake.runs)), rounds=1)
+
+    first, remembered = cached_profile(tmp_path, fake, manifest, 2, measure)
+    assert not remembered
+    assert cached_profile(tmp_path, fake, manifest, 2, measure) == (first, True)
+    assert cached_profile(tmp_path, fake, manifest, 4, measure)[1] is False
+    assert cached_profile(tmp_path, fake, dataclasses.replace(manifest, sha256="other"), 2, measure)[1] is False
+    assert cached_profile(tmp_path, fake, manifest, 2, measure, again=True)[1] is False
+    for file in tmp_path.iterdir():
+        file.write_text("{}")
+    assert cached_profile(tmp_path, fake, manifest, 2, measure)[1] is False
+    assert len(measured) == 5
+    assert cached_profile(tmp_path / "file" / "no", fake, manifest, 2, measure)[1] is False

@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from app.domain import Box, Estimate, Frame, Person, Result, Stats
+from app.errors import OutputError
+from app.mailbox import WhenFull
+from app.outputs import ResultsWriter, VideoWriter, check_writable
+
+STATS = Stats(
+    fps=15, faces=1, served=1, exit="exit_13", input_size=96, budget_ms=66, left_ms=40, predicted_ms=3, measured_ms=2.5,
+    frame_age_ms=30, misses=0, frames=1, dropped=0, provider="CPUExecutionProvider", why="",
+)  # fmt: skip
+
+
+def result(i: int, time_s: float, shape: tuple[int, int] = (270, 480), estimate: bool = True) -> Result:
+    image = np.full((*shape, 3), (i * 20) % 256, np.uint8)
+    known = Estimate(34.2, 29.0, 39.4, "male", 0.97, "happy", 0.8, "exit_13") if estimate else None
+    return Result(Frame(i, image, time_s, 0.0), (Person(1, Box(100, 80, 60, 60), known, estimate),), STATS)
+
+
+def test_results_have_the_promised_fields(tmp_path):
+    writer = ResultsWriter(tmp_path / "r.jsonl")
+    writer.deliver(result(0, 0.0, estimate=False))
+    writer.deliver(result(1, 0.04))
+    lines = [json.loads(line) for line in (tmp_path / "r.jsonl").read_text().splitlines()]
+    writer.close()
+    assert len(lines) == 2, "each line is on disk before the next begins"
+    assert list(lines[0]) == ["frame", "time_s", "people"]
+    fields = [
+        "id",
+        "box",
+        "age",
+        "age_low",
+        "age_high",
+        "gender",
+        "gender_p",
+        "expression",
+        "expression_p",
+        "exit",
+        "fresh",
+    ]
+    assert list(lines[0]["people"][0]) == list(lines[1]["people"][0]) == fields
+    assert lines[0]["people"][0]["age"] is None and lines[0]["people"][0]["fresh"] is False
+    assert lines[1]["people"][0] == {
+        "id": 1, "box": [100, 80, 60, 60], "age": 34.2, "age_low": 29.0, "age_high": 39.4, "gender": "male", "gender_p": 0.97,
+        "expression": "happy", "expression_p": 0.8, "exit": "exit_13", "fresh": True,
+    }  # fmt: skip
+
+
+def frames(path: Path) -> list[av.VideoFrame]:
+    with av.open(str(path)) as container:
+        assert container.streams.video[0].codec_context.name == "h264"
+        return list(container.decode(video=0))
+
+
+def test_video_is_complete_and_keeps_the_frames_times(tmp_path):
+    writer = VideoWriter(tmp_path / "o.mp4", WhenFull.WAIT)
+    times = [0.0, 0.04, 0.05, 0.5, 1.7]
+    for i, t in enumerate(times):
+        assert writer.deliver(result(i, t)) is None
+    writer.close()
+    decoded = frames(tmp_path / "o.mp4")
+    assert [round(float(f.time), 2) for f in decoded] == times
+    assert (decoded[0].width, decoded[0].height) == (480, 270)
+    flat = decoded[0].to_ndarray(format="bgr24")
+    assert flat.std() > 3, "the overlay is painted"
+
+
+@pytest.mark.parametrize("shape", [(271, 481), (1, 1), (3, 2)])
+def test_odd_and_tiny_sizes_are_evened(tmp_path, shape):
+    writer = VideoWriter(tmp_path / "o.mkv", WhenFull.WAIT)
+    for i in range(3):
+        writer.deliver(result(i, i / 25, shape))
+    writer.close()
+    decoded = frames(tmp_path / "o.mkv")
+    assert len(decoded) == 3 and decoded[0].width % 2 == decoded[0].height % 2 == 0
+
+
+def test_a_source_that_changes_its_size_goes_on(tmp_path):
+    writer = VideoWriter(tmp_path / "o.mp4", WhenFull.WAIT)
+    for i, shape in enumerate([(270, 480), (540, 960), (100, 100), (270, 480)]):
+        writer.deliver(result(i, i / 25, shape))
+    writer.close()
+    assert {(f.width, f.height) for f in frames(tmp_path / "o.mp4")} == {(480, 270)}
+
+
+def test_no_frames_no_trouble(tmp_path):
+    VideoWriter(tmp_path / "o.mp4", WhenFull.WAIT).close()
+
+
+def test_a_failing_encoder_reaches_the_caller_and_does_not_hang(tmp_path):
+    writer = VideoWriter(tmp_path / "gone" / "o.mp4", WhenFull.WAIT)
+    with pytest.raises(OutputError, match=r"o\.mp4"):
+        for i in range(1000):
+            writer.deliver(result(i, i / 25))
+        writer.close()
+    with pytest.raises(OutputError):
+        writer.close()
+
+
+def test_only_video_names_are_video(tmp_path):
+    with pytest.raises(OutputError, match=r"\.mp4"):
+        VideoWriter(tmp_path / "o.txt", WhenFull.WAIT)
+
+
+def test_paths_are_checked_and_nothing_on_disk_is_changed(tmp_path):
+    kept = tmp_path / "old.jsonl"
+    kept.write_text("precious")
+    check_writable(kept)
+    check_writable(tmp_path / "new.jsonl")
+    assert kept.read_text() == "precious" and not (tmp_path / "new.jsonl").exists()
+    for path, says in ((tmp_path, "folder"), (tmp_path / "no" / "x", "no folder")):
+        with pytest.raises(OutputError, match=says):
+            check_writable(path)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_without_permission_is_refused(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(OutputError, match="permission"):
+        check_writable(tmp_path / "x")

@@ -1,0 +1,259 @@
+"""The three loops on fakes: order, drops, deadlines, failures, ends. No test looks at a wall clock."""
+
+from __future__ import annotations
+
+import json
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from align.geometry import PAPER_MARGINS, Template, load_mean_shape
+from app.domain import Box, DropCause, Result
+from app.engine import Engine
+from app.errors import InternalError, OutputError, SourceError, SourceStalled
+from app.front_end import FrontEnd
+from app.pipeline import Pipeline
+from app.tracker import People, Tracker
+from models.manifest import Exit, Manifest
+from scheduler.latency import LatencyModel
+from scheduler.log import LogWriter, read_log
+from scheduler.policy import DeepestThatFits, Fixed
+from scheduler.replay import differs, exact
+from tests.fakes import MAES, POINTS, FakeClock, FakeDetector, FakeEngine, FakePredictor, FakeSource, make_profile
+
+GENDERS, EXPRESSIONS = ("male", "female"), ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
+TEMPLATE = Template.from_shape(load_mean_shape(), PAPER_MARGINS)
+MANIFEST = Manifest(
+    name="fake", network=Path("fake.onnx"), sha256="", input_name="faces", input_sizes=(96,), template=TEMPLATE.points,
+    genders=GENDERS, expressions=EXPRESSIONS, licence="", about={},
+    exits=tuple(
+        Exit(name=p.exit, block=int(p.exit[-2:]), multiply_adds={96: 10 * i + 10}, age_interval_scale=1.0, validation={96: {"mae": m}})
+        for i, (p, m) in enumerate(zip(POINTS, MAES, strict=True))
+    ),
+)  # fmt: skip
+WAIT_S = 20.0
+
+
+class Collected:
+    """A sink that keeps everything."""
+
+    def __init__(self) -> None:
+        self.results: list[Result] = []
+        self.closed = 0
+
+    def deliver(self, result: Result) -> None:
+        self.results.append(result)
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def images(n: int, side: int = 240) -> list[np.ndarray]:
+    return [np.full((side, 2 * side, 3), i % 200, np.uint8) for i in range(n)]
+
+
+def crowd(n: int) -> list[Box]:
+    return [Box(30.0 + 50 * i, 80.0, 40.0, 40.0) for i in range(n)]
+
+
+def make(source: FakeSource, boxes=None, engine: Engine | None = None, **changes) -> tuple[Pipeline, Collected]:
+    clock = changes.pop("clock", FakeClock())
+    sink = Collected()
+    front_end = FrontEnd(
+        FakeDetector(crowd(1) if boxes is None else boxes), FakePredictor(load_mean_shape()), TEMPLATE, Tracker(),
+        changes.pop("max_faces", 32), FakeClock(),  # of its own: preparing takes no time, whatever the engine does meanwhile
+    )  # fmt: skip
+    values = {
+        "source": source, "front_end": front_end, "policy": DeepestThatFits(), "latency": LatencyModel(make_profile()),
+        "engine": engine or FakeEngine(), "manifest": MANIFEST, "people": People(GENDERS, EXPRESSIONS), "budget_ms": 33.0,
+        "sinks": [sink], "clock": clock,
+    }  # fmt: skip
+    return Pipeline(**{**values, **changes}), sink
+
+
+def run(pipeline: Pipeline) -> None:
+    pipeline.start()
+    try:
+        assert pipeline.wait(WAIT_S), "the pipeline did not end"
+    finally:
+        pipeline.close()
+
+
+def test_a_file_loses_nothing_and_keeps_its_order():
+    pipeline, sink = make(FakeSource(images(40)))
+    run(pipeline)
+    assert pipeline.failure is None and pipeline.finished()
+    assert [r.frame.id for r in sink.results] == list(range(40))
+    assert not pipeline.totals.drops and pipeline.totals.frames == 40 and sink.closed == 1
+    person = sink.results[-1].people[0]
+    assert person.id == 1 and person.fresh and person.estimate.age == pytest.approx(30)
+    assert (person.estimate.gender, person.estimate.expression, person.estimate.exit) == ("male", "happy", "exit_13")
+    assert pipeline.latest() is sink.results[-1]
+
+
+def test_nobody_in_view_runs_no_network():
+    engine = FakeEngine()
+    pipeline, sink = make(FakeSource(images(3)), boxes=[], engine=engine)
+    run(pipeline)
+    assert engine.runs == [] and [r.people for r in sink.results] == [()] * 3
+    assert sink.results[0].stats.exit == "" and sink.results[0].stats.why == "nobody in view"
+
+
+def test_a_slow_live_run_shows_new_frames_and_counts_the_old_ones():
+    """The network is held back while the camera goes on: whatever is lost has a cause, and nothing is counted twice."""
+    gate, in_engine, release = threading.Semaphore(0), threading.Event(), threading.Event()
+
+    class Slow(FakeEngine):
+        def run(self, point, faces):
+            in_engine.set()
+            assert release.wait(WAIT_S)
+            return super().run(point, faces)
+
+    pipeline, sink = make(FakeSource(images(50), live=True, gate=gate), engine=Slow())
+    pipeline.start()
+    gate.release()
+    assert in_engine.wait(WAIT_S)
+    for _ in range(49):
+        gate.release()
+    pipeline._threads[0].join(WAIT_S)
+    release.set()
+    assert pipeline.wait(WAIT_S)
+    pipeline.close()
+    shown = [r.frame.id for r in sink.results]
+    dropped = pipeline.totals.drops[DropCause.GRAB_FULL] + pipeline.totals.drops[DropCause.PREPARE_FULL]
+    assert shown[0] == 0 and shown[-1] == 49, "the newest frame is shown in the end"
+    assert len(shown) + dropped == 50 and len(shown) <= 6
+
+
+def test_more_faces_go_shallower_and_the_deadline_rules():
+    """2, 3 and 4 ms a face in 33 ms, on a clock that only the engine moves."""
+    expected = {1: "exit_13", 7: "exit_13", 9: "exit_10", 14: "exit_07"}
+    for n, name in expected.items():
+        clock = FakeClock()
+        engine = FakeEngine(clock, lambda p, k: (2.0, 3.0, 4.0)[POINTS.index(p)] * k)
+        pipeline, sink = make(FakeSource(images(4, 400)), boxes=crowd(n), engine=engine, clock=clock)
+        run(pipeline)
+        assert {r.stats.exit for r in sink.results} == {name}, n
+        assert pipeline.totals.misses == 0 and all(len(r.people) == n for r in sink.results)
+
+
+def test_too_many_for_the_budget_are_served_in_turn_and_nobody_is_late():
+    clock = FakeClock()
+    engine = FakeEngine(clock, lambda p, k: 2.0 * k)
+    pipeline, sink = make(FakeSource(images(6, 500)), boxes=crowd(19), engine=engine, clock=clock, budget_ms=20.0)
+    run(pipeline)
+    assert pipeline.totals.misses == 0
+    for result in sink.results:
+        assert 1 <= sum(p.fresh for p in result.people) < 19
+        assert all(p.fresh or p.estimate is None or p.estimate.age for p in result.people)
+    assert all(p.estimate for p in sink.results[-1].people), "after some frames everybody was read"
+    assert pipeline.totals.drops[DropCause.NO_BUDGET] > 0
+
+
+def test_a_miss_is_counted():
+    clock = FakeClock()
+    engine = FakeEngine(clock, lambda *_: 50.0)
+    pipeline, sink = make(FakeSource(images(3)), engine=engine, clock=clock, policy=Fixed(POINTS[2]))
+    run(pipeline)
+    assert pipeline.totals.misses == 3 and sink.results[-1].stats.misses == 3
+    assert sink.results[-1].stats.frame_age_ms == pytest.approx(50.0)
+
+
+def test_max_faces_reads_the_first_and_shows_all():
+    pipeline, sink = make(FakeSource(images(2)), boxes=crowd(5), max_faces=2)
+    run(pipeline)
+    assert [p.fresh for p in sink.results[0].people] == [True, True, False, False, False]
+    assert pipeline.totals.drops[DropCause.MAX_FACES] == 6
+
+
+def test_landmarks_of_no_face_are_not_read():
+    class Lost(FakePredictor):
+        def __call__(self, gray, box):
+            return np.random.default_rng(0).uniform(0, 200, (47, 2))
+
+    clock = FakeClock()
+    front_end = FrontEnd(FakeDetector(crowd(1)), Lost(load_mean_shape()), TEMPLATE, Tracker(), 32, FakeClock())
+    engine = FakeEngine()
+    pipeline, sink = make(FakeSource(images(2)), engine=engine, front_end=front_end, clock=clock)
+    run(pipeline)
+    assert engine.runs == [] and pipeline.totals.drops[DropCause.UNALIGNED] == 2
+    assert sink.results[0].people[0].estimate is None
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 3), (1, 500, 3), (3, 2, 3)])
+def test_tiny_frames_pass(shape):
+    from app.detector import ViolaJones
+
+    front_end = FrontEnd(ViolaJones(), FakePredictor(load_mean_shape()), TEMPLATE, Tracker(), 32)
+    pipeline, sink = make(FakeSource([np.zeros(shape, np.uint8)] * 2), front_end=front_end)
+    run(pipeline)
+    assert pipeline.failure is None and len(sink.results) == 2
+
+
+def test_a_source_that_fails_at_the_end_keeps_what_came_before():
+    pipeline, sink = make(FakeSource(images(5), failure=SourceError("the cable was pulled")))
+    run(pipeline)
+    assert isinstance(pipeline.failure, SourceError) and len(sink.results) == 5 and sink.closed == 1
+
+
+def test_a_source_that_says_nothing_is_a_stall(monkeypatch):
+    monkeypatch.setattr("app.pipeline.STALL_S", 0.01)
+    gate = threading.Semaphore(0)
+    pipeline, _ = make(FakeSource(images(5), live=True, gate=gate))
+    run(pipeline)
+    assert isinstance(pipeline.failure, SourceStalled) and "connected" in str(pipeline.failure)
+
+
+def test_an_engine_that_throws_ends_the_run_with_its_message():
+    engine = FakeEngine()
+    engine.failure = RuntimeError("out of memory")
+    pipeline, sink = make(FakeSource(images(500)), engine=engine)
+    run(pipeline)
+    assert isinstance(pipeline.failure, InternalError) and "out of memory" in str(pipeline.failure)
+    assert sink.closed == 1 and not any(t.is_alive() for t in pipeline._threads)
+
+
+def test_a_sink_that_fails_ends_the_run_and_the_others_are_completed():
+    class Full(Collected):
+        def deliver(self, result):
+            if result.frame.id == 3:
+                raise OutputError("the disk is full")
+
+    good = Collected()
+    pipeline, _ = make(FakeSource(images(500)), sinks=[good, Full()])
+    run(pipeline)
+    assert str(pipeline.failure) == "the disk is full" and good.closed == 1 and len(good.results) == 4
+
+
+def test_stop_ends_an_endless_source_and_is_no_failure():
+    gate = threading.Semaphore(3)
+    pipeline, sink = make(FakeSource(images(1000), live=True, gate=gate))
+    pipeline.start()
+    pipeline.stop()
+    pipeline.stop()
+    assert pipeline.wait(WAIT_S)
+    pipeline.close()
+    assert pipeline.failure is None and sink.closed == 1 and len(sink.results) <= 4
+
+
+def test_the_log_replays_to_the_bit_and_holds_nothing_about_people(tmp_path):
+    clock = FakeClock()
+    engine = FakeEngine(clock, lambda p, k: (2.1, 3.3, 4.7)[POINTS.index(p)] * k ** 0.9)  # fmt: skip
+    sizes = [1, 4, 9, 14, 19, 12, 6, 2, 0, 3] * 6
+    policy, latency = DeepestThatFits(), LatencyModel(make_profile())
+    log = LogWriter(
+        (tmp_path / "log.jsonl").open("w"), {"policy": policy.to_json(), "profile": latency.profile.to_json()}
+    )
+    pipeline, sink = make(
+        FakeSource(images(len(sizes), 500)), boxes=lambda i: crowd(sizes[i]), engine=engine, clock=clock,
+        policy=policy, latency=latency, log=log,
+    )  # fmt: skip
+    run(pipeline)
+    written = read_log(tmp_path / "log.jsonl")
+    assert len(written.frames) == len(sizes) == len(sink.results)
+    assert len({r.exit for r in written.frames}) == 4
+    assert not [r.id for r, d in exact(written) if differs(r, d)]
+    record = json.loads((tmp_path / "log.jsonl").read_text().splitlines()[5])
+    assert not {"people", "box", "age", "gender", "expression", "image"} & set(record)

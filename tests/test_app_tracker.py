@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from app.domain import Box, Face
+from app.engine import Reading
+from app.tracker import COAST_S, FORGET_S, People, Tracker
+
+GENDERS, EXPRESSIONS = ("male", "female"), ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
+
+
+def box(x: float, y: float = 100, side: float = 60) -> Box:
+    return Box(x, y, side, side)
+
+
+def test_ids_stay_while_people_move():
+    tracker = Tracker()
+    for i in range(30):
+        found = tracker.update([box(100 + 5 * i), box(400 - 5 * i, 300)], i / 25)
+        assert [person for person, _ in found] == [1, 2]
+
+
+def test_order_of_the_detector_does_not_matter():
+    tracker = Tracker()
+    tracker.update([box(100), box(300)], 0.0)
+    assert [person for person, _ in tracker.update([box(305), box(98)], 0.04)] == [2, 1]
+
+
+def test_a_jump_is_somebody_else_and_so_is_another_size():
+    tracker = Tracker()
+    tracker.update([box(100)], 0.0)
+    assert tracker.update([box(300)], 0.04)[0][0] == 2
+    assert tracker.update([box(100, side=200)], 0.08)[0][0] == 3
+
+
+def test_a_missed_detection_keeps_the_id_and_coasts_for_a_moment():
+    tracker = Tracker()
+    tracker.update([box(100)], 0.0)
+    assert tracker.coasting(0.0) == []
+    tracker.update([], COAST_S / 2)
+    assert [person for person, _ in tracker.coasting(COAST_S / 2)] == [1]
+    tracker.update([], COAST_S * 2)
+    assert tracker.coasting(COAST_S * 2) == [] and tracker.alive() == {1}
+    assert tracker.update([box(104)], COAST_S * 3)[0][0] == 1
+
+
+def test_who_leaves_is_forgotten():
+    tracker = Tracker()
+    tracker.update([box(100)], 0.0)
+    tracker.update([], FORGET_S + 0.1)
+    assert tracker.alive() == set()
+    assert tracker.update([box(100)], FORGET_S + 0.2)[0][0] == 2
+
+
+def test_shown_boxes_are_steadier_than_found_ones():
+    tracker = Tracker()
+    rng = np.random.default_rng(0)
+    found = [box(100 + rng.normal(0, 3)) for _ in range(200)]
+    shown = [tracker.update([b], i / 25)[0][1] for i, b in enumerate(found)]
+    assert np.std([b.x for b in shown[5:]]) < 0.8 * np.std([b.x for b in found[5:]])
+
+
+def reading(age: float, half: float = 5.0, happy: float = 0.0) -> Reading:
+    expression = np.zeros(7)
+    expression[3], expression[4] = happy, 1 - happy
+    return Reading(age, half, np.array([0.8, 0.2]), expression, "exit_13")
+
+
+def face(person: int, width: float = 60) -> Face:
+    return Face(person, Box(0, 0, width, width), np.eye(2, 3), 0.0)
+
+
+def test_estimates_settle_and_the_interval_does_not_shrink_to_nothing():
+    people = People(GENDERS, EXPRESSIONS)
+    rng = np.random.default_rng(0)
+    ages = []
+    for i in range(100):
+        people.read(1, reading(30 + rng.normal(0, 4)), i, i / 25)
+        ages.append(people.estimate(1).age)
+    assert np.std(ages[30:]) < 1.2
+    last = people.estimate(1)
+    assert last.age_high - last.age_low == pytest.approx(10.0)
+    assert (last.gender, last.expression) == ("male", "neutral")
+
+
+def test_certain_readings_count_for_more():
+    people = People(GENDERS, EXPRESSIONS)
+    people.read(1, reading(40, half=2.0), 0, 0.0)
+    people.read(1, reading(20, half=10.0), 1, 0.04)
+    assert people.estimate(1).age > 38
+
+
+def test_expressions_follow_at_once_compared_with_ages():
+    people = People(GENDERS, EXPRESSIONS)
+    for i in range(50):
+        people.read(1, reading(30), i, i / 25)
+    for i in range(50, 70):
+        people.read(1, reading(50, happy=0.9), i, i / 25)
+    assert people.estimate(1).expression == "happy"
+    assert 30 < people.estimate(1).age < 42
+
+
+def test_new_people_first_then_who_waited_longest_then_the_largest():
+    people = People(GENDERS, EXPRESSIONS)
+    people.read(1, reading(30), 5, 0.2)
+    people.read(2, reading(30), 3, 0.1)
+    order = people.stalest_first([face(1), face(2), face(3, 50), face(4, 90)])
+    assert [f.person for f in order] == [4, 3, 2, 1]
+
+
+def test_serving_some_each_frame_reaches_everybody_in_turn():
+    people = People(GENDERS, EXPRESSIONS)
+    faces = [face(i) for i in range(1, 11)]
+    for frame in range(4):
+        for f in people.stalest_first(faces)[:3]:
+            people.read(f.person, reading(30), frame, frame / 25)
+    assert all(people.estimate(f.person) for f in faces)
+
+
+def test_who_is_gone_is_gone():
+    people = People(GENDERS, EXPRESSIONS)
+    people.read(1, reading(30), 0, 0.0)
+    people.keep({2})
+    assert people.estimate(1) is None
