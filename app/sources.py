@@ -6,8 +6,6 @@ pictures; `capture` takes its place in tests.
 
 from __future__ import annotations
 
-import math
-import os
 import re
 import sys
 import threading
@@ -20,23 +18,31 @@ from typing import Protocol
 
 import cv2
 
+from app import captures
+from app.captures import (
+    STALL_S,
+    Capture,
+    CaptureFactory,
+    camera_problem,
+    checked_file,
+    ffmpeg_backend,
+    hush,
+    promised_frames,
+    read_image,
+    sane_fps,
+    unreadable,
+)
 from app.demo import CYCLE_FRAMES, FPS, DemoCrowd
 from app.domain import Box, Frame, Image
 from app.errors import SourceError, SourceStalled
 
-DEVICES = Path("/dev")
 STREAM = re.compile(r"(rtsp|rtsps|rtmp|rtmps|http|https)://", re.IGNORECASE)
 TRY_ANOTHER = "Try another one (`--source 1`), a video file, or `--source demo`."
 
-STALL_S = 5.0  # a live source without a picture for so long has failed
 RETRY_FIRST_S, RETRY_LONGEST_S = 0.02, 0.5
 LATE_S = 1.0  # played at its own rate and later than this (the laptop slept): go on from here instead of racing
 LONGEST_GAP_S = 10.0  # between two timestamps of a file; a longer one is taken for broken
 FALLBACK_FPS = 25.0
-
-# OpenCV reads these once, at the first use of FFmpeg or of a camera by anybody; hence here and not in open_source.
-os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", f"{STALL_S:.0f}")
 
 Clock = Callable[[], float]
 Wait = Callable[[float], object]  # seconds; may return early, and does so when the source is closed
@@ -58,20 +64,6 @@ class Source(Protocol):
         ...
 
 
-class Capture(Protocol):
-    """The part of cv2.VideoCapture that is used here."""
-
-    def isOpened(self) -> bool: ...
-    def grab(self) -> bool: ...
-    def retrieve(self) -> tuple[bool, Image | None]: ...
-    def get(self, prop: int, /) -> float: ...
-    def set(self, prop: int, value: float, /) -> bool: ...
-    def release(self) -> None: ...
-
-
-CaptureFactory = Callable[[int | str, int, list[int]], Capture]  # target, OpenCV's backend, its opening parameters
-
-
 def open_source(
     spec: str,
     *,
@@ -86,7 +78,7 @@ def open_source(
     `loop` starts a file or the demo again at its end; `realtime` plays a file at its own rate, as if it were live.
     `wait` sleeps; the default is cut short when the source is closed.
     """
-    _hush()
+    hush()
     spec = spec.strip()
     if spec == "demo":
         return DemoSource(loop=loop, clock=clock, wait=wait)
@@ -107,17 +99,17 @@ def open_source(
 
         def reopen() -> Capture:
             timeouts = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, 5000, cv2.CAP_PROP_READ_TIMEOUT_MSEC, 5000]
-            return capture(spec, _ffmpeg(), timeouts)
+            return capture(spec, ffmpeg_backend(), timeouts)
 
         opened = reopen()
-        if not spec.lower().startswith("http") or _promised_frames(opened) is None:
+        if not spec.lower().startswith("http") or promised_frames(opened) is None:
             return LiveSource(name, opened, problem, clock, wait)
     else:
-        path = _checked_file(spec)
-        name, problem = path.name, _unreadable(path)
+        path = checked_file(spec)
+        name, problem = path.name, unreadable(path)
 
         def reopen() -> Capture:
-            return capture(str(path.absolute()), _ffmpeg(), [])  # absolute: "a:b.mp4" would be protocol a
+            return capture(str(path.absolute()), ffmpeg_backend(), [])  # absolute: "a:b.mp4" would be protocol a
 
         opened = reopen()
     return FileSource(name, opened, reopen, problem, loop=loop, realtime=realtime, clock=clock, wait=wait)
@@ -152,7 +144,7 @@ class LiveSource(_Closable):
     def __init__(self, name: str, capture: Capture, problem: str, clock: Clock, wait: Wait | None) -> None:
         super().__init__(capture, clock, wait)
         self.name, self.note = name, ""
-        self.fps = _sane_fps(capture)
+        self.fps = sane_fps(capture)
         with suppress(SourceStalled):
             if capture.isOpened() and self._read() is not None:  # a proof, thrown away: it is old when we start
                 return
@@ -177,7 +169,7 @@ class LiveSource(_Closable):
         """The next picture, trying again for STALL_S; None when closed."""
         began_s, pause_s = self._clock(), RETRY_FIRST_S
         while not self._closed.is_set():
-            image = _read(self._capture)
+            image = read_image(self._capture)
             if image is not None:
                 return image
             if self._clock() - began_s >= STALL_S:
@@ -207,11 +199,11 @@ class FileSource(_Closable):
         super().__init__(capture, clock, wait)
         self.name, self.note, self.live = name, "", realtime
         self._reopen, self._loop = reopen, loop
-        self._next = _read(capture) if capture.isOpened() else None
+        self._next = read_image(capture) if capture.isOpened() else None
         if self._next is None:
             self.close()
             raise SourceError(problem)
-        self.fps, self._promised = _sane_fps(capture), _promised_frames(capture)
+        self.fps, self._promised = sane_fps(capture), promised_frames(capture)
         self.frame_count = None if loop else self._promised
 
     def __iter__(self) -> Iterator[Frame]:
@@ -229,13 +221,13 @@ class FileSource(_Closable):
                         return
                     image, self._next = self._next, None
                     yield Frame(next(ids), image, time_s, self._clock())
-                    frames, self._next = frames + 1, _read(self._capture)
+                    frames, self._next = frames + 1, read_image(self._capture)
                 if broke_off(frames, self._promised, timeline.next_s - starts_s, self.fps):
                     self.note = f"{self.name} broke off at frame {frames} of {self._promised}; it is cut off or damaged"
                 if self._loop and not self._closed.is_set():
                     self._capture.release()
                     self._capture = self._reopen()
-                    self._next = _read(self._capture)
+                    self._next = read_image(self._capture)
         finally:
             self._capture.release()
 
@@ -313,41 +305,10 @@ def broke_off(frames: int, promised: int | None, end_s: float, fps: float | None
     return fps is None or end_s < 0.97 * promised / fps
 
 
-def as_bgr(image: Image | None) -> Image | None:
-    """Grey and BGRA as BGR; None for an empty picture."""
-    if image is None or image.size == 0:
-        return None
-    channels = 1 if image.ndim == 2 else image.shape[2]
-    if channels == 3:
-        return image
-    return cv2.cvtColor(image, cv2.COLOR_BGRA2BGR if channels == 4 else cv2.COLOR_GRAY2BGR)
-
-
-def _read(capture: Capture) -> Image | None:
-    """The next picture that is not empty; None where reading fails."""
-    while capture.grab():
-        read, image = capture.retrieve()
-        if not read:
-            return None
-        if (picture := as_bgr(image)) is not None:
-            return picture
-    return None
-
-
-def _sane_fps(capture: Capture) -> float | None:
-    fps = capture.get(cv2.CAP_PROP_FPS)
-    return fps if 0.1 <= fps < 1000 else None  # 1000 and 90000 are time bases; NaN is neither
-
-
-def _promised_frames(capture: Capture) -> int | None:
-    frames = capture.get(cv2.CAP_PROP_FRAME_COUNT)  # PNG: -2**63
-    return int(frames) if math.isfinite(frames) and 1 <= frames < 1e9 else None
-
-
 def _camera(spec: str, clock: Clock, wait: Wait | None, capture: CaptureFactory) -> LiveSource:
     name = f"camera {spec}"
     if sys.platform == "linux":
-        device, backend = DEVICES / f"video{int(spec)}" if spec.isdecimal() else Path(spec), cv2.CAP_V4L2
+        device, backend = captures.DEVICES / f"video{int(spec)}" if spec.isdecimal() else Path(spec), cv2.CAP_V4L2
         if problem := camera_problem(name, device):
             raise SourceError(problem)
         problem = f"it is in use by another program, or {device} is no camera. Close that program."
@@ -365,58 +326,3 @@ def _camera(spec: str, clock: Clock, wait: Wait | None, capture: CaptureFactory)
         if opened.isOpened():
             opened.set(prop, value)  # a camera may refuse
     return LiveSource(name, opened, f"Camera {spec} gives no picture: {problem} {TRY_ANOTHER}", clock, wait)
-
-
-def camera_problem(name: str, device: Path) -> str | None:
-    """What the operating system says against a camera before anything is opened."""
-    if not device.exists():
-        others = ", ".join(str(path) for path in sorted(DEVICES.glob("video*")))
-        found = f"Found: {others}; try `--source {others.split(',')[0]}`." if others else "No camera is connected here."
-        return f"{name.capitalize()} is absent: there is no {device}. {found} Without a camera: `--source demo`."
-    if not os.access(device, os.R_OK | os.W_OK):
-        return (
-            f"{name.capitalize()} may not be used by this account: no permission for {device}. Run "
-            "`sudo usermod -aG video $USER`, then log in again. Without a camera: `--source demo`."
-        )
-    return None
-
-
-def _checked_file(spec: str) -> Path:
-    missing = f"There is no file {spec!r}. Check the path; `--source demo` needs no file."
-    try:
-        path = Path(spec).expanduser()
-        if not spec or not path.exists():
-            raise SourceError(missing)
-    except (OSError, ValueError, RuntimeError) as error:  # name too long, zero byte, unknown home
-        raise SourceError(missing) from error
-    if path.is_dir():
-        raise SourceError(f"{spec} is a folder. Name one video file in it.")
-    if not path.is_file():
-        raise SourceError(f"{spec} is no ordinary file. Name a video file, a camera or a URL.")
-    if path.stat().st_size == 0:
-        raise SourceError(f"{spec} is empty (0 bytes). Copy or download it again.")
-    if not os.access(path, os.R_OK):
-        raise SourceError(f"{spec} may not be read by this account. Change its permissions: `chmod +r {spec}`.")
-    return path
-
-
-def _unreadable(path: Path) -> str:
-    with path.open("rb") as file:
-        head = file.read(12)
-    if head[4:8] == b"ftyp":
-        return f"{path.name} is cut off or damaged: not one frame of it can be read. Copy or record it again."
-    return (
-        f"{path.name} is no video or picture that can be read, or is cut off at its start. Check it, or convert it: "
-        f"`ffmpeg -i {path.name} converted.mp4`."
-    )
-
-
-def _ffmpeg() -> int:
-    """Alone where it is built in: OpenCV's next choices print to stderr and take img_001.jpg for a series."""
-    return cv2.CAP_FFMPEG if cv2.CAP_FFMPEG in cv2.videoio_registry.getBackends() else cv2.CAP_ANY
-
-
-def _hush() -> None:
-    """Keeps OpenCV from writing to stderr, unless the user asked for that in the environment."""
-    if "OPENCV_LOG_LEVEL" not in os.environ:
-        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)

@@ -236,3 +236,23 @@ def test_readme_names_every_command_and_option_of_run():
             for option in action.option_strings:
                 if option not in ("-h", "--help"):
                     assert option in docs, f"{name} {option}"
+
+
+def test_bench_of_the_scheduler_measures_every_policy_in_turn(tmp_path, capsys):
+    out = tmp_path / "bench.json"
+    assert main(["bench", "--faces", "1..2", "--rounds", "3", "--budget-ms", "50", "--json", str(out)]) == 0
+    report = json.loads(out.read_text())
+    assert [row["faces"] for row in report["rows"]] == [1, 2]
+    for row in report["rows"]:
+        assert {"auto", "exit_07", "exit_13"} <= set(row)
+        assert 7 <= row["auto"]["mean_exit"] <= 13 and row["exit_13"]["served"] == 1.0
+    assert "auto missed" in capsys.readouterr().out
+
+
+def test_bench_of_the_exits_names_ratios_and_memory(tmp_path, capsys):
+    out = tmp_path / "bench.json"
+    assert main(["bench", "exits", "--rounds", "3", "--json", str(out)]) == 0
+    report = json.loads(out.read_text())
+    assert len(report["rows"]) == 7 * 3 and all(row["early"] > 0 and row["cut"] > 0 for row in report["rows"])
+    assert 0 < report["memory_mb"]["whole"] < report["memory_mb"]["engine"]
+    assert "ratio" in capsys.readouterr().out

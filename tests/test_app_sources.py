@@ -11,10 +11,11 @@ import cv2
 import numpy as np
 import pytest
 
-from app import sources
+from app import captures
+from app.captures import STALL_S, as_bgr, camera_problem
 from app.domain import Image
 from app.errors import SourceError, SourceStalled
-from app.sources import STALL_S, DemoSource, as_bgr, broke_off, camera_problem, open_source
+from app.sources import DemoSource, broke_off, open_source
 
 CLIPS = Path(__file__).parents[2] / "shared" / "clips"
 PICTURE = np.full((6, 8, 3), 90, np.uint8)
@@ -83,7 +84,7 @@ def devices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "dev"
     folder.mkdir()
     (folder / "video0").touch()
-    monkeypatch.setattr(sources, "DEVICES", folder)
+    monkeypatch.setattr(captures, "DEVICES", folder)
     monkeypatch.setattr(sys, "platform", "linux")
     return folder
 

@@ -10,6 +10,7 @@ import json
 import re
 import time
 from functools import partial
+from multiprocessing import get_context
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -69,14 +70,13 @@ def _exits(manifest: Manifest, device: str, rounds: int) -> dict[str, Any]:
 
     from app.engine import HEADS, OnnxEngine, session_options
 
-    before = _resident_mb()
+    memory = {
+        what: _in_own_process(what, str(manifest.network.with_suffix(".json")), device) for what in ("engine", "whole")
+    }
     engine = OnnxEngine(manifest, device)
-    own = _resident_mb() - before
     provider, size = [engine.provider], max(manifest.input_sizes)
     model = onnx.load_model_from_string(manifest.verify())
-    before = _resident_mb()
     whole = onnxruntime.InferenceSession(manifest.verify(), session_options(), providers=provider)
-    whole_mb = _resident_mb() - before
     cut = {}
     for one in manifest.exits:
         part = Extractor(model).extract_model([manifest.input_name], [one.output(h) for h in HEADS])
@@ -102,19 +102,43 @@ def _exits(manifest: Manifest, device: str, rounds: int) -> dict[str, Any]:
                 f"{one.name:<10}{faces:>6}{ms['early']:>12.2f}{ms['cut']:>13.2f}{ms['early'] / ms['cut']:>8.2f}"
                 f"{ms['whole']:>13.2f}{ms['early'] / ms['whole']:>8.2f}"
             )
-    after = _resident_mb()
     print(
-        f"memory: {own:.0f} MB for the engine with all exits before its first run, {whole_mb:.0f} MB for "
-        f"one session of the whole graph; process {after:.0f} MB"
+        "memory that loading and runs of 1 to 16 faces add to a process: "
+        f"{memory['engine']:.0f} MB for an engine with every exit, {memory['whole']:.0f} MB for one session of the whole graph"
     )
-    return {
-        "model": manifest.name,
-        "provider": engine.provider,
-        "size": size,
-        "rows": rows,
-        "engine_mb": own,
-        "whole_graph_mb": whole_mb,
-    }
+    return {"model": manifest.name, "provider": engine.provider, "size": size, "rows": rows, "memory_mb": memory}
+
+
+def _in_own_process(what: str, manifest_path: str, device: str) -> float:
+    """A figure that nothing else in this process can blur."""
+    with get_context("spawn").Pool(1) as pool:
+        return pool.apply(_memory_mb, (what, manifest_path, device))
+
+
+def _memory_mb(what: str, manifest_path: str, device: str) -> float:
+    """Resident megabytes added by an engine with every exit, or by one session of the whole graph, run included."""
+    import onnx.utils  # noqa: F401 - both ways start with the libraries loaded
+    import onnxruntime
+    import psutil
+
+    from app.compose import load_manifest
+    from app.engine import OnnxEngine, session_options
+
+    manifest = load_manifest(manifest_path)
+    size = max(manifest.input_sizes)
+    batches = [np.zeros((n, size, size, 3), np.uint8) for n in (1, 4, 16)]
+    OnnxEngine(manifest, device, exits=[manifest.exits[0].name])  # the thread pool, the arena and the provider
+    before = psutil.Process().memory_info().rss
+    if what == "engine":
+        engine = OnnxEngine(manifest, device)
+        for point in engine.points:
+            for faces in batches:
+                engine.run(point, faces)
+    else:
+        session = onnxruntime.InferenceSession(manifest.verify(), session_options(), providers=["CPUExecutionProvider"])
+        for faces in batches:
+            session.run(None, {manifest.input_name: faces})
+    return (psutil.Process().memory_info().rss - before) / 1e6
 
 
 def _in_turn(ways: dict[str, Any], rounds: int) -> dict[str, list[float]]:
@@ -127,12 +151,6 @@ def _in_turn(ways: dict[str, Any], rounds: int) -> dict[str, list[float]]:
             if turn >= 3:
                 times[name].append((time.perf_counter() - started) * 1e3)
     return times
-
-
-def _resident_mb() -> float:
-    import psutil
-
-    return psutil.Process().memory_info().rss / 1e6
 
 
 # --- scheduler -------------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import signal
 import sys
 import time
@@ -26,6 +27,8 @@ def run(settings: Settings) -> int:
     """Runs until the source ends or the user does. Raises AppError for whatever ended it otherwise."""
     started = time.monotonic()
     window = _wants_window(settings)
+    if window and settings.source in ("auto", "demo"):
+        settings = dataclasses.replace(settings, loop=True)  # a kiosk's demo goes on until somebody ends it
     from app.compose import build
 
     app = build(settings, _calibration_bar())

@@ -1,0 +1,124 @@
+"""Pictures from OpenCV and the operating system's word on what they are to come from.
+
+Everything here turns a failure into a reason that a user can act on.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+import cv2
+
+from app.domain import Image
+from app.errors import SourceError
+
+DEVICES = Path("/dev")
+STALL_S = 5.0  # a live source without a picture for so long has failed
+
+# OpenCV reads these once, at the first use of FFmpeg or of a camera by anybody; hence here and not in open_source.
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", f"{STALL_S:.0f}")
+
+
+class Capture(Protocol):
+    """The part of cv2.VideoCapture that is used here."""
+
+    def isOpened(self) -> bool: ...
+    def grab(self) -> bool: ...
+    def retrieve(self) -> tuple[bool, Image | None]: ...
+    def get(self, prop: int, /) -> float: ...
+    def set(self, prop: int, value: float, /) -> bool: ...
+    def release(self) -> None: ...
+
+
+CaptureFactory = Callable[[int | str, int, list[int]], Capture]  # target, OpenCV's backend, its opening parameters
+
+
+def as_bgr(image: Image | None) -> Image | None:
+    """Grey and BGRA as BGR; None for an empty picture."""
+    if image is None or image.size == 0:
+        return None
+    channels = 1 if image.ndim == 2 else image.shape[2]
+    if channels == 3:
+        return image
+    return cv2.cvtColor(image, cv2.COLOR_BGRA2BGR if channels == 4 else cv2.COLOR_GRAY2BGR)
+
+
+def read_image(capture: Capture) -> Image | None:
+    """The next picture that is not empty; None where reading fails."""
+    while capture.grab():
+        read, image = capture.retrieve()
+        if not read:
+            return None
+        if (picture := as_bgr(image)) is not None:
+            return picture
+    return None
+
+
+def sane_fps(capture: Capture) -> float | None:
+    fps = capture.get(cv2.CAP_PROP_FPS)
+    return fps if 0.1 <= fps < 1000 else None  # 1000 and 90000 are time bases; NaN is neither
+
+
+def promised_frames(capture: Capture) -> int | None:
+    frames = capture.get(cv2.CAP_PROP_FRAME_COUNT)  # PNG: -2**63
+    return int(frames) if math.isfinite(frames) and 1 <= frames < 1e9 else None
+
+
+def camera_problem(name: str, device: Path) -> str | None:
+    """What the operating system says against a camera before anything is opened."""
+    if not device.exists():
+        others = ", ".join(str(path) for path in sorted(DEVICES.glob("video*")))
+        found = f"Found: {others}; try `--source {others.split(',')[0]}`." if others else "No camera is connected here."
+        return f"{name.capitalize()} is absent: there is no {device}. {found} Without a camera: `--source demo`."
+    if not os.access(device, os.R_OK | os.W_OK):
+        return (
+            f"{name.capitalize()} may not be used by this account: no permission for {device}. Run "
+            "`sudo usermod -aG video $USER`, then log in again. Without a camera: `--source demo`."
+        )
+    return None
+
+
+def checked_file(spec: str) -> Path:
+    missing = f"There is no file {spec!r}. Check the path; `--source demo` needs no file."
+    try:
+        path = Path(spec).expanduser()
+        if not spec or not path.exists():
+            raise SourceError(missing)
+    except (OSError, ValueError, RuntimeError) as error:  # name too long, zero byte, unknown home
+        raise SourceError(missing) from error
+    if path.is_dir():
+        raise SourceError(f"{spec} is a folder. Name one video file in it.")
+    if not path.is_file():
+        raise SourceError(f"{spec} is no ordinary file. Name a video file, a camera or a URL.")
+    if path.stat().st_size == 0:
+        raise SourceError(f"{spec} is empty (0 bytes). Copy or download it again.")
+    if not os.access(path, os.R_OK):
+        raise SourceError(f"{spec} may not be read by this account. Change its permissions: `chmod +r {spec}`.")
+    return path
+
+
+def unreadable(path: Path) -> str:
+    with path.open("rb") as file:
+        head = file.read(12)
+    if head[4:8] == b"ftyp":
+        return f"{path.name} is cut off or damaged: not one frame of it can be read. Copy or record it again."
+    return (
+        f"{path.name} is no video or picture that can be read, or is cut off at its start. Check it, or convert it: "
+        f"`ffmpeg -i {path.name} converted.mp4`."
+    )
+
+
+def ffmpeg_backend() -> int:
+    """Alone where it is built in: OpenCV's next choices print to stderr and take img_001.jpg for a series."""
+    return cv2.CAP_FFMPEG if cv2.CAP_FFMPEG in cv2.videoio_registry.getBackends() else cv2.CAP_ANY
+
+
+def hush() -> None:
+    """Keeps OpenCV from writing to stderr, unless the user asked for that in the environment."""
+    if "OPENCV_LOG_LEVEL" not in os.environ:
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
