@@ -30,6 +30,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+# Landmarks may be begun until this share of a frame's budget is spent; a fixed exit promises to read everybody, so that
+# it gives the same answer twice, and has no such limit.
+ALIGN_SHARE = 0.6
+
+
 @dataclass(frozen=True)
 class App:
     """A run that is ready to start."""
@@ -68,7 +73,10 @@ def build(settings: Settings, progress: Callable[[int, int], None] | None = None
             raise ModelError(str(error)) from error
         profile, remembered = load_profile(engine, manifest, settings.threads, settings.recalibrate, progress)
         policy = policy_from_text(settings.exit, engine.points) if exits else DeepestThatFits()
-        front_end = FrontEnd(ViolaJones(), predictor, Template(manifest.template), Tracker(), settings.max_faces)
+        align_ms = None if exits else ALIGN_SHARE * settings.frame_budget_ms
+        front_end = FrontEnd(
+            ViolaJones(), predictor, Template(manifest.template), Tracker(), settings.max_faces, align_ms
+        )
         sinks, log = _outputs(settings, source, manifest, engine, profile, policy, undo)
         pipeline = Pipeline(
             source=source,

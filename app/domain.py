@@ -35,6 +35,7 @@ class DropCause(StrEnum):
     GRAB_FULL = "newer frame came before this one was taken up"
     PREPARE_FULL = "newer frame was prepared before this one reached the network"
     NO_BUDGET = "no operating point fits all faces into what is left of the budget"
+    NO_TIME = "no time was left to align all faces"
     MAX_FACES = "more faces in view than --max-faces"
     UNALIGNED = "landmarks could not be fitted to the template"
     VIDEO_FULL = "the video encoder is behind"

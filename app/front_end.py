@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 # UTKFace one crop in 500 lies above 0.05.
 MAX_MISFIT = 0.08
 
+FULL_SCAN_S = 0.25
+# Somebody who was not found again may have jumped: look everywhere, but not in every frame, for they may have left.
+RESCAN_S = 0.12
+
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
@@ -37,7 +42,13 @@ class Prepared:
 
 
 class FrontEnd:
-    """Prepares frames one after another; keeps the tracker's state."""
+    """Prepares frames one after another; keeps the tracker's state.
+
+    A full scan is the dearest step, so it is made every FULL_SCAN_S only, and known faces are looked for where they were
+    in between; both by the source's own time, so that a file gives the same answer however fast it is run. Landmarks
+    take more time than the network: with `align_ms` no face is begun later than so long after the frame's birth, and
+    those aligned longest ago come first, so that a crowd takes turns.
+    """
 
     def __init__(
         self,
@@ -46,30 +57,55 @@ class FrontEnd:
         template: Template,
         tracker: Tracker,
         max_faces: int,
+        align_ms: float | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._detect, self._predict, self._template, self._tracker = detector, predictor, template, tracker
-        self._max_faces, self._clock = max_faces, clock
+        self._detector, self._predict, self._template, self._tracker = detector, predictor, template, tracker
+        self._max_faces, self._align_ms, self._clock = max_faces, align_ms, clock
+        self._scanned_s, self._lost = -FULL_SCAN_S, False
+        self._aligned: dict[int, int] = {}  # person to the frame in which they were aligned last
 
     def __call__(self, frame: Frame) -> Prepared:
         started = self._clock()
         gray = cv2.cvtColor(frame.image, cv2.COLOR_BGR2GRAY)
-        boxes = self._detect(gray)
+        boxes = self._find(gray, frame.time_s)
         detected = self._clock()
-        faces, unread, unserved = [], [], dict[DropCause, int]()
-        for (person, shown), box in zip(self._tracker.update(boxes, frame.time_s), boxes, strict=True):
-            cause = DropCause.MAX_FACES
-            if len(faces) < self._max_faces:  # boxes come largest first
+        tracked = list(zip(self._tracker.update(boxes, frame.time_s), boxes, strict=True))
+        alive = self._tracker.alive()
+        self._aligned = {person: i for person, i in self._aligned.items() if person in alive}
+        faces, unread, unserved = list[Face](), list[tuple[int, Box]](), Counter[DropCause]()
+        for rank, ((person, shown), box) in enumerate(self._in_turn(tracked)):
+            if rank >= self._max_faces:
+                cause = DropCause.MAX_FACES
+            elif faces and self._align_ms is not None and (self._clock() - frame.born_s) * 1e3 > self._align_ms:
+                cause = DropCause.NO_TIME
+            else:
+                self._aligned[person] = frame.id
                 face = self._align(gray, person, shown, box)
                 if face:
                     faces.append(face)
                     continue
                 cause = DropCause.UNALIGNED
             unread.append((person, shown))
-            unserved[cause] = unserved.get(cause, 0) + 1
+            unserved[cause] += 1
         unread += self._tracker.coasting(frame.time_s)
         stages = {"detect": (detected - started) * 1e3, "align": (self._clock() - detected) * 1e3}
-        return Prepared(frame, tuple(faces), tuple(unread), self._tracker.alive(), stages, unserved)
+        return Prepared(frame, tuple(faces), tuple(unread), alive, stages, unserved)
+
+    def _find(self, gray: cv2.typing.MatLike, time_s: float) -> list[Box]:
+        """By a full scan when it is time for one, or soon after somebody was lost; else near the known places."""
+        known, since_s = self._tracker.boxes(), time_s - self._scanned_s
+        if known and since_s < (RESCAN_S if self._lost else FULL_SCAN_S):
+            found = self._detector.near(gray, known)
+            self._lost = len(found) < len(known)
+            return found
+        self._scanned_s, self._lost = time_s, False
+        return self._detector(gray)
+
+    def _in_turn(self, tracked: list[tuple[tuple[int, Box], Box]]) -> list[tuple[tuple[int, Box], Box]]:
+        """The largest faces, as many as may be read, in the order in which they are due; then the others."""
+        chosen, others = tracked[: self._max_faces], tracked[self._max_faces :]
+        return sorted(chosen, key=lambda t: self._aligned.get(t[0][0], -1)) + others
 
     def _align(self, gray: cv2.typing.MatLike, person: int, shown: Box, box: Box) -> Face | None:
         landmarks = self._predict(gray, landmark_box(box))

@@ -68,6 +68,10 @@ class Tracker:
         """People who were not found at `time_s` but shortly before."""
         return [(t.id, t.box) for t in self._tracks if 0 < time_s - t.seen_s <= COAST_S]
 
+    def boxes(self) -> list[Box]:
+        """Where everybody who may come back was seen last."""
+        return [t.box for t in self._tracks]
+
     def alive(self) -> set[int]:
         """Ids that may come back."""
         return {t.id for t in self._tracks}

@@ -63,7 +63,7 @@ def make(source: FakeSource, boxes=None, engine: Engine | None = None, **changes
     sink = Collected()
     front_end = FrontEnd(
         FakeDetector(crowd(1) if boxes is None else boxes), FakePredictor(load_mean_shape()), TEMPLATE, Tracker(),
-        changes.pop("max_faces", 32), FakeClock(),  # of its own: preparing takes no time, whatever the engine does meanwhile
+        changes.pop("max_faces", 32), None, FakeClock(),  # of its own: preparing takes no time, whatever the engine does meanwhile
     )  # fmt: skip
     values = {
         "source": source, "front_end": front_end, "policy": DeepestThatFits(), "latency": LatencyModel(make_profile()),
@@ -174,7 +174,7 @@ def test_landmarks_of_no_face_are_not_read():
             return np.random.default_rng(0).uniform(0, 200, (47, 2))
 
     clock = FakeClock()
-    front_end = FrontEnd(FakeDetector(crowd(1)), Lost(load_mean_shape()), TEMPLATE, Tracker(), 32, FakeClock())
+    front_end = FrontEnd(FakeDetector(crowd(1)), Lost(load_mean_shape()), TEMPLATE, Tracker(), 32, None, FakeClock())
     engine = FakeEngine()
     pipeline, sink = make(FakeSource(images(2)), engine=engine, front_end=front_end, clock=clock)
     run(pipeline)
