@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from models.manifest import Manifest
 
 ROUNDS = 7
+STEADY_TAIL = 1.6
 # A slow machine gets fewer rounds, so that starting stays bearable; two are needed to tell a median from a stall.
 MIN_ROUNDS, MAX_S = 2, 6.0
 
@@ -148,6 +149,8 @@ def cached_profile(
     profile = measure()
     with suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)
+        if profile.tail > STEADY_TAIL:
+            return profile, False  # measured beside other work: good for now, not for later
         draft = path.with_suffix(f".{os.getpid()}")
         draft.write_text(json.dumps({"machine": machine(), "profile": profile.to_json()}, indent=1), encoding="utf-8")
         os.replace(draft, path)

@@ -89,6 +89,9 @@ def checked_file(spec: str) -> Path:
         path = Path(spec).expanduser()
         if not spec or not path.exists():
             raise SourceError(missing)
+        str(path.absolute()).encode()  # OpenCV crashes on a name that is not UTF-8
+    except UnicodeEncodeError as error:
+        raise SourceError(f"{spec!r} has a name that is not UTF-8, which OpenCV cannot open. Rename it.") from error
     except (OSError, ValueError, RuntimeError) as error:  # name too long, zero byte, unknown home
         raise SourceError(missing) from error
     if path.is_dir():

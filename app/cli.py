@@ -1,8 +1,10 @@
-"""Command line: flags to settings to an exit code. Exit codes are listed in errors.py; 0 is a clean end, Ctrl-C included."""
+"""Command line: flags to settings to an exit code. Exit codes are listed in errors.py; 0 is a clean end; Ctrl-C
+ends a run cleanly once it has begun, and anything before that with 130."""
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +28,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+    except BrokenPipeError:
+        # Whoever read our output is gone; Python would complain once more when it flushes at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -276,7 +282,7 @@ def _add_train(sub: argparse._SubParsersAction) -> None:
     p.add_argument(
         "--initial", type=Path, metavar="WEIGHTS.npz", help="Keras weights to start from; default: at random"
     )
-    p.add_argument("--device", default="cpu", help="cpu or cuda; default cpu")
+    p.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="default cpu")
     p.add_argument("--half", action="store_true", help="bfloat16 where it is safe")
     p.add_argument("--plot", type=Path, metavar="OUT.png", help="only draw the run's curves so far")
 

@@ -16,7 +16,7 @@ from app.engine import Engine, OnnxEngine, available_cores
 from app.errors import ModelError, UsageError
 from app.front_end import FrontEnd
 from app.mailbox import WhenFull
-from app.outputs import ResultsWriter, VideoWriter, check_writable, open_text
+from app.outputs import ResultsWriter, TextFile, VideoWriter, check_video_name, check_writable
 from app.pipeline import Pipeline, Sink
 from app.settings import Settings, cache_folder
 from app.sources import Source, open_source
@@ -24,7 +24,7 @@ from app.tracker import People, Tracker
 from models.manifest import Manifest, ManifestError, find_manifest
 from scheduler.latency import LatencyModel, Profile
 from scheduler.log import LogWriter
-from scheduler.policy import DeepestThatFits, Policy, policy_from_text
+from scheduler.policy import DeepestThatFits, Fixed, Policy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,9 +51,13 @@ class App:
 def load_manifest(model: str) -> Manifest:
     """Raises ModelError."""
     try:
-        return Manifest.read(find_manifest(model))
+        manifest = Manifest.read(find_manifest(model))
+        Template(manifest.template)
     except ManifestError as error:
         raise ModelError(str(error)) from error
+    except ValueError as error:
+        raise ModelError(f"the manifest of {model} holds no usable template: {error}") from error
+    return manifest
 
 
 def build(settings: Settings, progress: Callable[[int, int], None] | None = None) -> App:
@@ -61,6 +65,8 @@ def build(settings: Settings, progress: Callable[[int, int], None] | None = None
     for path in (settings.output, settings.results, settings.log):
         if path:
             check_writable(path)
+    if settings.output:
+        check_video_name(settings.output)
     manifest = load_manifest(settings.model)
     exits = _exits(settings, manifest)
     with ExitStack() as undo:
@@ -72,7 +78,7 @@ def build(settings: Settings, progress: Callable[[int, int], None] | None = None
         except LandmarkModelError as error:
             raise ModelError(str(error)) from error
         profile, remembered = load_profile(engine, manifest, settings.threads, settings.recalibrate, progress)
-        policy = policy_from_text(settings.exit, engine.points) if exits else DeepestThatFits()
+        policy = _policy(settings, exits, engine)
         align_ms = None if exits else ALIGN_SHARE * settings.frame_budget_ms
         front_end = FrontEnd(
             ViolaJones(), predictor, Template(manifest.template), Tracker(), settings.max_faces, align_ms
@@ -116,6 +122,19 @@ def _exits(settings: Settings, manifest: Manifest) -> list[str] | None:
         raise UsageError(f"--exit: {error}, and auto") from error
 
 
+def _policy(settings: Settings, exits: list[str] | None, engine: Engine) -> Policy:
+    """Auto, or the one exit that is loaded, at the size asked for as NAME@SIZE or else its largest."""
+    if exits is None:
+        return DeepestThatFits()
+    size = settings.exit.partition("@")[2]
+    points = [p for p in engine.points if p.exit in exits and size in ("", str(p.size))]
+    if not points:
+        raise UsageError(
+            f"--exit {settings.exit}: {exits[0]} runs at {', '.join(str(p.size) for p in engine.points)} px"
+        )
+    return Fixed(max(points))
+
+
 def _outputs(
     settings: Settings,
     source: Source,
@@ -127,11 +146,11 @@ def _outputs(
 ) -> tuple[list[Sink], LogWriter | None]:
     """Sinks and log, opened last: an existing file is replaced only when everything else stands."""
     sinks: list[Sink] = []
-    if settings.results:
-        sinks.append(ResultsWriter(settings.results))
-        undo.callback(sinks[-1].close)
     if settings.output:
         sinks.append(VideoWriter(settings.output, WhenFull.DROP_OLDEST if source.live else WhenFull.WAIT))
+        undo.callback(sinks[-1].close)
+    if settings.results:
+        sinks.append(ResultsWriter(settings.results))
         undo.callback(sinks[-1].close)
     if not settings.log:
         return sinks, None
@@ -152,6 +171,6 @@ def _outputs(
         "policy": policy.to_json(),
         "profile": profile.to_json(),
     }
-    log = LogWriter(open_text(settings.log), header)
-    undo.callback(log.close)
-    return sinks, log
+    file = TextFile(settings.log)
+    undo.callback(file.close)
+    return sinks, LogWriter(file, header)

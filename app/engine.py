@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 HEADS = ("age", "gender", "expression")
+AGE_CLASSES = 101
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 CPU_BUCKETS = (1, 2, 4, 8, 16)
 
@@ -89,6 +90,7 @@ class OnnxEngine:
             except Exception as error:  # ONNX Runtime raises a dozen types of its own
                 raise ModelError(f"{manifest.name} does not fit its manifest at {one.name}: {error}") from error
             self._sessions[one.name], self._outputs[one.name] = session, names
+            self._try(one.name, manifest)
         self._check_provider(device, manifest)
         self.points = tuple(OperatingPoint(e, s) for e in self._sessions for s in manifest.input_sizes)
         self.pads = self.provider == PROVIDERS["cuda"]
@@ -104,6 +106,20 @@ class OnnxEngine:
             raise DeviceError(cuda_diagnosis())
         if self.provider == PROVIDERS["cpu"] and device == "auto" and not self.note and _nvidia_driver():
             self.note = "an NVIDIA driver is there, but " + cuda_diagnosis()
+
+    def _try(self, exit_name: str, manifest: Manifest) -> None:
+        """One blank face through an exit must give what the manifest promises."""
+        blank = np.zeros((1, manifest.input_sizes[0], manifest.input_sizes[0], 3), np.uint8)
+        promised = [(1, AGE_CLASSES), (1, len(manifest.genders)), (1, len(manifest.expressions))]
+        try:
+            given = self._sessions[exit_name].run(self._outputs[exit_name], {self._input: blank})
+        except Exception as error:  # ONNX Runtime raises a dozen types of its own
+            raise ModelError(f"{manifest.name} does not take its manifest's input at {exit_name}: {error}") from error
+        if [o.shape for o in given] != promised or not all(np.isfinite(o).all() for o in given):
+            raise ModelError(
+                f"{manifest.name} does not fit its manifest at {exit_name}: finite outputs of {promised} are promised, "
+                f"it gives {[o.shape for o in given]}"
+            )
 
     def run(self, point: OperatingPoint, faces: NDArray[np.uint8]) -> Outputs:
         largest = self.buckets[-1]

@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import os
 import threading
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from app.errors import AppError, OutputError
+from app.errors import OutputError
 from app.mailbox import Closed, Mailbox, WhenFull
 from app.overlay import paint
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from app.domain import Image, Person, Result
 
 VIDEO_SUFFIXES = {".mp4", ".mkv", ".mov"}
@@ -25,7 +28,15 @@ VIDEO_QUEUE = 8
 
 def check_writable(path: Path) -> None:
     """Raises OutputError where a file cannot be made or replaced at `path`; changes nothing on disk."""
-    folder = path.parent
+    try:
+        _check_writable(path, path.parent)
+    except (OSError, ValueError, RuntimeError) as error:  # too long a name, a zero byte, a loop of links
+        raise OutputError(f"{path} cannot be written: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _check_writable(path: Path, folder: Path) -> None:
+    with suppress(FileNotFoundError):
+        path.stat()  # what pathlib's questions below would answer with a plain no
     if path.is_dir():
         raise OutputError(f"{path} is a folder: give a file name in it")
     if not folder.is_dir():
@@ -36,12 +47,41 @@ def check_writable(path: Path) -> None:
         raise OutputError(f"{path} cannot be written: no permission")
 
 
-def open_text(path: Path) -> Any:
-    """A text file for writing, line by line. Raises OutputError."""
-    try:
-        return path.open("w", encoding="utf-8", buffering=1)
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error.strerror or error}") from error
+def check_video_name(path: Path) -> None:
+    """Raises OutputError for a name that video is not written under."""
+    if path.suffix.lower() not in VIDEO_SUFFIXES:
+        raise OutputError(f"{path}: video is written as {', '.join(sorted(VIDEO_SUFFIXES))}; choose such a name")
+
+
+class TextFile:
+    """A text file for writing, line by line, whose failures are OutputErrors that name it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with self._failures():
+            self._file = path.open("w", encoding="utf-8", buffering=1)
+
+    def write(self, text: str) -> None:
+        with self._failures():
+            self._file.write(text)
+
+    def flush(self) -> None:
+        with self._failures():
+            self._file.flush()
+
+    def close(self) -> None:
+        """May be called twice."""
+        with self._failures():
+            self._file.close()
+
+    @contextmanager
+    def _failures(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise OutputError(
+                f"{self._path} cannot be written: {error.strerror or error}; lines written before are complete"
+            ) from error
 
 
 def person_record(person: Person) -> dict[str, Any]:
@@ -81,23 +121,18 @@ class ResultsWriter:
     """One JSON line per frame; each line is on disk before the next begins."""
 
     def __init__(self, path: Path) -> None:
-        self._path, self._file = path, open_text(path)
+        self._file = TextFile(path)
 
     def deliver(self, result: Result) -> None:
-        people = [person_record(p) for p in result.people]
-        line = json.dumps(
-            {"frame": result.frame.id, "time_s": round(result.frame.time_s, 4), "people": people}, separators=(",", ":")
-        )
-        try:
-            self._file.write(line + "\n")
-        except OSError as error:
-            raise OutputError(f"{self._path}: {error.strerror or error}; lines written before are complete") from error
+        record = {
+            "frame": result.frame.id,
+            "time_s": round(result.frame.time_s, 4),
+            "people": [person_record(p) for p in result.people],
+        }
+        self._file.write(json.dumps(record, separators=(",", ":"), allow_nan=False) + "\n")
 
     def close(self) -> None:
-        try:
-            self._file.close()
-        except OSError as error:
-            raise OutputError(f"{self._path}: {error.strerror or error}") from error
+        self._file.close()
 
 
 class VideoWriter:
@@ -105,8 +140,7 @@ class VideoWriter:
     speed of life however uneven its frames came."""
 
     def __init__(self, path: Path, when_full: WhenFull) -> None:
-        if path.suffix.lower() not in VIDEO_SUFFIXES:
-            raise OutputError(f"{path}: video is written as {', '.join(sorted(VIDEO_SUFFIXES))}; choose such a name")
+        check_video_name(path)
         self._path = path
         self._box: Mailbox[Result] = Mailbox(VIDEO_QUEUE, when_full)
         self._failure: OutputError | None = None
@@ -133,11 +167,9 @@ class VideoWriter:
     def _run(self) -> None:
         try:
             self._encode()
-        except (OSError, ValueError) as error:  # PyAV's errors derive from these
+        except Exception as error:  # whatever it is, the pipeline must not wait for this thread for ever
             self._failure = OutputError(f"{self._path}: {error}")
-            self._box.close()
-        except AppError as error:
-            self._failure = OutputError(str(error))
+        finally:
             self._box.close()
 
     def _encode(self) -> None:

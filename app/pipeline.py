@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Protocol
 from align.crop import crop_batch
 from app.domain import DropCause, Frame, Person, Result, Stats
 from app.engine import readings
-from app.errors import AppError, InternalError, SourceStalled
+from app.errors import AppError, InternalError, OutputError, SourceStalled
 from app.mailbox import Closed, Mailbox, WhenFull
 from scheduler.log import FrameRecord, LogWriter
 from scheduler.policy import Decision, Load, Policy
@@ -98,58 +98,53 @@ class Pipeline:
         self._stopping = threading.Event()
         self._done = threading.Event()
         self._threads = [
-            threading.Thread(target=self._guard, args=(loop,), name=loop.__name__.strip("_"), daemon=True)
-            for loop in (self._grab, self._prepare, self._infer)
+            threading.Thread(target=self._guard, args=(loop, end), name=loop.__name__.strip("_"), daemon=True)
+            for loop, end in (
+                (self._grab, self._grabbed.close),
+                (self._prepare, self._prepared.close),
+                (self._infer, self._done.set),
+            )
         ]
 
     # --- the three loops -------------------------------------------------------------------------------------------
 
     def _grab(self) -> None:
-        try:
-            for frame in self._source:
-                dropped = self._grabbed.put(frame)
-                if dropped:
-                    self._count_drop(dropped, DropCause.GRAB_FULL)
-        finally:
-            self._grabbed.close()
+        for frame in self._source:
+            dropped = self._grabbed.put(frame)
+            if dropped:
+                self._count_drop(dropped, DropCause.GRAB_FULL)
 
     def _prepare(self) -> None:
-        try:
-            while True:
-                try:
-                    frame = self._grabbed.get(STALL_S)
-                except TimeoutError:
-                    raise SourceStalled(
-                        f"{self._source.name} has not delivered a picture for {STALL_S:.0f} s: check that it is "
-                        "connected and on"
-                    ) from None
-                if not self._source.live:
-                    frame = dataclasses.replace(frame, born_s=self._clock())
-                dropped = self._prepared.put(self._front_end(frame))
-                if dropped:
-                    self._count_drop(dropped.frame, DropCause.PREPARE_FULL)
-        finally:
-            self._prepared.close()
+        while True:
+            try:
+                frame = self._grabbed.get(STALL_S)
+            except TimeoutError:
+                raise SourceStalled(
+                    f"{self._source.name} has not delivered a picture for {STALL_S:.0f} s: "
+                    "check that it is connected and on"
+                ) from None
+            if not self._source.live:
+                frame = dataclasses.replace(frame, born_s=self._clock())
+            dropped = self._prepared.put(self._front_end(frame))
+            if dropped:
+                self._count_drop(dropped.frame, DropCause.PREPARE_FULL)
 
     def _infer(self) -> None:
-        try:
-            while True:
-                prepared = self._prepared.get()
-                if not self._source.live:
-                    prepared = self._without_waiting(prepared)
-                left_ms = self.budget_ms - (self._clock() - prepared.frame.born_s) * 1e3
-                slowdown, tail = self._latency.slowdown, self._latency.tail
-                decision = self._policy(Load(len(prepared.faces), left_ms), self._latency) if prepared.faces else None
-                read, measured_ms = self._run(prepared, decision)
-                result = self._result(prepared, decision, read, left_ms, measured_ms)
-                self._write_log(prepared, result, decision, slowdown, tail)
-                for sink in self._sinks:
-                    dropped = sink.deliver(result)
-                    if dropped:
-                        self._count_drop(dropped.frame, DropCause.VIDEO_FULL)
-                self._latest = result
-        finally:
-            self._done.set()
+        while True:
+            prepared = self._prepared.get()
+            if not self._source.live:
+                prepared = self._without_waiting(prepared)
+            left_ms = self.budget_ms - (self._clock() - prepared.frame.born_s) * 1e3
+            slowdown, tail = self._latency.slowdown, self._latency.tail
+            decision = self._policy(Load(len(prepared.faces), left_ms), self._latency) if prepared.faces else None
+            read, measured_ms = self._run(prepared, decision)
+            result = self._result(prepared, decision, read, left_ms, measured_ms)
+            self._write_log(prepared, result, decision, slowdown, tail)
+            for sink in self._sinks:
+                dropped = sink.deliver(result)
+                if dropped:
+                    self._count_drop(dropped.frame, DropCause.VIDEO_FULL)
+            self._latest = result
 
     def _without_waiting(self, prepared: Prepared) -> Prepared:
         """A file's frame is born when it is taken up, and its waiting for the network is no age: it is the file that
@@ -286,32 +281,33 @@ class Pipeline:
         for sink in (*self._sinks, *((self._log,) if self._log else ())):
             try:
                 sink.close()
-            except AppError as error:
-                self.failure = self.failure or error
+            except Exception as error:  # the others are to be completed all the same
+                self._keep(error)
 
-    def _guard(self, loop: Callable[[], None]) -> None:
-        """A loop's failure is a value that reaches the caller; the others are ended."""
+    def _guard(self, loop: Callable[[], None], end: Callable[[], None]) -> None:
+        """Runs a loop. Its failure is a value that reaches the caller, kept before anybody is told of the end."""
         try:
             loop()
         except Closed:
-            return
-        except AppError as error:
-            self._fail(error)
-        except OSError as error:
-            self._fail(InternalError(f"{threading.current_thread().name}: {error}"))
+            pass
         except Exception as error:
+            self._keep(error)
+            # Loops before this one end; those behind finish what they were given.
+            self._source.close()
+            self._grabbed.close()
+            if loop == self._infer:
+                self._prepared.close()
+        finally:
+            end()
+
+    def _keep(self, error: Exception) -> None:
+        """Keeps the first failure. After a stop, only what the user's files suffered counts."""
+        if not isinstance(error, AppError):
+            where = threading.current_thread().name
             failure = InternalError(
-                f"{threading.current_thread().name} failed: {type(error).__name__}: {error}. This is a fault of "
-                "the program; please report it"
+                f"{where} failed: {type(error).__name__}: {error}. This is a fault of the program; please report it"
             )
             failure.__cause__ = error
-            self._fail(failure)
-
-    def _fail(self, error: AppError) -> None:
-        """Ends the loops before the one that failed; those behind it finish what they were given."""
-        if self.failure is None and not self._stopping.is_set():
+            error = failure
+        if self.failure is None and (isinstance(error, OutputError) or not self._stopping.is_set()):
             self.failure = error
-        self._source.close()
-        self._grabbed.close()
-        if threading.current_thread() is self._threads[-1]:
-            self._prepared.close()

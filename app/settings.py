@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import math
+import os
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,10 +58,11 @@ class Settings:
             raise UsageError(f"--threads must be from 1 to 256, got {self.threads}")
         if not self.source:
             raise UsageError("--source is empty: give demo, a camera's number, a file or a URL")
-        paths = [p.resolve() for p in (self.output, self.results, self.log) if p]
-        if len(set(paths)) != len(paths):
+        paths = [_resolved(p) for p in (self.output, self.results, self.log) if p]
+        files = [p for p in paths if str(p) != os.devnull]
+        if len(set(files)) != len(files):
             raise UsageError("--output, --results and --log must be different files")
-        if Path(self.source).resolve() in paths:
+        if _resolved(Path(self.source)) in files:
             raise UsageError(f"{self.source} is the source and would be overwritten: choose another output file")
         if (
             self.loop
@@ -80,6 +81,13 @@ class Settings:
         if self.budget_ms is not None:
             return self.budget_ms
         return 1000 / (self.target_fps or DEFAULT_FPS)
+
+
+def _resolved(path: Path) -> Path:
+    try:
+        return path.resolve()
+    except (OSError, ValueError, RuntimeError) as error:  # a zero byte, too long a name, a loop of links
+        raise UsageError(f"{str(path)[:200]!r} is no usable path: {error}") from error
 
 
 _TYPES: dict[str, tuple[type, ...]] = {
@@ -109,6 +117,9 @@ def load_settings(given: dict[str, Any], config: Path | None = None) -> Settings
         values.pop("target_fps", None)
         values.pop("budget_ms", None)
     values |= {k: v for k, v in given.items() if v is not None}
+    outputs = [Path(values[name]) for name in ("output", "results", "log") if name in values]
+    if config and any(_resolved(path) == _resolved(config) for path in outputs):
+        raise UsageError(f"{config} is the configuration and would be overwritten: choose another output file")
     for name in ("output", "results", "log"):
         if name in values:
             values[name] = Path(values[name])
@@ -116,8 +127,8 @@ def load_settings(given: dict[str, Any], config: Path | None = None) -> Settings
         if name in values:
             values[name] = str(values[name])
     for name in ("target_fps", "budget_ms"):
-        if name in values and not math.isfinite(values[name]):
-            raise UsageError(f"--{name.replace('_', '-')} must be a number, got {values[name]}")
+        if name in values and not abs(values[name]) < 1e9:
+            raise UsageError(f"--{name.replace('_', '-')} must be a number, got {str(values[name])[:20]}")
     return Settings(**values)
 
 
@@ -126,7 +137,7 @@ def _read_config(path: Path) -> dict[str, Any]:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"configuration {path} cannot be read: {error.strerror or error}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UsageError(f"configuration {path} is not TOML: {error}") from error
     for key, value in data.items():
         if key not in _TYPES:

@@ -91,10 +91,10 @@ def open_source(
             return demo
         camera.note = "Camera 0 was found and taken."
         return camera
-    if (spec.isascii() and spec.isdecimal()) or spec.startswith("/dev/"):
+    if (spec.isascii() and spec.isdecimal()) or (spec.startswith("/dev/") and not Path(spec).is_file()):
         return _camera(spec, clock, wait, capture)
     if STREAM.match(spec):
-        name = re.sub(r"//.*@", "//", spec.partition("?")[0])  # shown and logged: without password and token
+        name = re.sub(r"//[^/]*@", "//", spec).partition("?")[0]  # shown and logged: without password and token
         problem = f"{name} gives no picture. Check the address and the network, and that a player such as VLC shows it."
 
         def reopen() -> Capture:

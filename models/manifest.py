@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 SCHEMA = 1
+MAX_INPUT_SIZE = 1024
 WEIGHTS = Path(__file__).with_name("weights")
 DEFAULT_MODEL = "mobilenet_v1_075"
 _HEADS = ("age", "gender", "expression")
@@ -62,18 +63,30 @@ class Manifest:
             raise ManifestError(
                 f"{self.name}: exits must be given from the shallowest to the deepest, got blocks {blocks}"
             )
-        if not self.input_sizes or min(self.input_sizes) < 16:
-            raise ManifestError(f"{self.name}: input sizes must be 16 or more, got {self.input_sizes}")
+        if len({e.name for e in self.exits}) != len(self.exits):
+            raise ManifestError(f"{self.name}: two exits have one name")
+        if not self.input_sizes or not all(16 <= size <= MAX_INPUT_SIZE for size in self.input_sizes):
+            raise ManifestError(f"{self.name}: input sizes must be from 16 to {MAX_INPUT_SIZE}, got {self.input_sizes}")
+        if min(len(set(self.genders)), len(set(self.expressions))) < 2:
+            raise ManifestError(f"{self.name}: gender and expression need two labels or more")
         for size in self.input_sizes:
             costs = [e.multiply_adds.get(size, 0) for e in self.exits]
             if costs != sorted(set(costs)) or costs[0] <= 0:
                 raise ManifestError(f"{self.name}: costs of the exits must rise with depth, got {costs} at {size} px")
-            for one in self.exits:
-                mae = one.validation.get(size, {}).get("mae", math.nan)
-                if not (isinstance(mae, float) and 0 < mae < 100):
-                    raise ManifestError(f"{self.name}: {one.name} has no validation MAE at {size} px")
-        if len(self.template) != 47:
-            raise ManifestError(f"{self.name}: the template needs 47 points, got {len(self.template)}")
+            self._check_figures(size)
+        if len(self.template) != 47 or not all(abs(v) <= 2 for point in self.template for v in point):
+            raise ManifestError(f"{self.name}: the template needs 47 points in or near the unit square")
+
+    def _check_figures(self, size: int) -> None:
+        """All exits are ranked by the same figures, so each must have them."""
+        for one in self.exits:
+            figures = one.validation.get(size, {})
+            if not 0 < figures.get("mae", math.nan) < 100:
+                raise ManifestError(f"{self.name}: {one.name} has no validation MAE at {size} px")
+            if not all(0 <= figures.get(task, math.nan) <= 1 for task in ("gender", "expression")):
+                raise ManifestError(f"{self.name}: {one.name} lacks an accuracy for gender or expression at {size} px")
+            if not 0 < one.age_interval_scale < 100:
+                raise ManifestError(f"{self.name}: {one.name} has an interval scale of {one.age_interval_scale}")
 
     @classmethod
     def read(cls, path: Path) -> Manifest:
@@ -82,14 +95,14 @@ class Manifest:
             data = json.loads(path.read_text(encoding="utf-8"))
         except OSError as error:
             raise ManifestError(f"manifest {path} cannot be read: {error.strerror or error}") from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ManifestError(f"manifest {path} is not JSON: {error}") from error
         if not isinstance(data, dict) or data.get("schema") != SCHEMA:
             found = data.get("schema") if isinstance(data, dict) else None
             raise ManifestError(f"manifest {path} has schema {found!r}; this version reads schema {SCHEMA}")
         try:
             manifest = _from_json(path, data)
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError, OverflowError) as error:
             raise ManifestError(f"manifest {path} lacks or garbles {error}") from error
         except ManifestError:
             raise
@@ -141,22 +154,30 @@ def _from_json(path: Path, data: Mapping[str, Any]) -> Manifest:
         input_name=str(data["network"]["input"]),
         input_sizes=tuple(int(s) for s in data["input"]["sizes"]),
         template=tuple((float(x), float(y)) for x, y in data["template"]["points"]),
-        genders=tuple(map(str, data["labels"]["gender"])),
-        expressions=tuple(map(str, data["labels"]["expression"])),
+        genders=_labels(data["labels"]["gender"]),
+        expressions=_labels(data["labels"]["expression"]),
         exits=exits,
         licence=str(data["licence"]),
         about=data["about"],
     )
 
 
+def _labels(values: Any) -> tuple[str, ...]:
+    if not isinstance(values, list):
+        raise TypeError(f"labels {values!r}: a list is needed")
+    return tuple(map(str, values))
+
+
 def find_manifest(model: str) -> Path:
     """The manifest that --model means: a name out of models/weights, or a path to a manifest or to the network beside it."""
-    if (WEIGHTS / f"{model}.json").is_file():
-        return WEIGHTS / f"{model}.json"
     path = Path(model)
     if path.suffix == ".onnx":
         path = path.with_suffix(".json")
-    if path.is_file():
-        return path
+    try:
+        for candidate in (WEIGHTS / f"{model}.json", path):
+            if candidate.is_file():
+                return candidate
+    except (OSError, ValueError):  # too long a name, a zero byte
+        pass
     known = ", ".join(sorted(p.stem for p in WEIGHTS.glob("*.json"))) or "none"
     raise ManifestError(f"no model {model!r}: neither a manifest at that path nor one of those shipped ({known})")

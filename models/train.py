@@ -72,7 +72,7 @@ class Config:
     def read(cls, path: Path) -> Config:
         try:
             return cls(**tomllib.loads(path.read_text(encoding="utf-8")))
-        except (OSError, TypeError, tomllib.TOMLDecodeError) as error:
+        except (OSError, TypeError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             raise TrainingError(f"configuration {path}: {error}") from error
 
     @property

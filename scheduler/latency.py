@@ -22,6 +22,8 @@ SLOWDOWN_RANGE = (0.2, 50.0)
 # Ratios of the last so many frames that the tail is taken from; the profile's own tail counts until there are as many.
 TAIL_WINDOW = 60
 TAIL_QUANTILE = 0.95
+# A profile that was measured on a busy machine has a long tail, which must not hold for ever.
+LONGEST_PROFILED_TAIL = 1.3
 # Validation errors that differ by less are equal: with 1,000 faces the error of gender alone is known to a tenth of itself.
 TIE = 0.03
 
@@ -44,7 +46,7 @@ class PointProfile:
     point: OperatingPoint
     median_ms: tuple[float, ...]
     mae: float  # years, on the validation set
-    error: float  # over all that it estimates, validation set, relative to the best point's (1): the quality that is ranked by
+    error: float  # over all that it estimates, validation set, each relative to the best point's: what is ranked by
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ class Profile:
         if len({p.point for p in self.points}) != len(self.points):
             raise ValueError("an operating point stands in the profile twice")
         for p in self.points:
-            if len(p.median_ms) != len(self.buckets) or not all(0 < ms < float("inf") for ms in p.median_ms):
+            if len(p.median_ms) != len(self.buckets) or not all(0 < ms < 1e9 for ms in p.median_ms):
                 raise ValueError(
                     f"{p.point}: needs a positive time for each of {len(self.buckets)} buckets, got {p.median_ms}"
                 )
@@ -102,10 +104,12 @@ class Profile:
     @cached_property
     def front(self) -> tuple[OperatingPoint, ...]:
         """The points worth choosing, cheapest first: none is worse than a cheaper one by more than TIE."""
-        best, front = float("inf"), []
+        best, dearest, front = float("inf"), 0.0, list[OperatingPoint]()
         for p in sorted(self.points, key=lambda p: (sum(p.median_ms), p.error)):
-            if p.error <= best * (1 + TIE):
+            cost = sum(p.median_ms)
+            if p.error <= best * (1 + TIE) and (cost > dearest or p.error < best):
                 front.append(p.point)
+                dearest = cost
             best = min(best, p.error)
         return tuple(front)
 
@@ -168,7 +172,7 @@ class LatencyModel:
     def __init__(self, profile: Profile) -> None:
         self.profile = profile
         self.slowdown = 1.0
-        self.tail = profile.tail
+        self.tail = self._least_tail = min(profile.tail, LONGEST_PROFILED_TAIL)
         self._ratios: deque[float] = deque(maxlen=3)
         self._relative: deque[float] = deque(maxlen=TAIL_WINDOW)
 
@@ -187,4 +191,5 @@ class LatencyModel:
         missing = TAIL_WINDOW - len(self._relative)
         measured = quantile(self._relative, TAIL_QUANTILE)
         # Never below the profile's own tail: a calm minute is no promise.
-        self.tail = max(self.profile.tail, (measured * len(self._relative) + self.profile.tail * missing) / TAIL_WINDOW)
+        mixed = (measured * len(self._relative) + self._least_tail * missing) / TAIL_WINDOW
+        self.tail = max(self._least_tail, mixed)

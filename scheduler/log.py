@@ -14,15 +14,17 @@ from __future__ import annotations
 import json
 import threading
 from dataclasses import asdict, dataclass, field
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from scheduler.latency import Profile
+from scheduler.latency import OperatingPoint, Profile
+from scheduler.policy import Fixed, policy_from_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 SCHEMA = 1
+MOST_FACES = 10_000
 
 
 class LogError(ValueError):
@@ -70,10 +72,21 @@ class LatencyLog:
         return policy
 
 
-class LogWriter:
-    """Writes a log line by line; each line is complete on disk before the next begins. Threads may share it."""
+class Lines(Protocol):
+    """What a log is written to: an open text file, or something like it."""
 
-    def __init__(self, file: IO[str], header: Mapping[str, Any]) -> None:
+    def write(self, text: str, /) -> object: ...
+    def flush(self) -> None: ...
+    def close(self) -> None: ...
+
+
+class LogWriter:
+    """Writes a log line by line; each line is complete on disk before the next begins. Threads may share it.
+
+    `file` needs write, flush and close; what they raise is passed on.
+    """
+
+    def __init__(self, file: Lines, header: Mapping[str, Any]) -> None:
         self._file, self._lock = file, threading.Lock()
         self._write({"type": "header", "schema": SCHEMA, **header})
 
@@ -115,38 +128,52 @@ def read_log(path: Path) -> LatencyLog:
     frames, drops, read = [], dict[str, int](), 1
     try:
         profile = Profile.from_json(header["profile"])
-        header["policy"]["name"]
-    except (KeyError, TypeError, ValueError) as error:
+        points = {p.point for p in profile.points}
+        policy = policy_from_json(header["policy"])
+        if isinstance(policy, Fixed) and policy.point not in points:
+            raise ValueError(f"policy: {policy.point} is not in the profile")
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise LogError(f"log {path}, line 1: the header lacks or garbles {error}") from error
     for number, record in records:
         read += 1
         try:
             if record["type"] == "frame":
-                frames.append(_frame(record))
+                frames.append(_frame(record, points))
             elif record["type"] == "drop":
                 drops[record["cause"]] = drops.get(record["cause"], 0) + 1
             else:
                 raise KeyError(f"type {record['type']!r}")
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise LogError(f"log {path}, line {number}: the record lacks or garbles {error}") from error
     return LatencyLog(header, profile, tuple(frames), drops, cut=read < len(lines))
 
 
-def _frame(record: Mapping[str, Any]) -> FrameRecord:
+def _frame(record: Mapping[str, Any], points: set[OperatingPoint]) -> FrameRecord:
     frame = FrameRecord(**{k: v for k, v in record.items() if k != "type"})
-    numbers = (frame.time_s, frame.budget_ms, frame.left_ms, frame.predicted_ms, frame.measured_ms, frame.age_ms)
-    if not all(isinstance(n, (int, float)) and abs(n) < float("inf") for n in numbers):
+    counts = (frame.id, frame.faces, frame.wanted, frame.served, frame.size, frame.bucket)
+    if not all(type(n) is int and 0 <= n < 1e12 for n in counts) or type(frame.miss) is not bool:
+        raise ValueError(f"counts of frame {frame.id}")
+    times = (frame.budget_ms, frame.predicted_ms, frame.measured_ms, frame.age_ms, frame.time_s)
+    if not all(_is_number(n) and n >= 0 for n in times) or not _is_number(frame.left_ms):
         raise ValueError(f"numbers of frame {frame.id}")
-    if not 0 <= frame.served <= frame.wanted <= frame.faces:
+    if not frame.served <= frame.wanted <= frame.faces <= MOST_FACES:
         raise ValueError(f"faces of frame {frame.id}")
+    if bool(frame.served) != bool(frame.exit) or (frame.served and frame.measured_ms <= 0):
+        raise ValueError(f"exit of frame {frame.id}")
+    if frame.exit and OperatingPoint(frame.exit, frame.size) not in points:
+        raise ValueError(f"exit of frame {frame.id}, which is not in the profile: {frame.exit!r}")
     return frame
+
+
+def _is_number(value: object) -> bool:
+    return type(value) in (int, float) and abs(value) < 1e12  # type: ignore[arg-type]
 
 
 def _records(path: Path, lines: list[str]) -> Iterator[tuple[int, dict[str, Any]]]:
     for number, line in enumerate(lines, start=1):
         try:
             record = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             if number == len(lines) > 1:
                 return
             raise LogError(f"log {path}, line {number} is not JSON: {error}") from error

@@ -69,7 +69,7 @@ class DeepestThatFits:
     headroom: float = 0.1
 
     def __post_init__(self) -> None:
-        if self.margin < 1 or self.headroom < 0:
+        if not (1 <= self.margin < 100 and 0 <= self.headroom < 100):
             raise ValueError(
                 f"margin must be at least 1 and headroom at least 0, got {self.margin} and {self.headroom}"
             )

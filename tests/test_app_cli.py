@@ -123,6 +123,8 @@ def test_realtime_plays_a_file_like_a_camera(clip, tmp_path):
         (["--source", "rtsp://127.0.0.1:9/none"], 3, "127.0.0.1"),
         (["--source", "{tmp}/one.png", "--model", "no_such"], 4, "no_such"),
         (["--source", "{tmp}/one.png", "--model", "{tmp}/text.mp4"], 4, "JSON"),
+        (["--source", "{tmp}/one.png", "--model", "x" * 300], 4, "neither"),
+        (["--source", "{tmp}/one.png", "--results", "x" * 300], 6, "cannot be written"),
         (["--source", "{tmp}/one.png", "--exit", "exit_99"], 2, "exit_07.*auto"),
         (["--source", "{tmp}/one.png", "--target-fps", "0"], 2, "target-fps"),
         (["--source", "{tmp}/one.png", "--target-fps", "20", "--budget-ms", "5"], 2, "not both"),
@@ -152,6 +154,40 @@ def test_a_failed_start_leaves_an_older_result_alone(tmp_path):
     (tmp_path / "r.jsonl").write_text("last night's work")
     assert main(["run", "--no-show", "--source", "nowhere.mp4", "--results", str(tmp_path / "r.jsonl")]) == 3
     assert (tmp_path / "r.jsonl").read_text() == "last night's work"
+
+
+def test_a_wrong_video_name_is_found_before_an_older_result_is_replaced(clip, tmp_path):
+    (tmp_path / "r.jsonl").write_text("last night's work")
+    assert (
+        main(["run", "--no-show", "--source", str(clip), "--results", str(tmp_path / "r.jsonl"), "--output", "x.avi"])
+        == 6
+    )
+    assert (tmp_path / "r.jsonl").read_text() == "last night's work"
+
+
+def test_a_file_name_that_opencv_would_crash_on(clip, tmp_path, capsys):
+    odd = os.fsencode(tmp_path) + b"/\xff.avi"
+    os.link(clip, odd)
+    assert main(["run", "--no-show", "--source", os.fsdecode(odd)]) == 3
+    assert "UTF-8" in capsys.readouterr().err
+
+
+def test_replay_does_not_overwrite_its_log(clip, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["run", "--no-show", "--source", str(clip), "--exit", "7@96", "--log", "l"]) == 0
+    before = Path("l").read_bytes()
+    for args in (["--json", "l"], ["--plot", "./l"], ["--plot", "p.xyz"], ["--plot", "p.png", "--json", "p.png"]):
+        assert main(["replay", "l", *args]) == 2
+    assert Path("l").read_bytes() == before and not Path("p.png").exists()
+    assert main(["run", "--no-show", "--source", str(clip), "--exit", "7@64"]) == 2
+
+
+def test_an_empty_room_replays_to_valid_json(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    cv2.imwrite("dark.png", np.zeros((100, 100, 3), np.uint8))
+    assert main(["run", "--no-show", "--source", "dark.png", "--log", "l"]) == 0
+    assert main(["replay", "l", "--budget-ms", "20", "--json", "j"]) == 0
+    assert json.loads(Path("j").read_text(), parse_constant=pytest.fail)["runs"][0]["expected_mae"] is None
 
 
 def test_a_one_pixel_picture_is_processed(tmp_path, capsys):
@@ -211,7 +247,9 @@ def test_a_signal_ends_a_run_with_complete_files(tmp_path, number):
     import av
 
     with av.open(str(tmp_path / "o.mp4")) as container:
-        assert sum(1 for _ in container.decode(video=0)) == len(lines(tmp_path / "r")) or "dropped" in out
+        encoded = sum(1 for _ in container.decode(video=0))
+    late = sum(r["type"] == "drop" and r["cause"] == "video_full" for r in lines(tmp_path / "l"))
+    assert encoded == len(lines(tmp_path / "r")) - late
 
 
 def test_every_command_has_help_with_an_example(capsys):

@@ -172,3 +172,23 @@ def test_profiles_are_remembered_per_network_and_threads(manifest, tmp_path):
     assert cached_profile(tmp_path, fake, manifest, 2, measure)[1] is False
     assert len(measured) == 5
     assert cached_profile(tmp_path / "file" / "no", fake, manifest, 2, measure)[1] is False
+
+
+@pytest.mark.parametrize(
+    "change", [{"genders": ("male", "female", "other")}, {"expressions": ("happy", "sad")}, {"input_name": "pictures"}]
+)
+def test_a_manifest_that_promises_something_else_is_refused(manifest, change):
+    with pytest.raises(ModelError, match="manifest"):
+        OnnxEngine(dataclasses.replace(manifest, **change), "cpu", exits=["exit_07"])
+
+
+def test_a_profile_that_was_measured_beside_other_work_is_not_remembered(manifest, tmp_path):
+    ticks = iter(range(10**6))
+    fake = FakeEngine(FakeClock())
+
+    def jerky() -> float:
+        n = next(ticks)
+        return n + (5.0 if n % 7 == 0 else 0.0)
+
+    profile, _ = cached_profile(tmp_path, fake, manifest, 2, lambda: calibrate(fake, manifest, clock=jerky, max_s=1e9))
+    assert profile.tail > 1.6 and list(tmp_path.iterdir()) == []

@@ -126,3 +126,35 @@ def test_a_folder_without_permission_is_refused(tmp_path):
     tmp_path.chmod(0o500)
     with pytest.raises(OutputError, match="permission"):
         check_writable(tmp_path / "x")
+
+
+def test_any_fault_of_the_encoder_reaches_the_caller(tmp_path, monkeypatch):
+    """Not only those that PyAV is known for: nobody may wait for a thread that is dead."""
+
+    def broken(*_):
+        raise RuntimeError("a fault in painting")
+
+    monkeypatch.setattr("app.outputs.paint", broken)
+    writer = VideoWriter(tmp_path / "o.mp4", WhenFull.WAIT)
+    with pytest.raises(OutputError, match="a fault in painting"):
+        for i in range(1000):
+            writer.deliver(result(i, i / 25))
+        writer.close()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_under_the_log_is_an_output_error():
+    from app.outputs import TextFile
+    from scheduler.log import LogWriter
+
+    file = TextFile(Path("/dev/full"))
+    with pytest.raises(OutputError, match=r"/dev/full.*No space"):
+        LogWriter(file, {})
+    with pytest.raises(OutputError, match="No space"):
+        file.close()
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "a\0b"])
+def test_names_that_no_file_can_have_are_refused(tmp_path, name):
+    with pytest.raises(OutputError, match="cannot be written"):
+        check_writable(tmp_path / name)

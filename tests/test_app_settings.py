@@ -33,10 +33,14 @@ def test_command_line_before_file_before_default(tmp_path):
         ("target_fps = nan", "target-fps"),
         ("target_fps = 20\nbudget_ms = 5", "not both"),
         ("= =", "not TOML"),
+        ("target_fps = 1" + "0" * 400, "target-fps"),
+        ('output = "a\\u0000b.mp4"', "no usable path"),
+        ("source = " + "[" * 20_000, "not TOML"),
+        ('results = "{config}"', "configuration and would be overwritten"),
     ],
 )
 def test_a_wrong_file_says_what_is_wrong(tmp_path, text, says):
-    (tmp_path / "c.toml").write_text(text)
+    (tmp_path / "c.toml").write_text(text.replace("{config}", str(tmp_path / "c.toml")))
     with pytest.raises(UsageError, match=says):
         load_settings({}, tmp_path / "c.toml")
 

@@ -190,6 +190,15 @@ def manifest_json(exported: Manifest) -> dict:
         (lambda d: d["network"].update(file="../../etc/passwd"), "beside"),
         (lambda d: d["network"].update(file="none.onnx"), "not beside"),
         (lambda d: d["input"].update(sizes=[]), "input sizes"),
+        (lambda d: d["input"].update(sizes=[10**7]), "input sizes"),
+        (lambda d: d["exits"][0].update(block=float("inf")), "garbles"),
+        (lambda d: d["exits"][1].update(name="exit_07"), "one name"),
+        (lambda d: d["exits"][0].update(age_interval_scale=float("nan")), "interval scale"),
+        (lambda d: d["exits"][0]["validation"]["32"].update(gender=float("nan")), "accuracy"),
+        (lambda d: d["exits"][0]["validation"]["32"].pop("expression"), "accuracy"),
+        (lambda d: d["labels"].update(gender="mf"), "list"),
+        (lambda d: d["labels"].update(expression=[]), "two labels"),
+        (lambda d: d["template"]["points"].__setitem__(3, [float("nan"), 0.5]), "47 points"),
         (lambda d: d["template"].update(points=[[0, 0]]), "47"),
         (lambda d: d["template"].update(points="xyz"), "garbles|tiny"),
     ],
@@ -203,7 +212,7 @@ def test_a_wrong_manifest_says_what_is_wrong(exported, tmp_path, change, says):
         Manifest.read(tmp_path / "tiny.json")
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", "\x00\x01", '"a"'])
+@pytest.mark.parametrize("text", ["", "[]", "{", "\x00\x01", '"a"', "[" * 100_000])
 def test_what_is_no_manifest_says_so(tmp_path, text):
     (tmp_path / "m.json").write_text(text)
     with pytest.raises(ManifestError, match=r"m\.json"):

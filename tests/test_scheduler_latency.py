@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from scheduler.latency import LatencyModel, OperatingPoint, PointProfile, Profile, quantile
+from scheduler.latency import LONGEST_PROFILED_TAIL, LatencyModel, OperatingPoint, PointProfile, Profile, quantile
 from tests.fakes import POINTS, make_profile
 
 
@@ -106,7 +106,16 @@ def test_one_stall_poisons_nothing():
 def test_an_unsteady_machine_gets_a_longer_tail_but_never_a_shorter_one_than_profiled():
     unsteady = observed([1.0, 1.0, 1.5] * 30)
     assert unsteady.tail > 1.2
-    assert observed([1.0] * 100, LatencyModel(make_profile(tail=1.3))).tail == 1.3
+    assert observed([1.0] * 100, LatencyModel(make_profile(tail=1.2))).tail == 1.2
+
+
+def test_a_profile_from_a_busy_machine_does_not_hold_for_ever():
+    assert observed([1.0] * 100, LatencyModel(make_profile(tail=3.0))).tail == LONGEST_PROFILED_TAIL
+
+
+def test_of_points_that_cost_the_same_the_best_is_taken():
+    points = tuple(PointProfile(p, (3.0,), 5.0, error) for p, error in zip(POINTS, (1.01, 1.02, 1.0), strict=True))
+    assert Profile((1,), points).front == (POINTS[2],)
 
 
 def test_nobody_takes_no_time():

@@ -136,3 +136,35 @@ def test_a_replay_without_frames_is_refused():
 
 def test_operating_points_print_as_people_name_them():
     assert str(OperatingPoint("exit_09", 96)) == "exit_09@96"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"served": 0.5}, {"served": True}, {"id": [1]}, {"measured_ms": -1.0}, {"measured_ms": 10**400}, {"miss": "x"},
+        {"size": "x"}, {"exit": [1]}, {"exit": "exit_99"}, {"exit": ""}, {"faces": 10**9, "wanted": 10**9}, {"wanted": 7},
+    ],
+)  # fmt: skip
+def test_a_record_that_cannot_be_is_refused(tmp_path, change):
+    made_log(tmp_path / "log.jsonl", 20)
+    lines = (tmp_path / "log.jsonl").read_text().splitlines()
+    lines[19] = json.dumps(json.loads(lines[19]) | change)
+    (tmp_path / "log.jsonl").write_text("\n".join(lines))
+    with pytest.raises(LogError, match="line 20"):
+        read_log(tmp_path / "log.jsonl")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"policy": {"name": "deepest-that-fits"}}, {"policy": {"name": "fixed", "exit": "exit_99", "size": 96}}, {"policy": None},
+        {"policy": {"name": "deepest-that-fits", "margin": None, "headroom": 0.1}}, {"profile": {"buckets": [1, float("inf")]}},
+    ],
+)  # fmt: skip
+def test_a_header_that_cannot_be_is_refused(tmp_path, change):
+    made_log(tmp_path / "log.jsonl", 20)
+    lines = (tmp_path / "log.jsonl").read_text().splitlines()
+    lines[0] = json.dumps(json.loads(lines[0]) | change)
+    (tmp_path / "log.jsonl").write_text("\n".join(lines))
+    with pytest.raises(LogError, match="line 1"):
+        read_log(tmp_path / "log.jsonl")

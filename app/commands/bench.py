@@ -176,6 +176,7 @@ def _scheduler(manifest: Manifest, device: str, crowd: range, budget_ms: float, 
 
     engine = OnnxEngine(manifest, device)
     profile, remembered = load_profile(engine, manifest)
+    blocks = [manifest.exit(p.exit).block for p in engine.points]
     points = [p for p in engine.points if p.size == max(manifest.input_sizes)]
     arms: dict[str, tuple[Policy, LatencyModel]] = {"auto": (DeepestThatFits(), LatencyModel(profile))}
     arms |= {p.exit: (Fixed(p), LatencyModel(profile)) for p in points}
@@ -187,7 +188,7 @@ def _scheduler(manifest: Manifest, device: str, crowd: range, budget_ms: float, 
     print("per policy: p95 ms / misses; auto also: mean exit, share of faces served")
     print(f"{'faces':<6}{'auto':>34}" + "".join(f"{p.exit:>15}" for p in points))
     for faces in tqdm(crowd, leave=False):
-        cell = _measure({n: _Arm(*a) for n, a in arms.items()}, engine, profile, faces, budget_ms, rounds)
+        cell = _measure({n: _Arm(*a) for n, a in arms.items()}, engine, blocks, profile, faces, budget_ms, rounds)
         rows.append({"faces": faces, **cell})
         tqdm.write(
             f"{faces:<6}{_cell(cell['auto'], full=True):>34}" + "".join(f"{_cell(cell[p.exit]):>15}" for p in points)
@@ -209,7 +210,13 @@ def _scheduler(manifest: Manifest, device: str, crowd: range, budget_ms: float, 
 
 
 def _measure(
-    arms: dict[str, _Arm], engine: OnnxEngine, profile: Profile, faces: int, budget_ms: float, rounds: int
+    arms: dict[str, _Arm],
+    engine: OnnxEngine,
+    blocks: list[int],
+    profile: Profile,
+    faces: int,
+    budget_ms: float,
+    rounds: int,
 ) -> dict[str, Any]:
     from align.crop import crop_batch
 
@@ -230,7 +237,6 @@ def _measure(
                 arm.times_ms.append(took)
                 arm.ranks.append(ranks[decision.point])
                 arm.served.append(decision.serve)
-    blocks = [int(p.exit.rpartition("_")[2]) for p in engine.points]
     return {
         name: {
             "p50_ms": quantile(a.times_ms, 0.5),

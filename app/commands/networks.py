@@ -22,7 +22,7 @@ def _translated() -> Iterator[None]:
 
     try:
         yield
-    except (DataError, ManifestError) as error:
+    except (DataError, ManifestError, UnicodeDecodeError) as error:
         raise ModelError(str(error)) from error
     except OSError as error:
         raise OutputError(f"{error.filename}: {error.strerror}") from error
@@ -50,6 +50,8 @@ def prepare(utkface: Path | None, fer2013: Path | None, out: Path, workers: int,
 
     from models import data
 
+    if workers < 1:
+        raise UsageError(f"--workers must be at least 1, got {workers}")
     with _translated():
         if utkface:
             samples, report = data.read_utkface(utkface)

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+PLOTS = (".png", ".svg", ".pdf")
+
+
 def replay_log(
     path: Path, budget_ms: float | None, policy_text: str | None, plot: Path | None, json_path: Path | None
 ) -> int:
@@ -23,6 +26,12 @@ def replay_log(
     for out in (plot, json_path):
         if out:
             check_writable(out)
+            if out.resolve() == path.resolve():
+                raise UsageError(f"{out} is the log and would be overwritten: choose another file")
+    if plot and json_path and plot.resolve() == json_path.resolve():
+        raise UsageError("--plot and --json must be different files")
+    if plot and plot.suffix.lower() not in PLOTS:
+        raise UsageError(f"--plot {plot}: pictures are written as {', '.join(PLOTS)}")
     if budget_ms is not None and not 1 <= budget_ms <= 10_000:
         raise UsageError(f"--budget-ms must be from 1 to 10000, got {budget_ms:g}")
     try:
@@ -52,7 +61,10 @@ def replay_log(
     for line in table([s for _, s in runs]):
         print(line)
     if json_path:
-        report = {"frames": len(log.frames), "different": len(wrong), "runs": [dataclasses.asdict(s) for _, s in runs]}
+        figures = [dataclasses.asdict(s) for _, s in runs]
+        for row in figures:
+            row["expected_mae"] = row["expected_mae"] if row["served"] else None
+        report = {"frames": len(log.frames), "different": len(wrong), "runs": figures}
         json_path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     if plot:
         draw(runs, plot)
@@ -67,7 +79,7 @@ def _other(
     try:
         policy = recorded if text is None else policy_from_text(text, points)
     except ValueError as error:
-        raise UsageError(f"--policy: {error}") from error
+        raise UsageError(f"--policy: {error}. A log of `--exit auto` holds every exit") from error
     frames = list(replay(log, policy, budget_ms))
     return frames, summarise(frames, log.profile, text or "same policy", budget_ms or budget)
 

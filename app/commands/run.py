@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import signal
 import sys
+import threading
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -32,11 +33,11 @@ def run(settings: Settings) -> int:
     from app.compose import build
 
     app = build(settings, _calibration_bar())
-    _tell(app)
     pipeline = app.pipeline
     with _ends_on_signals(pipeline):
-        pipeline.start()
         try:
+            _tell(app)
+            pipeline.start()
             if window:
                 from app.window import show
 
@@ -124,14 +125,15 @@ def _watch(app: App) -> None:
 
 @contextmanager
 def _ends_on_signals(pipeline: Pipeline) -> Iterator[None]:
-    """Ctrl-C and SIGTERM ask the pipeline to end; a second one kills as usual."""
+    """Ctrl-C, SIGTERM and a closed terminal ask the pipeline to end; a second time they kill as usual."""
     before = {}
 
     def end(number: int, _: object) -> None:
         signal.signal(number, before[number])
-        pipeline.stop()
+        # On a thread: the handler may have interrupted somebody who holds the very locks that stop() needs.
+        threading.Thread(target=pipeline.stop, name="stop", daemon=True).start()
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])):
         before[number] = signal.signal(number, end)
     try:
         yield
