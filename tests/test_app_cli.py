@@ -287,6 +287,17 @@ def test_bench_of_the_scheduler_measures_every_policy_in_turn(tmp_path, capsys):
     assert "auto missed" in capsys.readouterr().out
 
 
+def test_benchs_verdict_tells_chance_from_a_fault():
+    from app.commands.bench import _verdict
+
+    def row(faces, auto, first):
+        return {"faces": faces, "auto": {"misses": auto}, "exit_07": {"misses": first}}
+
+    fine = _verdict([row(1, 0, 0), row(2, 1, 0), row(3, 4, 60)], "exit_07", 100)
+    assert "auto missed 5, exit_07 60" in fine and "2 (1 against 0)" in fine and fine.endswith("at none")
+    assert _verdict([row(5, 20, 2)], "exit_07", 100).endswith("at 5")
+
+
 def test_bench_of_the_exits_names_ratios_and_memory(tmp_path, capsys):
     out = tmp_path / "bench.json"
     assert main(["bench", "exits", "--rounds", "3", "--json", str(out)]) == 0

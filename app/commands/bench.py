@@ -193,12 +193,7 @@ def _scheduler(manifest: Manifest, device: str, crowd: range, budget_ms: float, 
         tqdm.write(
             f"{faces:<6}{_cell(cell['auto'], full=True):>34}" + "".join(f"{_cell(cell[p.exit]):>15}" for p in points)
         )
-    worse = [r["faces"] for r in rows if r["auto"]["misses"] > r[points[0].exit]["misses"]]
-    print(
-        f"auto missed {sum(r['auto']['misses'] for r in rows)} frames, {points[0].exit} "
-        f"{sum(r[points[0].exit]['misses'] for r in rows)}; "
-        f"auto missed more at {', '.join(map(str, worse)) or 'no'} faces"
-    )
+    print(_verdict(rows, points[0].exit, rounds))
     return {
         "model": manifest.name,
         "provider": engine.provider,
@@ -207,6 +202,25 @@ def _scheduler(manifest: Manifest, device: str, crowd: range, budget_ms: float, 
         "profile": profile.to_json(),
         "rows": rows,
     }
+
+
+def _verdict(rows: list[dict[str, Any]], first: str, rounds: int) -> str:
+    """Whether auto missed more than the first exit did, and whether chance explains it (Fisher's exact test, one-sided)."""
+    from scipy.stats import fisher_exact
+
+    more, beyond = [], []
+    for row in rows:
+        auto, shallow = row["auto"]["misses"], row[first]["misses"]
+        if auto > shallow:
+            more.append(f"{row['faces']} ({auto} against {shallow})")
+            table = [[auto, rounds - auto], [shallow, rounds - shallow]]
+            if fisher_exact(table, alternative="greater").pvalue < 0.05:
+                beyond.append(str(row["faces"]))
+    return (
+        f"of {len(rows) * rounds} frames auto missed {sum(r['auto']['misses'] for r in rows)}, "
+        f"{first} {sum(r[first]['misses'] for r in rows)}; more at {', '.join(more) or 'no'} faces, "
+        f"beyond chance (p < 0.05) at {', '.join(beyond) or 'none'}"
+    )
 
 
 def _measure(
