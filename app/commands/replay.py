@@ -113,8 +113,11 @@ def draw(runs: list[tuple[list[Replayed], Summary]], path: Path) -> None:
     figure, (top, middle, bottom) = pyplot.subplots(
         3, 1, sharex=True, figsize=(10, 7.5), height_ratios=(1, 1.6, 2), layout="constrained"
     )
-    top.step([f.record.id for f in runs[0][0]], [f.record.wanted for f in runs[0][0]], color="0.3", where="post")
+    ids = [f.record.id for f in runs[0][0]]
+    top.step(ids, [f.record.wanted for f in runs[0][0]], color="0.75", where="post", lw=0.7, label="aligned in time")
+    top.step(ids, [f.record.faces for f in runs[0][0]], color="0.2", where="post", label="in view")
     top.set_ylabel("faces")
+    top.legend(loc="upper right", fontsize="small")
     for (frames, summary), colour in zip(runs, ("tab:blue", "tab:orange"), strict=False):
         ids = [f.record.id for f in frames]
         label = f"{summary.policy}, {summary.budget_ms:.0f} ms"
