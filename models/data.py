@@ -89,13 +89,14 @@ _UTK_NAME = re.compile(r"(\d{1,3})_([01])_([0-4])_\d+\.(?:jpg\.chip\.)?(?:jpg|pn
 def read_utkface(root: Path, names: Iterable[str] | None = None) -> tuple[list[Sample], Report]:
     """UTKFace: labels are in the file names, age_gender_ethnicity_date. Ages past 100 count as 100.
 
-    `names` limits the set to those file names; a name that is not there raises DataError.
+    `names` limits the set to those file names, folders before them are passed over; one that is not there raises
+    DataError.
     """
     report = Report()
     paths = _pictures(root)
     if names is not None:
         by_name = {p.name: p for p in paths}
-        wanted = [n.strip() for n in names if n.strip()]
+        wanted = [Path(n.strip()).name for n in names if n.strip()]
         missing = [n for n in wanted if n not in by_name]
         if missing:
             raise DataError(

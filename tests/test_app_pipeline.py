@@ -101,6 +101,16 @@ def test_nobody_in_view_runs_no_network():
     assert sink.results[0].stats.exit == "" and sink.results[0].stats.why == "nobody in view"
 
 
+def test_minutes_without_a_face_go_on_and_hold_no_more_than_before():
+    """Three minutes of an empty room after one visitor: who left is forgotten, and nothing grows."""
+    people = People(GENDERS, EXPRESSIONS)
+    pipeline, sink = make(FakeSource(images(1, 60) * 4500), boxes=lambda i: crowd(1) if i < 10 else [], people=people)
+    sink.deliver = lambda result: sink.results.__setitem__(slice(None), [result])
+    run(pipeline)
+    assert pipeline.failure is None and pipeline.totals.frames == 4500
+    assert pipeline.latest().people == () and people.estimate(1) is None
+
+
 def test_a_slow_live_run_shows_new_frames_and_counts_the_old_ones():
     """The network is held back while the camera goes on: whatever is lost has a cause, and nothing is counted twice."""
     gate, in_engine, release = threading.Semaphore(0), threading.Event(), threading.Event()

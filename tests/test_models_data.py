@@ -33,7 +33,7 @@ def test_utkface_names_are_labels(tmp_path):
 def test_a_list_limits_the_set_and_must_exist(tmp_path):
     root = write_utkface(tmp_path / "utk", 4)
     names = sorted(p.name for p in root.iterdir())[:2]
-    samples, _ = data.read_utkface(root, [f"{n}\n" for n in names])
+    samples, _ = data.read_utkface(root, [f"somewhere/{names[0]}\n", names[1], ""])
     assert [s.path.name for s in samples] == names
     with pytest.raises(data.DataError, match=r"nobody\.jpg"):
         data.read_utkface(root, ["nobody.jpg"])

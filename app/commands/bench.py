@@ -185,7 +185,7 @@ def _scheduler(manifest: Manifest, device: str, crowd: range, budget_ms: float, 
         f"{manifest.name} on {engine.provider}, budget {budget_ms:g} ms, {rounds} frames a cell in turn, "
         f"profile {'remembered' if remembered else 'measured now'}"
     )
-    print("per policy: p95 ms / misses; auto also: mean exit, share of faces served")
+    print("per policy: p95 ms / miss rate; auto also: mean exit, share of faces served")
     print(f"{'faces':<6}{'auto':>34}" + "".join(f"{p.exit:>15}" for p in points))
     for faces in tqdm(crowd, leave=False):
         cell = _measure({n: _Arm(*a) for n, a in arms.items()}, engine, blocks, profile, faces, budget_ms, rounds)
@@ -256,6 +256,7 @@ def _measure(
             "p50_ms": quantile(a.times_ms, 0.5),
             "p95_ms": quantile(a.times_ms, 0.95),
             "misses": sum(t > budget_ms for t in a.times_ms),
+            "miss_rate": sum(t > budget_ms for t in a.times_ms) / len(a.times_ms),
             "mean_exit": float(np.mean([blocks[r] for r in a.ranks])),
             "served": float(np.mean(a.served) / faces),
             "expected_mae": float(np.mean([profile.mae(engine.points[r]) for r in a.ranks])),
@@ -265,5 +266,5 @@ def _measure(
 
 
 def _cell(figures: dict[str, float], full: bool = False) -> str:
-    text = f"{figures['p95_ms']:.1f} / {figures['misses']}"
+    text = f"{figures['p95_ms']:.1f} / {figures['miss_rate']:.1%}"
     return text + f"; exit {figures['mean_exit']:.1f}, {figures['served']:.0%}" if full else text
