@@ -77,7 +77,7 @@ class FrontEnd:
         for rank, ((person, shown), box) in enumerate(self._in_turn(tracked)):
             if rank >= self._max_faces:
                 cause = DropCause.MAX_FACES
-            elif faces and self._align_ms is not None and (self._clock() - frame.born_s) * 1e3 > self._align_ms:
+            elif rank and self._align_ms is not None and (self._clock() - frame.born_s) * 1e3 > self._align_ms:
                 cause = DropCause.NO_TIME
             else:
                 self._aligned[person] = frame.id
@@ -91,6 +91,11 @@ class FrontEnd:
         unread += self._tracker.coasting(frame.time_s)
         stages = {"detect": (detected - started) * 1e3, "align": (self._clock() - detected) * 1e3}
         return Prepared(frame, tuple(faces), tuple(unread), alive, stages, unserved)
+
+    def give_back(self, dropped: Prepared) -> None:
+        """A prepared frame never reached the network: its faces are due again, before all others."""
+        for face in dropped.faces:
+            self._aligned[face.person] = -1
 
     def _find(self, gray: cv2.typing.MatLike, time_s: float) -> list[Box]:
         """By a full scan when it is time for one, or soon after somebody was lost; else near the known places."""

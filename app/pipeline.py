@@ -127,6 +127,7 @@ class Pipeline:
                 frame = dataclasses.replace(frame, born_s=self._clock())
             dropped = self._prepared.put(self._front_end(frame))
             if dropped:
+                self._front_end.give_back(dropped)
                 self._count_drop(dropped.frame, DropCause.PREPARE_FULL)
 
     def _infer(self) -> None:

@@ -64,13 +64,7 @@ class Settings:
             raise UsageError("--output, --results and --log must be different files")
         if _resolved(Path(self.source)) in files:
             raise UsageError(f"{self.source} is the source and would be overwritten: choose another output file")
-        if (
-            self.loop
-            and self.results
-            and self.show is False
-            and not self.realtime
-            and self.source not in ("auto", "demo")
-        ):
+        if self.loop and paths and self.show is False and not self.realtime and self.source not in ("auto", "demo"):
             raise UsageError(
                 "--loop over a file without a window or --realtime would never end and fill the disk: leave out --loop"
             )

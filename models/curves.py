@@ -19,8 +19,8 @@ def draw_curves(run: Path, path: Path) -> None:
     from matplotlib import pyplot
 
     try:
-        log = list(csv.DictReader((run / "log.csv").read_text(encoding="utf-8").splitlines()))
-        validation = list(csv.DictReader((run / "validation.csv").read_text(encoding="utf-8").splitlines()))
+        log = _rows(run / "log.csv")
+        validation = _rows(run / "validation.csv")
     except FileNotFoundError as error:
         raise DataError(f"{error.filename} is missing: has the run been started, and validated once?") from error
     figure, axes = pyplot.subplots(1, 3, figsize=(13, 4), layout="constrained")
@@ -43,3 +43,9 @@ def draw_curves(run: Path, path: Path) -> None:
         axis.legend(fontsize="small")
     figure.savefig(path, dpi=110)
     pyplot.close(figure)
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    """Complete lines only: a run that is writing may be in the middle of one."""
+    rows = csv.DictReader(path.read_text(encoding="utf-8").splitlines())
+    return [row for row in rows if None not in row.values()]

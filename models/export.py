@@ -119,6 +119,8 @@ def export(run: Path, faces: Path, out: Path) -> Manifest:
     config, network = load_trained(run)
     size = config.input_size
     _, held_out = _parts(config, faces)
+    if set(held_out) != {"utkface", "fer2013"}:
+        raise ExportError("a network is exported with figures on utkface and fer2013: [optimiser] batch must name both")
     figures = validate(network, held_out, size, torch.device("cpu"))
     scales = interval_scales(network, held_out, size)
     costs, paper_costs = multiply_adds(network, size), multiply_adds(network, 224, stem=False)

@@ -84,8 +84,11 @@ class Config:
         return int(self.network["input_size"])
 
     def build(self) -> ElasticNetwork:
-        backbone = build_backbone(self.network["backbone"], **self.network["options"])
-        return ElasticNetwork(backbone, sorted(int(k) for k in self.network["exits"]))
+        try:
+            backbone = build_backbone(self.network["backbone"], **self.network["options"])
+            return ElasticNetwork(backbone, sorted(int(k) for k in self.network["exits"]))
+        except (ValueError, TypeError) as error:
+            raise TrainingError(f"section [network]: {error}") from error
 
 
 def to_input(crops: torch.Tensor, device: torch.device) -> torch.Tensor:
@@ -104,6 +107,8 @@ def train(
 ) -> None:
     """Trains as the configuration says on the views that `prepare` left in `faces`. `half`: bfloat16 where it is safe."""
     config = Config.read(config_path)
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise TrainingError("--device cuda: this PyTorch finds no GPU. Install its CUDA build, or use --device cpu")
     out.mkdir(parents=True, exist_ok=True)
     on = torch.device(device)
     torch.manual_seed(config.seed)
@@ -261,11 +266,13 @@ def _resume(out: Path, config_path: Path, network: nn.Module, average: nn.Module
     if not path.exists():
         (out / "config.toml").write_text(config_path.read_text(encoding="utf-8"), encoding="utf-8")
         return 0
-    state = torch.load(path, weights_only=True)
+    state = _checkpoint(path, map_location=next(network.parameters()).device)
     if state["config"] != config_path.read_text(encoding="utf-8"):
         raise TrainingError(
             f"{out} holds a run with another configuration: use a new --out folder, or that run's own {out}/config.toml"
         )
+    for name in ("log.csv", "validation.csv"):
+        _forget_after(out / name, int(state["step"]))
     network.load_state_dict(state["network"])
     average.load_state_dict(state["average"])
     optimiser.load_state_dict(state["optimiser"])
@@ -273,13 +280,33 @@ def _resume(out: Path, config_path: Path, network: nn.Module, average: nn.Module
     return int(state["step"])
 
 
+def _checkpoint(path: Path, map_location: Any) -> dict[str, Any]:
+    try:
+        state = torch.load(path, weights_only=True, map_location=map_location)
+    except FileNotFoundError as error:
+        raise TrainingError(f"there is no {path}: train first") from error
+    except Exception as error:  # torch's reader raises whatever its unpickler and archive do
+        raise TrainingError(f"{path} is cut off or no checkpoint: {error}") from error
+    if not isinstance(state, dict) or state.get("version") != CHECKPOINT_VERSION:
+        raise TrainingError(f"{path} is no checkpoint of this version")
+    return state
+
+
+def _forget_after(path: Path, step: int) -> None:
+    """Drops a log's lines of steps that a resumed run takes again."""
+    if path.exists():
+        with path.open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        path.unlink()
+        for row in rows:
+            if (row["step"] or "").isdigit() and int(row["step"]) <= step and None not in row.values():
+                _append(path, row)
+
+
 def load_trained(run: Path) -> tuple[Config, ElasticNetwork]:
     """The averaged network of a run folder, in eval mode, with its configuration."""
     config = Config.read(run / "config.toml")
-    try:
-        state = torch.load(run / "checkpoint.pt", weights_only=True, map_location="cpu")
-    except FileNotFoundError as error:
-        raise TrainingError(f"no checkpoint in {run}: train first") from error
+    state = _checkpoint(run / "checkpoint.pt", map_location="cpu")
     network = config.build()
     average = AveragedModel(network, use_buffers=True)
     average.load_state_dict(state["average"])

@@ -3,7 +3,8 @@
 A log does not hold the latency of points that were not chosen. Under the recorded policy and budget nothing is guessed:
 each frame is decided on its recorded numbers and must come out as recorded. Otherwise a frame's latency is the
 profile's median for the point chosen, times the slowdown of that moment (recorded measurement / its profiled median);
-what the other choice would have changed for the frames behind (a longer queue, a warmer chip) is not modelled.
+what the other choice would have changed for the frames behind (a longer queue, a warmer chip) is not modelled, nor is the
+front end, which aligns fewer faces under a shorter budget: detection and alignment stay as they were recorded.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class Summary:
     misses: int
     age_p50_ms: float
     age_p95_ms: float
-    wanted: int
+    faces: int  # in view, in all frames
     served: int
     exits: dict[str, int]  # frames by operating point
     expected_mae: float  # mean over served faces of their point's validation MAE; nan where nobody was served
@@ -104,7 +105,7 @@ def summarise(frames: list[Replayed], profile: Profile, name: str, budget_ms: fl
         misses=sum(f.miss for f in frames),
         age_p50_ms=quantile(ages, 0.5),
         age_p95_ms=quantile(ages, 0.95),
-        wanted=sum(f.record.wanted for f in frames),
+        faces=sum(f.record.faces for f in frames),
         served=served,
         exits=dict(sorted(Counter(str(f.decision.point) for f in frames if f.decision).items())),
         expected_mae=weighted / served if served else float("nan"),

@@ -52,3 +52,17 @@ def test_the_front_end_prepares_a_real_face(portrait):
     points = LandmarkPredictor()(cv2.cvtColor(portrait, cv2.COLOR_BGR2GRAY), landmark_box(face.box))
     template = Template.from_shape(load_mean_shape(), PAPER_MARGINS)
     assert side == pytest.approx(eye_distance(points) / eye_distance(template.array), rel=0.1)
+
+
+@pytest.mark.parametrize("width", [400, 1280])
+def test_local_search_finds_what_the_full_scan_finds(portrait, width):
+    """Also where the picture is wider than what is scanned; two known places of one face give it once."""
+    gray = cv2.cvtColor(cv2.resize(portrait, (width, width)), cv2.COLOR_BGR2GRAY)
+    detector = ViolaJones()
+    full = detector(gray)[0]
+    moved = Box(full.x + 0.2 * full.width, full.y - 0.15 * full.width, full.width, full.height)
+    (found,) = detector.near(gray, [moved, full])
+    for mine, theirs in zip(found, full, strict=True):
+        assert mine == pytest.approx(theirs, abs=0.12 * full.width)
+    assert detector.near(gray, [Box(0.8 * width, 0.8 * width, full.width, full.width)]) == []
+    assert detector.near(gray, [Box(-500, -500, 50, 50), Box(2 * width, 0, 50, 50)]) == []

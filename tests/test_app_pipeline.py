@@ -265,6 +265,8 @@ def test_the_log_replays_to_the_bit_and_holds_nothing_about_people(tmp_path):
     assert len(written.frames) == len(sizes) == len(sink.results)
     assert len({r.exit for r in written.frames}) == 4
     assert not [r.id for r, d in exact(written) if differs(r, d)]
+    assert sum(r.miss for r in written.frames) == pipeline.totals.misses
+    assert len({r.slowdown for r in written.frames}) > 3 and written.frames[0].slowdown == 1.0
     record = json.loads((tmp_path / "log.jsonl").read_text().splitlines()[5])
     assert not {"people", "box", "age", "gender", "expression", "image"} & set(record)
 
@@ -334,3 +336,31 @@ def test_full_scans_are_rare_and_known_faces_are_looked_for_in_between():
     for i in range(50):
         front_end(Frame(i, images(1, 300)[0], i / 25, 0.0))
     assert detector.full + detector.near_ == 50 and 7 <= detector.full <= 9
+
+
+def test_misfits_do_not_use_up_the_time_of_all():
+    clock = FakeClock()
+
+    class Lost(FakePredictor):
+        def __call__(self, gray, box):
+            clock.pass_ms(3)
+            return np.random.default_rng(0).uniform(0, 200, (47, 2))
+
+    from app.domain import Frame
+
+    front_end = FrontEnd(FakeDetector(crowd(9)), Lost(load_mean_shape()), TEMPLATE, Tracker(), 32, 10.0, clock)
+    prepared = front_end(Frame(0, images(1, 500)[0], 0.0, clock()))
+    assert prepared.unserved == {DropCause.UNALIGNED: 4, DropCause.NO_TIME: 5}
+
+
+def test_who_was_aligned_for_nothing_is_due_again():
+    from app.domain import Frame
+
+    clock = FakeClock()
+    picture = images(1, 400)[0]
+    front_end = FrontEnd(FakeDetector(crowd(3)), FakePredictor(load_mean_shape()), TEMPLATE, Tracker(), 3, -1.0, clock)
+    first = front_end(Frame(0, picture, 0.0, clock()))
+    assert [f.person for f in first.faces] == [1]
+    front_end.give_back(first)
+    assert [f.person for f in front_end(Frame(1, picture, 0.04, clock())).faces] == [1]
+    assert [f.person for f in front_end(Frame(2, picture, 0.08, clock())).faces] == [2]

@@ -123,3 +123,25 @@ def test_who_is_gone_is_gone():
     people.read(1, reading(30), 0, 0.0)
     people.keep({2})
     assert people.estimate(1) is None
+
+
+def test_every_part_of_a_reading_is_fused():
+    """Two readings of equal certainty: halves of both, the newer exit, and the newer frame counts for whose turn it is."""
+    people = People(GENDERS, EXPRESSIONS)
+    people.read(1, Reading(30, 4.0, np.array([0.9, 0.1]), np.eye(7)[3], "exit_07"), 1, 0.0)
+    people.read(2, reading(50), 2, 0.0)
+    people.read(1, Reading(40, 4.0, np.array([0.1, 0.9]), np.eye(7)[5], "exit_13"), 3, 0.0)
+    fused = people.estimate(1)
+    assert fused.age == pytest.approx(35) and fused.exit == "exit_13"
+    assert fused.gender_p == pytest.approx(0.5) and fused.expression_p == pytest.approx(0.5)
+    assert [f.person for f in people.stalest_first([face(1), face(2)])] == [2, 1]
+    people.read(1, Reading(40, 8.0, np.array([0.1, 0.9]), np.eye(7)[5], "exit_13"), 4, 0.0)
+    assert 4.0 < (people.estimate(1).age_high - people.estimate(1).age_low) / 2 < 8.0
+
+
+def test_old_readings_fade():
+    people = People(GENDERS, EXPRESSIONS)
+    for i in range(50):
+        people.read(1, reading(30), i, i / 25)
+    people.read(1, reading(50), 51, 60.0)
+    assert people.estimate(1).age > 49

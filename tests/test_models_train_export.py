@@ -58,6 +58,37 @@ def work(tmp_path_factory) -> Path:
     return folder
 
 
+def test_what_ships_is_the_average_and_not_the_last_step(work):
+    last = state(work / "run")["network"]
+    shipped = train.load_trained(work / "run")[1].state_dict()
+    kernel = "heads.exit_13.dense.age.weight"
+    assert not torch.equal(shipped[kernel], last[kernel])
+    assert torch.equal(shipped[kernel], state(work / "run")["average"][f"module.{kernel}"])
+
+
+@pytest.mark.parametrize("content", [b"", b"junk", b"PK\x03\x04 cut"])
+def test_a_broken_checkpoint_says_so(work, tmp_path, content):
+    shutil.copytree(work / "run", tmp_path / "run")
+    (tmp_path / "run" / "checkpoint.pt").write_bytes(content)
+    with pytest.raises(train.TrainingError, match="cut off or no checkpoint"):
+        train.load_trained(tmp_path / "run")
+    with pytest.raises(train.TrainingError, match="cut off or no checkpoint"):
+        train.train(work / "tiny.toml", work / "faces", tmp_path / "run")
+
+
+def test_a_resumed_run_writes_no_step_twice(tmp_path):
+    log = tmp_path / "log.csv"
+    log.write_text("step,loss\n20,9.0\n40,8.0\n60,7.0\n80,6")
+    train._forget_after(log, 40)
+    assert log.read_text().split() == ["step,loss", "20,9.0", "40,8.0"]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_training_on_a_gpu_that_is_not_there_says_so(work, tmp_path):
+    with pytest.raises(train.TrainingError, match="finds no GPU"):
+        train.train(work / "tiny.toml", work / "faces", tmp_path, device="cuda")
+
+
 def state(run: Path) -> dict:
     return torch.load(run / "checkpoint.pt", weights_only=True)
 
@@ -109,13 +140,15 @@ def test_another_configuration_does_not_go_on_an_old_run(work, tmp_path):
         (("sigma_years", "sigma"), "sigma"),
         (("{ 7 = 1.0, 13 = 1.0 }", "{ 7 = 0.0 }"), "weight above 0"),
         (("[loss]", "[loss"), "configuration"),
+        (('"mobilenet_v1"', '"alexnet"'), "alexnet"),
+        (("{ 7 = 1.0, 13 = 1.0 }", "{ 7 = 1.0, 14 = 1.0 }"), "rising"),
         (('name = "tiny"', 'name = "tiny"\nsurprise = 1'), "surprise"),
     ],
 )
 def test_a_wrong_configuration_says_what_is_wrong(tmp_path, change, says):
     (tmp_path / "c.toml").write_text(CONFIG.replace(*change))
     with pytest.raises(train.TrainingError, match=says):
-        train.Config.read(tmp_path / "c.toml")
+        train.Config.read(tmp_path / "c.toml").build()
 
 
 @pytest.fixture(scope="module")

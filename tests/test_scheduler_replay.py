@@ -75,7 +75,7 @@ def test_a_longer_budget_goes_deeper(tmp_path):
     longer = summarise(list(replay(log, DeepestThatFits(), 160.0)), log.profile, "", 160.0)
     assert longer.expected_mae == pytest.approx(4.8) and longer.misses == 0
     shorter = summarise(list(replay(log, DeepestThatFits(), 15.0)), log.profile, "", 15.0)
-    assert shorter.served < longer.served == shorter.wanted
+    assert shorter.served < longer.served == shorter.faces
 
 
 def test_twice_the_same_replay_is_the_same(tmp_path):
@@ -168,3 +168,12 @@ def test_a_header_that_cannot_be_is_refused(tmp_path, change):
     (tmp_path / "log.jsonl").write_text("\n".join(lines))
     with pytest.raises(LogError, match="line 1"):
         read_log(tmp_path / "log.jsonl")
+
+
+def test_the_prediction_must_be_the_same_to_the_last_bit(tmp_path):
+    made_log(tmp_path / "log.jsonl", 60)
+    lines = (tmp_path / "log.jsonl").read_text().splitlines()
+    record = json.loads(lines[40])
+    lines[40] = json.dumps(record | {"predicted_ms": math.nextafter(record["predicted_ms"], math.inf)})
+    (tmp_path / "log.jsonl").write_text("\n".join(lines))
+    assert [r.id for r, d in exact(read_log(tmp_path / "log.jsonl")) if differs(r, d)] == [record["id"]]

@@ -134,7 +134,10 @@ def evaluate(
         from models.manifest import Manifest, find_manifest
 
         manifest = Manifest.read(find_manifest(model))
-        wanted = names.read_text(encoding="utf-8").splitlines() if names else None
+        try:
+            wanted = names.read_text(encoding="utf-8").splitlines() if names else None
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"--list {names} cannot be read as a list of file names: {error}") from error
         report = evaluate_network(
             manifest, dataset, root, split=split, names=wanted, align=align, size=size, progress=tqdm
         )

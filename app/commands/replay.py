@@ -58,6 +58,8 @@ def replay_log(
     runs = [(as_recorded(log), summarise(as_recorded(log), log.profile, "as recorded", budget))]
     if budget_ms is not None or policy_text is not None:
         runs.append(_other(log, recorded_policy, budget_ms, policy_text, budget))
+        if budget_ms is not None and budget_ms != budget:
+            print("note: detection and alignment stay as recorded; a live run would also align for less or more time")
     for line in table([s for _, s in runs]):
         print(line)
     if json_path:
@@ -90,7 +92,7 @@ def table(summaries: list[Summary]) -> list[str]:
     for s in summaries:
         total = sum(s.exits.values()) or 1
         exits = ", ".join(f"{name} {n / total:.0%}" for name, n in s.exits.items()) or "none"
-        share = s.served / s.wanted if s.wanted else 1.0
+        share = s.served / s.faces if s.faces else 1.0
         lines.append(
             f"{s.policy:<14}{s.budget_ms:>6.1f} ms{s.misses:>8} ({s.misses / s.frames:>5.1%}"
             f"){s.age_p50_ms:>7.1f} ms{s.age_p95_ms:>6.1f} ms"

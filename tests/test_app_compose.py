@@ -1,0 +1,34 @@
+"""The wiring: what a setting turns into."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from app.compose import ALIGN_SHARE, build
+from app.settings import load_settings
+from scheduler.policy import DeepestThatFits, Fixed
+
+
+@pytest.fixture
+def picture(tmp_path) -> str:
+    cv2.imwrite(str(tmp_path / "one.png"), np.zeros((64, 64, 3), np.uint8))
+    return str(tmp_path / "one.png")
+
+
+def test_a_fixed_exit_aligns_everybody_and_auto_only_while_there_is_time(picture):
+    fixed = build(load_settings({"source": picture, "exit": "13", "budget_ms": 50.0}))
+    assert fixed.pipeline._front_end._align_ms is None
+    assert isinstance(fixed.pipeline._policy, Fixed) and len(fixed.engine.points) == 1
+    auto = build(load_settings({"source": picture, "budget_ms": 50.0}))
+    assert auto.pipeline._front_end._align_ms == pytest.approx(ALIGN_SHARE * 50)
+    assert isinstance(auto.pipeline._policy, DeepestThatFits) and len(auto.engine.points) == 7
+    for app in (fixed, auto):
+        app.pipeline.close()
+
+
+def test_log_and_results_are_made_only_when_asked_for(picture, tmp_path):
+    app = build(load_settings({"source": picture}))
+    assert app.pipeline._sinks == () and app.pipeline._log is None
+    app.pipeline.close()
