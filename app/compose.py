@@ -166,6 +166,7 @@ def _outputs(
             "device": settings.device,
             "provider": engine.provider,
             "max_faces": settings.max_faces,
+            "align_share": ALIGN_SHARE if settings.exit == "auto" else None,
             "threads": settings.threads or available_cores(),
         },
         "policy": policy.to_json(),

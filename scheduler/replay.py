@@ -3,8 +3,8 @@
 A log does not hold the latency of points that were not chosen. Under the recorded policy and budget nothing is guessed:
 each frame is decided on its recorded numbers and must come out as recorded. Otherwise a frame's latency is the
 profile's median for the point chosen, times the slowdown of that moment (recorded measurement / its profiled median);
-what the other choice would have changed for the frames behind (a longer queue, a warmer chip) is not modelled, nor is the
-front end, which aligns fewer faces under a shorter budget: detection and alignment stay as they were recorded.
+what the other choice would have changed for the frames behind (a longer queue, a warmer chip) is not modelled. Under another
+budget the front end would have aligned fewer or more faces: that is counted in at the frame's own time per face.
 """
 
 from __future__ import annotations
@@ -76,19 +76,36 @@ def replay(
     """Each frame under another policy, budget or machine's profile."""
     profile = profile or log.profile
     latency, moment = LatencyModel(profile), 1.0
+    share = log.header.get("settings", {}).get("align_share")
     for record in log.frames:
         change = 0.0 if budget_ms is None else budget_ms - record.budget_ms
-        left, budget = record.left_ms + change, record.budget_ms + change
+        budget = record.budget_ms + change
+        wanted, saved = _aligned(record, share * budget) if change and share and record.wanted else (record.wanted, 0.0)
+        left = record.left_ms + change + saved
         if record.served:
-            moment = record.measured_ms / log.profile.median_ms(OperatingPoint(record.exit, record.size), record.served)
-        if not record.wanted:
+            point = OperatingPoint(record.exit, record.size)
+            moment = record.measured_ms / log.profile.median_ms(point, record.served)
+        if not wanted:
             yield Replayed(record, None, left, 0.0, record.age_ms, record.age_ms > budget)
             continue
-        decision = policy(Load(record.wanted, left), latency)
+        decision = policy(Load(wanted, left), latency)
         took = profile.median_ms(decision.point, decision.serve) * moment
         latency.observe(decision.point, decision.serve, took)
-        age = record.age_ms - record.measured_ms + took
+        age = record.age_ms - saved - record.measured_ms + took
         yield Replayed(record, decision, left, took, age, age > budget)
+
+
+def _aligned(record: FrameRecord, limit_ms: float) -> tuple[int, float]:
+    """How many faces would have been aligned had none been begun later than `limit_ms`, and the milliseconds saved."""
+    tried = record.wanted + record.unserved.get("unaligned", 0)
+    align_ms = record.stages_ms.get("align", 0.0)
+    each_ms = align_ms / tried
+    if each_ms <= 0:
+        return record.wanted, 0.0
+    began_ms = record.budget_ms - record.left_ms - align_ms
+    begun = 1 + max(0, int((limit_ms - began_ms) // each_ms))
+    aligned = min(record.faces - record.unserved.get("max_faces", 0), begun)
+    return max(aligned, 1), (tried - aligned) * each_ms
 
 
 def summarise(frames: list[Replayed], profile: Profile, name: str, budget_ms: float) -> Summary:

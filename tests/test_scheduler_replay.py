@@ -177,3 +177,20 @@ def test_the_prediction_must_be_the_same_to_the_last_bit(tmp_path):
     lines[40] = json.dumps(record | {"predicted_ms": math.nextafter(record["predicted_ms"], math.inf)})
     (tmp_path / "log.jsonl").write_text("\n".join(lines))
     assert [r.id for r, d in exact(read_log(tmp_path / "log.jsonl")) if differs(r, d)] == [record["id"]]
+
+
+def test_another_budget_aligns_fewer_or_more_faces(tmp_path):
+    """Six of ten faces took 18 ms and began 18 ms after birth. Limits: 0.6 of 40 ms lets three begin, of 100 ms all ten."""
+    writer = LogWriter(
+        (tmp_path / "l").open("w"),
+        {"policy": Fixed(POINTS[0]).to_json(), "profile": make_profile().to_json(), "settings": {"align_share": 0.6}},
+    )
+    writer.frame(make_record(faces=10, wanted=6, served=6, exit="exit_07", bucket=8, budget_ms=66.0, left_ms=30.0,
+                             measured_ms=12.0, age_ms=48.0, stages_ms={"detect": 18.0, "align": 18.0}))  # fmt: skip
+    writer.close()
+    log = read_log(tmp_path / "l")
+    for budget, served, age in ((66.0, 6, 48.0), (40.0, 3, 48.0 - 9 - 6), (100.0, 10, 48.0 + 12 + 8)):
+        (frame,) = replay(log, Fixed(POINTS[0]), budget)
+        assert frame.decision.serve == served
+        assert frame.age_ms == pytest.approx(age)
+        assert frame.left_ms == pytest.approx(30.0 + budget - 66.0 + (6 - served) * 3)
