@@ -132,6 +132,9 @@ def read_log(path: Path) -> LatencyLog:
         policy = policy_from_json(header["policy"])
         if isinstance(policy, Fixed) and policy.point not in points:
             raise ValueError(f"policy: {policy.point} is not in the profile")
+        share = header.get("settings", {}).get("align_share")
+        if share is not None and not (_is_number(share) and 0 < share <= 1):
+            raise ValueError(f"align_share: {share!r}")
     except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise LogError(f"log {path}, line 1: the header lacks or garbles {error}") from error
     for number, record in records:
@@ -156,6 +159,9 @@ def _frame(record: Mapping[str, Any], points: set[OperatingPoint]) -> FrameRecor
     times = (frame.budget_ms, frame.predicted_ms, frame.measured_ms, frame.age_ms, frame.time_s)
     if not all(_is_number(n) and n >= 0 for n in times) or not _is_number(frame.left_ms):
         raise ValueError(f"numbers of frame {frame.id}")
+    parts = (frame.stages_ms, frame.unserved)
+    if not all(isinstance(p, dict) and all(_is_number(n) and n >= 0 for n in p.values()) for p in parts):
+        raise ValueError(f"stages_ms or unserved of frame {frame.id}")
     if not frame.served <= frame.wanted <= frame.faces <= MOST_FACES:
         raise ValueError(f"faces of frame {frame.id}")
     if bool(frame.served) != bool(frame.exit) or (frame.served and frame.measured_ms <= 0):

@@ -142,7 +142,7 @@ def test_operating_points_print_as_people_name_them():
     "change",
     [
         {"served": 0.5}, {"served": True}, {"id": [1]}, {"measured_ms": -1.0}, {"measured_ms": 10**400}, {"miss": "x"},
-        {"size": "x"}, {"exit": [1]}, {"exit": "exit_99"}, {"exit": ""}, {"faces": 10**9, "wanted": 10**9}, {"wanted": 7},
+        {"size": "x"}, {"exit": [1]}, {"exit": "exit_99"}, {"exit": ""}, {"stages_ms": 5}, {"unserved": {"unaligned": "x"}}, {"faces": 10**9, "wanted": 10**9}, {"wanted": 7},
     ],
 )  # fmt: skip
 def test_a_record_that_cannot_be_is_refused(tmp_path, change):
@@ -158,6 +158,7 @@ def test_a_record_that_cannot_be_is_refused(tmp_path, change):
     "change",
     [
         {"policy": {"name": "deepest-that-fits"}}, {"policy": {"name": "fixed", "exit": "exit_99", "size": 96}}, {"policy": None},
+        {"settings": {"align_share": "x"}}, {"settings": {"align_share": 7}}, {"settings": 5},
         {"policy": {"name": "deepest-that-fits", "margin": None, "headroom": 0.1}}, {"profile": {"buckets": [1, float("inf")]}},
     ],
 )  # fmt: skip
