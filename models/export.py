@@ -22,7 +22,7 @@ from models.elastic import HEADS, ElasticNetwork
 from models.flops import multiply_adds
 from models.manifest import SCHEMA, Manifest
 from models.session import cpu_session
-from models.train import _parts, load_trained, predict, validate
+from models.train import load_parts, load_trained, predict, validate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -118,7 +118,7 @@ def export(run: Path, faces: Path, out: Path) -> Manifest:
     """
     config, network = load_trained(run)
     size = config.input_size
-    _, held_out = _parts(config, faces)
+    _, held_out = load_parts(config, faces)
     if set(held_out) != {"utkface", "fer2013"}:
         raise ExportError("a network is exported with figures on utkface and fer2013: [optimiser] batch must name both")
     figures = validate(network, held_out, size, torch.device("cpu"))

@@ -113,7 +113,7 @@ def train(
     on = torch.device(device)
     torch.manual_seed(config.seed)
 
-    loader_parts, held_out = _parts(config, faces)
+    loader_parts, held_out = load_parts(config, faces)
     network = config.build()
     if initial:
         left = load_keras_mobilenet(network.backbone, initial)
@@ -178,7 +178,7 @@ def train(
         bar.close()
 
 
-def _parts(config: Config, faces: Path) -> tuple[list[tuple[Views, NDArray[np.int64], int]], dict[str, Views]]:
+def load_parts(config: Config, faces: Path) -> tuple[list[tuple[Views, NDArray[np.int64], int]], dict[str, Views]]:
     """Training parts of each data set, and the held-out views."""
     parts, held_out = [], {}
     for name, count in config.optimiser["batch"].items():
