@@ -94,6 +94,7 @@ class Pipeline:
         self.totals = Totals()
         self.failure: AppError | None = None
         self._latest: Result | None = None
+        self._late = False
         self._times: deque[float] = deque(maxlen=FPS_WINDOW)
         self._stopping = threading.Event()
         self._done = threading.Event()
@@ -137,10 +138,13 @@ class Pipeline:
                 prepared = self._without_waiting(prepared)
             left_ms = self.budget_ms - (self._clock() - prepared.frame.born_s) * 1e3
             slowdown, tail = self._latency.slowdown, self._latency.tail
-            decision = self._policy(Load(len(prepared.faces), left_ms), self._latency) if prepared.faces else None
+            new = sum(self._people.estimate(f.person) is None for f in prepared.faces)
+            load = Load(len(prepared.faces), left_ms, new, self._late)
+            decision = self._policy(load, self._latency) if load.faces else None
             read, measured_ms = self._run(prepared, decision)
             result = self._result(prepared, decision, read, left_ms, measured_ms)
-            self._write_log(prepared, result, decision, slowdown, tail)
+            self._late = result.stats.frame_age_ms > result.stats.budget_ms
+            self._write_log(prepared, result, decision, slowdown, tail, new)
             for sink in self._sinks:
                 dropped = sink.deliver(result)
                 if dropped:
@@ -214,7 +218,7 @@ class Pipeline:
         return {**prepared.unserved, **({DropCause.NO_BUDGET: waiting} if waiting else {})}
 
     def _write_log(
-        self, prepared: Prepared, result: Result, decision: Decision | None, slowdown: float, tail: float
+        self, prepared: Prepared, result: Result, decision: Decision | None, slowdown: float, tail: float, new: int
     ) -> None:
         if self._log is None:
             return
@@ -225,6 +229,7 @@ class Pipeline:
                 time_s=result.frame.time_s,
                 faces=n + sum(prepared.unserved.values()),
                 wanted=n,
+                new=new,
                 served=s.served,
                 exit=s.exit,
                 size=s.input_size,

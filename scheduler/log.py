@@ -1,10 +1,15 @@
 """The latency log: JSON lines, a header and then one record per frame. No pixels and nothing about a person.
 
 header  {"type": "header", "schema", "created", "machine", "model", "settings", "policy", "profile"}
-frame   {"type": "frame", "id", "time_s", "faces", "wanted", "served", "exit", "size", "bucket", "budget_ms", "left_ms",
-         "predicted_ms", "measured_ms", "slowdown", "tail", "age_ms", "stages_ms": {...}, "miss", "provider"}
+frame   {"type": "frame", "id", "time_s", "faces", "wanted", "new", "served", "exit", "size", "bucket", "budget_ms",
+         "left_ms", "predicted_ms", "measured_ms", "slowdown", "tail", "age_ms", "stages_ms": {...}, "miss", "provider"}
 drop    {"type": "drop", "id", "cause"}
+event   {"type": "event", "name", ...}: what changed between two frames; the name says what else is in it
+         "policy"  {"policy": {...}}  the rule from the next frame on
 face    drops of single faces are counted in the frame's "unserved": {cause: faces}
+
+Schema 1 had no "new" and no events, and its predictions came from another correction of the profile: such logs are read,
+but their decisions cannot be made again bit for bit.
 
 Floats are written in full: replay must decide on the very numbers that the live run decided on.
 """
@@ -23,7 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-SCHEMA = 1
+SCHEMA = 2
+READABLE = (1, 2)
 MOST_FACES = 10_000
 
 
@@ -54,6 +60,16 @@ class FrameRecord:
     provider: str
     stages_ms: Mapping[str, float] = field(default_factory=dict)
     unserved: Mapping[str, int] = field(default_factory=dict)
+    new: int = 0  # of those wanted, people who were never read
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that changed while the run went on, other than a frame's own numbers."""
+
+    before: int  # how many frames the log has before it
+    name: str
+    details: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -65,6 +81,12 @@ class LatencyLog:
     frames: tuple[FrameRecord, ...]
     drops: Mapping[str, int]
     cut: bool  # the last line was incomplete and left out
+    events: tuple[Event, ...] = ()
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether this version decides as the one did that wrote it."""
+        return self.header["schema"] == SCHEMA  # type: ignore[no-any-return]
 
     @property
     def policy(self) -> Mapping[str, Any]:
@@ -96,6 +118,10 @@ class LogWriter:
     def drop(self, frame_id: int, cause: str) -> None:
         self._write({"type": "drop", "id": frame_id, "cause": cause})
 
+    def event(self, name: str, **details: Any) -> None:
+        """Notes what changed, such as the policy; `details` must be JSON and say nothing about a person."""
+        self._write({"type": "event", "name": name, **details})
+
     def _write(self, record: Mapping[str, Any]) -> None:
         line = json.dumps(record, separators=(",", ":")) + "\n"
         with self._lock:
@@ -123,15 +149,14 @@ def read_log(path: Path) -> LatencyLog:
         raise LogError(
             f"{path} is not a latency log: its first line is no header. Logs are made by `main.py run --log FILE`"
         )
-    if header.get("schema") != SCHEMA:
-        raise LogError(f"log {path} has schema {header.get('schema')!r}; this version reads schema {SCHEMA}")
-    frames, drops, read = [], dict[str, int](), 1
+    if header.get("schema") not in READABLE:
+        known = " and ".join(map(str, READABLE))
+        raise LogError(f"log {path} has schema {header.get('schema')!r}; this version reads schemas {known}")
+    frames, events, drops, read = list[FrameRecord](), list[Event](), dict[str, int](), 1
     try:
         profile = Profile.from_json(header["profile"])
         points = {p.point for p in profile.points}
-        policy = policy_from_json(header["policy"])
-        if isinstance(policy, Fixed) and policy.point not in points:
-            raise ValueError(f"policy: {policy.point} is not in the profile")
+        _check_policy(header["policy"], points)
         share = header.get("settings", {}).get("align_share")
         if share is not None and not (_is_number(share) and 0 < share <= 1):
             raise ValueError(f"align_share: {share!r}")
@@ -144,16 +169,33 @@ def read_log(path: Path) -> LatencyLog:
                 frames.append(_frame(record, points))
             elif record["type"] == "drop":
                 drops[record["cause"]] = drops.get(record["cause"], 0) + 1
+            elif record["type"] == "event":
+                events.append(_event(record, len(frames), points))
             else:
                 raise KeyError(f"type {record['type']!r}")
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
             raise LogError(f"log {path}, line {number}: the record lacks or garbles {error}") from error
-    return LatencyLog(header, profile, tuple(frames), drops, cut=read < len(lines))
+    return LatencyLog(header, profile, tuple(frames), drops, read < len(lines), tuple(events))
+
+
+def _check_policy(data: Mapping[str, Any], points: set[OperatingPoint]) -> None:
+    policy = policy_from_json(data)
+    if isinstance(policy, Fixed) and policy.point not in points:
+        raise ValueError(f"policy: {policy.point} is not in the profile")
+
+
+def _event(record: Mapping[str, Any], before: int, points: set[OperatingPoint]) -> Event:
+    details = {k: v for k, v in record.items() if k not in ("type", "name")}
+    if not isinstance(record["name"], str):
+        raise ValueError("the name of an event")
+    if record["name"] == "policy":
+        _check_policy(details["policy"], points)
+    return Event(before, record["name"], details)
 
 
 def _frame(record: Mapping[str, Any], points: set[OperatingPoint]) -> FrameRecord:
     frame = FrameRecord(**{k: v for k, v in record.items() if k != "type"})
-    counts = (frame.id, frame.faces, frame.wanted, frame.served, frame.size, frame.bucket)
+    counts = (frame.id, frame.faces, frame.wanted, frame.new, frame.served, frame.size, frame.bucket)
     if not all(type(n) is int and 0 <= n < 1e12 for n in counts) or type(frame.miss) is not bool:
         raise ValueError(f"counts of frame {frame.id}")
     times = (frame.budget_ms, frame.predicted_ms, frame.measured_ms, frame.age_ms, frame.time_s)
@@ -162,7 +204,7 @@ def _frame(record: Mapping[str, Any], points: set[OperatingPoint]) -> FrameRecor
     parts = (frame.stages_ms, frame.unserved)
     if not all(isinstance(p, dict) and all(_is_number(n) and n >= 0 for n in p.values()) for p in parts):
         raise ValueError(f"stages_ms or unserved of frame {frame.id}")
-    if not frame.served <= frame.wanted <= frame.faces <= MOST_FACES:
+    if not (frame.served <= frame.wanted <= frame.faces <= MOST_FACES and frame.new <= frame.wanted):
         raise ValueError(f"faces of frame {frame.id}")
     if bool(frame.served) != bool(frame.exit) or (frame.served and frame.measured_ms <= 0):
         raise ValueError(f"exit of frame {frame.id}")

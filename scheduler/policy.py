@@ -22,6 +22,8 @@ class Load:
 
     faces: int
     left_ms: float
+    new: int = 0  # of the faces, people who were never read
+    late: bool = False  # the frame before missed its deadline
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,12 +52,16 @@ class Summary:
 
 def exact(log: LatencyLog) -> Iterator[tuple[FrameRecord, Decision | None]]:
     """Each frame with what the recorded policy decides on the recorded numbers."""
-    policy, latency = policy_from_json(log.policy), LatencyModel(log.profile)
-    for record in log.frames:
+    policy, latency, late = policy_from_json(log.policy), LatencyModel(log.profile), False
+    changes = {e.before: e.details["policy"] for e in log.events if e.name == "policy"}
+    for i, record in enumerate(log.frames):
+        if i in changes:
+            policy = policy_from_json(changes[i])
         decision = None
         if record.wanted:
-            decision = policy(Load(record.wanted, record.left_ms), latency)
+            decision = policy(Load(record.wanted, record.left_ms, record.new, late), latency)
         yield record, decision
+        late = record.miss
         if record.served:
             latency.observe(OperatingPoint(record.exit, record.size), record.served, record.measured_ms)
 

@@ -99,6 +99,8 @@ def test_a_cut_last_line_is_left_out(tmp_path):
         ('{"type": "frame"}', "no header"),
         ('{"type": "header", "schema": 99}', "schema 99"),
         ('{"type": "header", "schema": 1}', "profile"),
+        ('HEADER\n{"type": "event"}\n{}', "line 2"),
+        ('HEADER\n{"type": "event", "name": "policy", "policy": {"name": "magic"}}\n{}', "magic"),
         ("[1]", "not a record"),
         ("HEADER\n{broken\n{}", "line 2"),
         ('HEADER\n{"type": "frame", "id": 1}\n', "line 2"),
@@ -142,7 +144,7 @@ def test_operating_points_print_as_people_name_them():
     "change",
     [
         {"served": 0.5}, {"served": True}, {"id": [1]}, {"measured_ms": -1.0}, {"measured_ms": 10**400}, {"miss": "x"},
-        {"size": "x"}, {"exit": [1]}, {"exit": "exit_99"}, {"exit": ""}, {"stages_ms": 5}, {"unserved": {"unaligned": "x"}}, {"faces": 10**9, "wanted": 10**9}, {"wanted": 7},
+        {"new": 99}, {"new": -1}, {"size": "x"}, {"exit": [1]}, {"exit": "exit_99"}, {"exit": ""}, {"stages_ms": 5}, {"unserved": {"unaligned": "x"}}, {"faces": 10**9, "wanted": 10**9}, {"wanted": 7},
     ],
 )  # fmt: skip
 def test_a_record_that_cannot_be_is_refused(tmp_path, change):
@@ -195,3 +197,41 @@ def test_another_budget_aligns_fewer_or_more_faces(tmp_path):
         assert frame.decision.serve == served
         assert frame.age_ms == pytest.approx(age)
         assert frame.left_ms == pytest.approx(30.0 + budget - 66.0 + (6 - served) * 3)
+
+
+def test_a_policy_that_changed_during_the_run_is_followed(tmp_path):
+    """The frames before the event were decided by one rule, those behind by the other."""
+    profile, latency = make_profile(), LatencyModel(make_profile())
+    writer = LogWriter(
+        (tmp_path / "l").open("w"), {"policy": DeepestThatFits().to_json(), "profile": profile.to_json()}
+    )
+    for i in range(10):
+        policy = DeepestThatFits() if i < 5 else Fixed(POINTS[0])
+        if i == 5:
+            writer.event("reconnect", source="camera 0", after_s=2.5)
+            writer.event("policy", policy=policy.to_json())
+        d = policy(Load(2, 30.0), latency)
+        took = profile.median_ms(d.point, d.serve)
+        writer.frame(make_record(id=i, faces=2, wanted=2, served=2, exit=d.point.exit, predicted_ms=d.predicted_ms, measured_ms=took))  # fmt: skip
+        latency.observe(d.point, 2, took)
+    writer.close()
+    log = read_log(tmp_path / "l")
+    assert [(e.before, e.name) for e in log.events] == [(5, "reconnect"), (5, "policy")]
+    assert log.events[0].details == {"source": "camera 0", "after_s": 2.5}
+    assert (
+        {d.point for r, d in exact(log) if d and r.id >= 5}
+        == {POINTS[0]}
+        != {d.point for r, d in exact(log) if r.id < 5}
+    )
+    assert not [r.id for r, d in exact(log) if differs(r, d)]
+
+
+def test_a_log_of_the_first_schema_is_still_read(tmp_path):
+    made_log(tmp_path / "l", 20)
+    lines = [json.loads(line) for line in (tmp_path / "l").read_text().splitlines()]
+    lines[0]["schema"] = 1
+    for record in lines[1:]:
+        record.pop("new", None)
+    (tmp_path / "l").write_text("\n".join(map(json.dumps, lines)))
+    log = read_log(tmp_path / "l")
+    assert len(log.frames) == 20 and not log.repeatable and {r.new for r in log.frames} == {0}

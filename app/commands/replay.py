@@ -44,10 +44,12 @@ def replay_log(
     if log.cut:
         print("note: the log's last line is incomplete and was left out")
 
-    wrong = [(r, d) for r, d in exact(log) if differs(r, d)]
+    wrong = [(r, d) for r, d in exact(log) if differs(r, d)] if log.repeatable else []
     print(
         f"{len(log.frames)} frames; decided again under the recorded policy: "
         f"{len(log.frames) - len(wrong)} the same, {len(wrong)} different"
+        if log.repeatable
+        else f"{len(log.frames)} frames of schema {log.header['schema']}: that version's decisions cannot be made again"
     )
     for record, decision in wrong[:5]:
         print(
