@@ -41,6 +41,21 @@ class DropCause(StrEnum):
     VIDEO_FULL = "the video encoder is behind"
 
 
+class SourceState(StrEnum):
+    OK = "ok"
+    LOST = "lost"  # no picture comes; it is being looked for again
+
+
+@dataclass(frozen=True, slots=True)
+class SourceStatus:
+    """How a source does at this moment, for whoever shows it."""
+
+    state: SourceState = SourceState.OK
+    since_s: float = 0.0  # seconds that this state has lasted
+    retry_in_s: float | None = None  # seconds until the next try; None: trying now, or there is nothing to try
+    text: str = ""  # the cause, for people: "camera 0 was unplugged"
+
+
 @dataclass(frozen=True, slots=True)
 class Frame:
     """One picture from a source."""

@@ -33,7 +33,7 @@ from app.captures import (
     unreadable,
 )
 from app.demo import CYCLE_FRAMES, FPS, DemoCrowd
-from app.domain import Box, Frame, Image
+from app.domain import Box, Frame, Image, SourceStatus
 from app.errors import SourceError, SourceStalled
 
 STREAM = re.compile(r"(rtsp|rtsps|rtmp|rtmps|http|https)://", re.IGNORECASE)
@@ -54,9 +54,14 @@ class Source(Protocol):
     live: bool  # live sources drop frames when we are slow; others wait
     fps: float | None  # nominal
     frame_count: int | None  # None where unknown or endless
+    camera: bool  # people look into it and see themselves: the window mirrors it
 
     def __iter__(self) -> Iterator[Frame]:
         """Ids count from 0; the device is released at the end. Live sources raise SourceStalled."""
+        ...
+
+    def status(self) -> SourceStatus:
+        """How it does at this moment. May be called from any thread; never waits."""
         ...
 
     def close(self) -> None:
@@ -118,6 +123,8 @@ def open_source(
 class _Closable:
     """Releases the capture once: by the iteration where one runs, otherwise by close()."""
 
+    camera = False
+
     def __init__(self, capture: Capture | None, clock: Clock, wait: Wait | None) -> None:
         self._capture, self._clock = capture, clock
         self._closed, self._lock, self._started = threading.Event(), threading.Lock(), False
@@ -128,6 +135,9 @@ class _Closable:
             if self._started:
                 raise RuntimeError("a source is read once; open it again")
             self._started = True
+
+    def status(self) -> SourceStatus:
+        return SourceStatus()
 
     def close(self) -> None:
         with self._lock:
@@ -325,4 +335,6 @@ def _camera(spec: str, clock: Clock, wait: Wait | None, capture: CaptureFactory)
     for prop, value in wishes.items():
         if opened.isOpened():
             opened.set(prop, value)  # a camera may refuse
-    return LiveSource(name, opened, f"Camera {spec} gives no picture: {problem} {TRY_ANOTHER}", clock, wait)
+    source = LiveSource(name, opened, f"Camera {spec} gives no picture: {problem} {TRY_ANOTHER}", clock, wait)
+    source.camera = True
+    return source

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from app.domain import Box, Frame, Image
+from app.domain import Box, Frame, Image, SourceStatus
 from app.engine import Outputs
 from scheduler.latency import OperatingPoint, PointProfile, Profile
 from scheduler.log import FrameRecord
@@ -66,7 +66,7 @@ class FakeEngine:
 class FakeSource:
     """Gives the pictures that it is made with; `gate`, when given, is waited for before each."""
 
-    name, note, fps = "fake", "", 25.0
+    name, note, fps, camera = "fake", "", 25.0, False
 
     def __init__(
         self,
@@ -89,6 +89,9 @@ class FakeSource:
             yield Frame(i, image, i / 25, self._clock())
         if self._failure:
             raise self._failure
+
+    def status(self) -> SourceStatus:
+        return SourceStatus()
 
     def close(self) -> None:
         self.closed.set()
