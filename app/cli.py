@@ -9,8 +9,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from app import config
+from app.config import default_text
 from app.errors import AppError, UsageError
-from app.settings import DEFAULT_FPS, load_settings
+from app.settings import options
 from models.manifest import DEFAULT_MODEL
 
 if TYPE_CHECKING:
@@ -41,7 +43,7 @@ def build_parser() -> argparse.ArgumentParser:
         epilog="`main.py COMMAND --help` explains a command.",
     )
     sub = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for add in (_add_run, _add_replay, _add_bench, _add_evaluate, _add_prepare, _add_train, _add_export):
+    for add in (_add_run, _add_config, _add_replay, _add_bench, _add_evaluate, _add_prepare, _add_train, _add_export):
         add(sub)
     return parser
 
@@ -62,67 +64,71 @@ def _add_run(sub: argparse._SubParsersAction) -> None:
         "Watch a camera, a video or the demo crowd.",
         "run --source clip.mp4 --results results.jsonl --output annotated.mp4",
     )
-    p.add_argument(
-        "--source",
-        help="auto (camera 0 where there is one, else demo), demo, a camera's number or path, a video file, or a URL such as rtsp://...; default auto",
-    )
-    p.add_argument(
-        "--target-fps", type=float, metavar="FPS", help=f"time a frame may take, as a rate; default {DEFAULT_FPS:g}"
-    )
-    p.add_argument(
-        "--budget-ms", type=float, metavar="MS", help="time a frame may take from camera to result, in milliseconds"
-    )
-    p.add_argument("--device", help="auto, cpu or cuda; default auto")
-    p.add_argument(
-        "--exit",
-        metavar="auto|NAME",
-        help="auto: the deepest exit that the budget allows; or always this one (exit_09, or 9)",
-    )
-    p.add_argument("--model", help=f"a shipped network's name, or the path of a manifest; default {DEFAULT_MODEL}")
-    p.add_argument("--max-faces", type=int, metavar="N", help="read at most N faces per frame, the largest; default 32")
-    p.add_argument(
-        "--show",
-        action=argparse.BooleanOptionalAction,
-        default=None,
-        help="with --show a missing screen is an error; with --no-show no window opens; default: a window where there is a screen",
-    )
-    p.add_argument("--loop", action="store_true", default=None, help="start again when a file or the demo ends")
-    p.add_argument(
-        "--realtime",
-        action="store_true",
-        default=None,
-        help="play a file at its own rate and drop frames like a camera",
-    )
-    p.add_argument("--output", type=Path, metavar="OUT.mp4", help="write annotated video")
-    p.add_argument(
-        "--results", type=Path, metavar="RESULTS.jsonl", help="write one JSON line per frame with everybody in it"
-    )
-    p.add_argument(
-        "--log",
-        type=Path,
-        metavar="LATENCY.jsonl",
-        help="write the latency log that `replay` reads; no pixels, nothing about a person",
-    )
-    p.add_argument("--threads", type=int, metavar="N", help="threads for the network; default: all cores")
-    p.add_argument(
-        "--recalibrate",
-        action="store_true",
-        default=None,
-        help="measure the exits' latency again instead of using the remembered profile",
-    )
-    p.add_argument(
-        "--config",
-        type=Path,
-        metavar="FILE",
-        help="TOML file with these options, - written as _; the command line comes before it",
-    )
+    groups: dict[str, argparse._ArgumentGroup] = {}
+    for option in options():
+        if option.group not in groups:
+            groups[option.group] = p.add_argument_group(option.group)
+        group = groups[option.group]
+        default = default_text(option)
+        text = (option.help if default == "none" else f"{option.help}; default: {default}").replace("%", "%%")
+        if option.kind is bool:
+            group.add_argument(option.flag, action=argparse.BooleanOptionalAction, default=None, help=text)
+        else:
+            group.add_argument(option.flag, type=option.kind, metavar=option.metavar or None, help=text)
+    _add_config_file(p)
 
 
 def _run(args: argparse.Namespace) -> int:
     given = {k: v for k, v in vars(args).items() if k not in ("run", "config")}
+    loaded = config.load(given, args.config)
+    print(f"settings  {loaded.summary()}")
     from app.commands import run
 
-    return run.run(load_settings(given, args.config))
+    return run.run(loaded.settings)
+
+
+def _add_config_file(p: argparse.ArgumentParser) -> None:
+    p.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="TOML file with the options of `run`, - written as _; default: the user's own, where there is one",
+    )
+
+
+def _add_config(sub: argparse._SubParsersAction) -> None:
+    p = _command(
+        sub,
+        "config",
+        _config,
+        "Show the settings in force and where each comes from, or write a configuration file to start from.",
+        "config --write kiosk.toml",
+    )
+    _add_config_file(p)
+    p.add_argument(
+        "--write",
+        nargs="?",
+        const="",
+        metavar="OUT.toml",
+        help="write a file in which every setting stands at its default with a comment; default: the user's own file",
+    )
+    p.add_argument("--force", action="store_true", help="with --write: replace a file that is there")
+
+
+def _config(args: argparse.Namespace) -> int:
+    if args.force and args.write is None:
+        raise UsageError("--force goes with --write")
+    if args.write is None:
+        loaded = config.load({}, args.config)
+        print(f"# {loaded.file or f'no file: there is none at {config.default_file()}'}")
+        print(config.in_force(loaded))
+        return 0
+    path = Path(args.write) if args.write else config.default_file()
+    config.write(path, replace=args.force)
+    print(f"{path} written: every setting at its default. `main.py config` shows what is in force.")
+    if path != config.default_file():
+        print(f"It is read with `--config {path}`.")
+    return 0
 
 
 def _add_replay(sub: argparse._SubParsersAction) -> None:

@@ -14,9 +14,10 @@ from app.calibrate import cached_profile, calibrate, machine
 from app.detector import ViolaJones
 from app.engine import Engine, OnnxEngine, available_cores
 from app.errors import ModelError, UsageError
+from app.files import TextFile, check_writable
 from app.front_end import FrontEnd
 from app.mailbox import WhenFull
-from app.outputs import ResultsWriter, TextFile, VideoWriter, check_video_name, check_writable
+from app.outputs import ResultsWriter, VideoWriter, check_video_name
 from app.pipeline import Pipeline, Sink
 from app.settings import Settings, cache_folder
 from app.sources import Source, open_source
@@ -62,9 +63,8 @@ def load_manifest(model: str) -> Manifest:
 
 def build(settings: Settings, progress: Callable[[int, int], None] | None = None) -> App:
     """Checks what is cheap to check first, then opens and loads. Whatever was opened is closed again on failure."""
-    for path in (settings.output, settings.results, settings.log):
-        if path:
-            check_writable(path)
+    for path in settings.written.values():
+        check_writable(path)
     if settings.output:
         check_video_name(settings.output)
     manifest = load_manifest(settings.model)

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import threading
-from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app.errors import OutputError
+from app.files import TextFile
 from app.mailbox import Closed, Mailbox, WhenFull
 from app.overlay import paint
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from app.domain import Image, Person, Result
 
 VIDEO_SUFFIXES = {".mp4", ".mkv", ".mov"}
@@ -26,62 +23,10 @@ TIME_BASE = Fraction(1, 1000)
 VIDEO_QUEUE = 8
 
 
-def check_writable(path: Path) -> None:
-    """Raises OutputError where a file cannot be made or replaced at `path`; changes nothing on disk."""
-    try:
-        _check_writable(path, path.parent)
-    except (OSError, ValueError, RuntimeError) as error:  # too long a name, a zero byte, a loop of links
-        raise OutputError(f"{path} cannot be written: {getattr(error, 'strerror', None) or error}") from error
-
-
-def _check_writable(path: Path, folder: Path) -> None:
-    with suppress(FileNotFoundError):
-        path.stat()  # what pathlib's questions below would answer with a plain no
-    if path.is_dir():
-        raise OutputError(f"{path} is a folder: give a file name in it")
-    if not folder.is_dir():
-        raise OutputError(f"{path} cannot be written: there is no folder {folder}. Make it, or choose another path")
-    if path.exists() and not path.is_file() and str(path) != os.devnull:
-        raise OutputError(f"{path} is not a regular file: choose another path")
-    if not os.access(path if path.exists() else folder, os.W_OK):
-        raise OutputError(f"{path} cannot be written: no permission")
-
-
 def check_video_name(path: Path) -> None:
     """Raises OutputError for a name that video is not written under."""
     if path.suffix.lower() not in VIDEO_SUFFIXES:
         raise OutputError(f"{path}: video is written as {', '.join(sorted(VIDEO_SUFFIXES))}; choose such a name")
-
-
-class TextFile:
-    """A text file for writing, line by line, whose failures are OutputErrors that name it."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        with self._failures():
-            self._file = path.open("w", encoding="utf-8", buffering=1)
-
-    def write(self, text: str) -> None:
-        with self._failures():
-            self._file.write(text)
-
-    def flush(self) -> None:
-        with self._failures():
-            self._file.flush()
-
-    def close(self) -> None:
-        """May be called twice."""
-        with self._failures():
-            self._file.close()
-
-    @contextmanager
-    def _failures(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise OutputError(
-                f"{self._path} cannot be written: {error.strerror or error}; lines written before are complete"
-            ) from error
 
 
 def person_record(person: Person) -> dict[str, Any]:

@@ -1,73 +1,177 @@
-"""The settings of a run: frozen, checked, and printable. Nobody else reads the configuration file or the environment.
+"""The settings of a run: frozen, checked, and printable.
 
-Command line before file before default. The file is TOML with the options' names, - written as _:
-
-    source = "rtsp://192.168.1.20/stream"
-    target_fps = 20
-    exit = "auto"
+The fields of Settings are the one table of what can be set. The command line, the configuration file and the
+environment (config.py) and the help are made from it; the table in docs/command-line.md is checked against it.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import os
-import tomllib
+import typing
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from app.errors import UsageError
+from models.manifest import DEFAULT_MODEL
 
 APP_NAME = "elastic-faces"
 DEFAULT_FPS = 15.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """One setting as people meet it. A Path names a file that the run writes."""
+
+    name: str
+    kind: type  # str, int, float, bool or Path
+    default: Any
+    group: str
+    help: str
+    metavar: str = ""
+    default_text: str = ""  # where the value says too little
+    example: Any = None  # for the configuration file, where the default is None
+    choices: tuple[str, ...] = ()
+    least: float | None = None
+    most: float | None = None
+
+    @property
+    def flag(self) -> str:
+        return "--" + self.name.replace("_", "-")
+
+    def check(self, value: Any) -> None:
+        """Raises UsageError for a value of the right type that makes no sense."""
+        if self.choices and value not in self.choices:
+            known = f"{', '.join(self.choices[:-1])} or {self.choices[-1]}"
+            raise UsageError(f"{self.flag} must be {known}, got {str(value)[:80]!r}")
+        if self.least is not None and self.most is not None and not self.least <= value <= self.most:
+            # Not :g at once: neither it nor str() can write an integer of thousands of digits.
+            got = f"{value:g}" if abs(value) < 1e18 or value != value else "a number out of all bounds"
+            raise UsageError(f"{self.flag} must be from {self.least:g} to {self.most:g}, got {got}")
+
+
+def _option(default: Any, group: str, help: str, **more: Any) -> Any:
+    return dataclasses.field(default=default, metadata={"option": {"group": group, "help": help, **more}})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """One run. Exactly one of `target_fps` and `budget_ms` rules: see `frame_budget_ms`."""
 
-    source: str = "auto"
-    target_fps: float | None = None
-    budget_ms: float | None = None
-    device: str = "auto"
-    exit: str = "auto"
-    model: str = "mobilenet_v1_075"
-    max_faces: int = 32
-    show: bool | None = None  # None: where there is a screen
-    loop: bool = False
-    realtime: bool = False
-    output: Path | None = None
-    results: Path | None = None
-    log: Path | None = None
-    threads: int | None = None
-    recalibrate: bool = False
+    source: str = _option(
+        "auto",
+        "picture",
+        "`auto` (camera 0 where there is one, else the demo), `demo`, a camera's number or path, a file, a URL (`rtsp://`, `http://`)",
+    )
+    loop: bool = _option(
+        False,
+        "picture",
+        "start again at the end of a file or of the demo",
+        default_text="off; on for the demo in a window",
+    )
+    realtime: bool = _option(False, "picture", "play a file at its own rate and drop frames as with a camera")
+    target_fps: float | None = _option(
+        None,
+        "time and network",
+        "time that a frame may take from camera to result, given as a rate",
+        metavar="FPS",
+        default_text=f"{DEFAULT_FPS:g}",
+        example=DEFAULT_FPS,
+        least=0.1,
+        most=1000,
+    )
+    budget_ms: float | None = _option(
+        None,
+        "time and network",
+        "the same in milliseconds; give one of the two",
+        metavar="MS",
+        example=66.7,
+        least=1,
+        most=10_000,
+    )
+    exit: str = _option(
+        "auto",
+        "time and network",
+        "`auto`: the deepest exit that the budget allows; or always this one: `exit_09`, or `9`",
+        metavar="NAME",
+    )
+    device: str = _option(
+        "auto",
+        "time and network",
+        "`auto`, `cpu`, `cuda`; `cuda` fails with a diagnosis where it does not work, `auto` says what it got",
+        choices=("auto", "cpu", "cuda"),
+    )
+    model: str = _option(DEFAULT_MODEL, "time and network", "a shipped network's name, or the path of a manifest")
+    max_faces: int = _option(
+        32, "time and network", "read at most N faces a frame, the largest", metavar="N", least=1, most=256
+    )
+    threads: int | None = _option(
+        None,
+        "time and network",
+        "threads for the network",
+        metavar="N",
+        default_text="all cores",
+        example=2,
+        least=1,
+        most=256,
+    )
+    recalibrate: bool = _option(
+        False, "time and network", "measure the exits' latency again instead of using the remembered profile"
+    )
+    show: bool | None = _option(
+        None,
+        "window",
+        "with `--show` a missing screen is an error, with `--no-show` no window opens",
+        default_text="a window where there is a screen",
+        example=True,
+    )
+    output: Path | None = _option(
+        None,
+        "data out",
+        "annotated video, H.264, frames at their own times (`.mp4`, `.mkv`, `.mov`)",
+        metavar="OUT.mp4",
+        example="annotated.mp4",
+    )
+    results: Path | None = _option(
+        None,
+        "data out",
+        "one line per frame with everybody in it",
+        metavar="RESULTS.jsonl",
+        example="results.jsonl",
+    )
+    log: Path | None = _option(
+        None,
+        "data out",
+        "the latency log that `replay` reads: no pixels, nothing about a person",
+        metavar="LATENCY.jsonl",
+        example="latency.jsonl",
+    )
 
     def __post_init__(self) -> None:
+        for option in options():
+            if (value := getattr(self, option.name)) is not None:
+                option.check(value)
         if self.target_fps is not None and self.budget_ms is not None:
             raise UsageError("give --target-fps or --budget-ms, not both: each sets the time that a frame may take")
-        if self.target_fps is not None and not 0.1 <= self.target_fps <= 1000:
-            raise UsageError(f"--target-fps must be from 0.1 to 1000, got {self.target_fps:g}")
-        if self.budget_ms is not None and not 1 <= self.budget_ms <= 10_000:
-            raise UsageError(f"--budget-ms must be from 1 to 10000, got {self.budget_ms:g}")
-        if self.device not in ("auto", "cpu", "cuda"):
-            raise UsageError(f"--device must be auto, cpu or cuda, got {self.device!r}")
-        if not 1 <= self.max_faces <= 256:
-            raise UsageError(f"--max-faces must be from 1 to 256, got {self.max_faces}")
-        if self.threads is not None and not 1 <= self.threads <= 256:
-            raise UsageError(f"--threads must be from 1 to 256, got {self.threads}")
         if not self.source:
             raise UsageError("--source is empty: give demo, a camera's number, a file or a URL")
-        paths = [_resolved(p) for p in (self.output, self.results, self.log) if p]
+        paths = [resolved(p) for p in self.written.values()]
         files = [p for p in paths if str(p) != os.devnull]
         if len(set(files)) != len(files):
-            raise UsageError("--output, --results and --log must be different files")
-        if _resolved(Path(self.source)) in files:
+            raise UsageError(f"{' and '.join(f'--{name}' for name in self.written)} must be different files")
+        if resolved(Path(self.source)) in files:
             raise UsageError(f"{self.source} is the source and would be overwritten: choose another output file")
         if self.loop and paths and self.show is False and not self.realtime and self.source not in ("auto", "demo"):
             raise UsageError(
                 "--loop over a file without a window or --realtime would never end and fill the disk: leave out --loop"
             )
+
+    @property
+    def written(self) -> dict[str, Path]:
+        """The files that the run writes, by setting."""
+        return {o.name: path for o in options() if o.kind is Path and (path := getattr(self, o.name))}
 
     @property
     def frame_budget_ms(self) -> float:
@@ -77,75 +181,27 @@ class Settings:
         return 1000 / (self.target_fps or DEFAULT_FPS)
 
 
-def _resolved(path: Path) -> Path:
+@lru_cache(maxsize=1)
+def options() -> tuple[Option, ...]:
+    """Everything that can be set, in the order of the help."""
+    hints = typing.get_type_hints(Settings)
+    return tuple(
+        Option(
+            name=f.name,
+            kind=(typing.get_args(hints[f.name]) or (hints[f.name],))[0],
+            default=f.default,
+            **f.metadata["option"],
+        )
+        for f in dataclasses.fields(Settings)
+    )
+
+
+def resolved(path: Path) -> Path:
+    """Raises UsageError for what cannot be a path."""
     try:
         return path.resolve()
     except (OSError, ValueError, RuntimeError) as error:  # a zero byte, too long a name, a loop of links
         raise UsageError(f"{str(path)[:200]!r} is no usable path: {error}") from error
-
-
-_TYPES: dict[str, tuple[type, ...]] = {
-    "source": (str, int),
-    "target_fps": (int, float),
-    "budget_ms": (int, float),
-    "device": (str,),
-    "exit": (str, int),
-    "model": (str,),
-    "max_faces": (int,),
-    "show": (bool,),
-    "loop": (bool,),
-    "realtime": (bool,),
-    "output": (str,),
-    "results": (str,),
-    "log": (str,),
-    "threads": (int,),
-    "recalibrate": (bool,),
-}
-
-
-def load_settings(given: dict[str, Any], config: Path | None = None) -> Settings:
-    """Settings from the options that were given (None: not given) over those of a file. Raises UsageError."""
-    values = _read_config(config) if config else {}
-    if given.get("target_fps") is not None or given.get("budget_ms") is not None:
-        # Either of the two on the command line replaces whichever the file has.
-        values.pop("target_fps", None)
-        values.pop("budget_ms", None)
-    values |= {k: v for k, v in given.items() if v is not None}
-    outputs = [Path(values[name]) for name in ("output", "results", "log") if name in values]
-    if config and any(_resolved(path) == _resolved(config) for path in outputs):
-        raise UsageError(f"{config} is the configuration and would be overwritten: choose another output file")
-    for name in ("output", "results", "log"):
-        if name in values:
-            values[name] = Path(values[name])
-    for name in ("source", "exit", "model"):
-        if name in values:
-            values[name] = str(values[name])
-    for name in ("target_fps", "budget_ms"):
-        if name in values and not abs(values[name]) < 1e9:
-            raise UsageError(f"--{name.replace('_', '-')} must be a number, got {str(values[name])[:20]}")
-    return Settings(**values)
-
-
-def _read_config(path: Path) -> dict[str, Any]:
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"configuration {path} cannot be read: {error.strerror or error}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise UsageError(f"configuration {path} is not TOML: {error}") from error
-    for key, value in data.items():
-        if key not in _TYPES:
-            near = difflib.get_close_matches(key, _TYPES, 1)
-            hint = f"; did you mean {near[0]}?" if near else f"; known: {', '.join(_TYPES)}"
-            raise UsageError(f"configuration {path}: unknown key {key}{hint}")
-        wrong_bool = isinstance(value, bool) and bool not in _TYPES[key]
-        if wrong_bool or not isinstance(value, _TYPES[key]):
-            raise UsageError(f"configuration {path}: {key} must be {_TYPES[key][-1].__name__}, got {value!r}")
-    return data
-
-
-def setting_names() -> list[str]:
-    return [f.name for f in dataclasses.fields(Settings)]
 
 
 def cache_folder() -> Path:

@@ -14,8 +14,11 @@ SHARED = ROOT.parent / "shared"
 
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tests neither read nor write the user's remembered profiles."""
+    """Tests neither read nor write the user's remembered profiles and settings."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.getbasetemp() / "config"))
+    for name in [n for n in os.environ if n.startswith("ELASTIC_FACES_")]:
+        monkeypatch.delenv(name)
 
 
 def _shared(relative: str) -> Path:

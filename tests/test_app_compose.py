@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from app.compose import ALIGN_SHARE, build
-from app.settings import load_settings
+from app.settings import Settings
 from scheduler.policy import DeepestThatFits, Fixed
 
 
@@ -18,10 +18,10 @@ def picture(tmp_path) -> str:
 
 
 def test_a_fixed_exit_aligns_everybody_and_auto_only_while_there_is_time(picture):
-    fixed = build(load_settings({"source": picture, "exit": "13", "budget_ms": 50.0}))
+    fixed = build(Settings(source=picture, exit="13", budget_ms=50.0))
     assert fixed.pipeline._front_end._align_ms is None
     assert isinstance(fixed.pipeline._policy, Fixed) and len(fixed.engine.points) == 1
-    auto = build(load_settings({"source": picture, "budget_ms": 50.0}))
+    auto = build(Settings(source=picture, budget_ms=50.0))
     assert auto.pipeline._front_end._align_ms == pytest.approx(ALIGN_SHARE * 50)
     assert isinstance(auto.pipeline._policy, DeepestThatFits) and len(auto.engine.points) == 7
     for app in (fixed, auto):
@@ -29,6 +29,6 @@ def test_a_fixed_exit_aligns_everybody_and_auto_only_while_there_is_time(picture
 
 
 def test_log_and_results_are_made_only_when_asked_for(picture, tmp_path):
-    app = build(load_settings({"source": picture}))
+    app = build(Settings(source=picture))
     assert app.pipeline._sinks == () and app.pipeline._log is None
     app.pipeline.close()

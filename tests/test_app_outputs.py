@@ -10,8 +10,9 @@ import pytest
 
 from app.domain import Box, Estimate, Frame, Person, Result, Stats
 from app.errors import OutputError
+from app.files import TextFile, check_writable
 from app.mailbox import WhenFull
-from app.outputs import ResultsWriter, VideoWriter, check_writable
+from app.outputs import ResultsWriter, VideoWriter
 
 STATS = Stats(
     fps=15, faces=1, served=1, exit="exit_13", input_size=96, budget_ms=66, left_ms=40, predicted_ms=3, measured_ms=2.5,
@@ -144,7 +145,6 @@ def test_any_fault_of_the_encoder_reaches_the_caller(tmp_path, monkeypatch):
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_a_full_disk_under_the_log_is_an_output_error():
-    from app.outputs import TextFile
     from scheduler.log import LogWriter
 
     file = TextFile(Path("/dev/full"))

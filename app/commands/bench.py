@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from app.errors import UsageError
-from app.outputs import check_writable
+from app.files import check_writable
 from scheduler.latency import LatencyModel, OperatingPoint, quantile
 from scheduler.policy import DeepestThatFits, Fixed, Load, Policy
 

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from app.errors import ModelError, OutputError, UsageError
-from app.outputs import check_writable
+from app.files import check_writable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,7 +7,7 @@ import json
 from typing import TYPE_CHECKING
 
 from app.errors import UsageError
-from app.outputs import check_writable
+from app.files import check_writable
 from scheduler.log import LatencyLog, LogError, read_log
 from scheduler.policy import Policy, policy_from_json, policy_from_text
 from scheduler.replay import Replayed, Summary, as_recorded, differs, exact, replay, summarise

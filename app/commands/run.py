@@ -92,9 +92,8 @@ def _tell(app: App) -> None:
     print(f"network   {app.manifest.name} on {engine.provider}" + (f"; {engine.note}" if engine.note else ""))
     print(f"latency   {'remembered from an earlier run' if app.remembered else 'measured now'}: " + _span(app))
     print(f"budget    {settings.frame_budget_ms:.1f} ms a frame, exit {settings.exit}")
-    for what in ("output", "results", "log"):
-        if getattr(settings, what):
-            print(f"{what:<9} {getattr(settings, what)}")
+    for name, path in settings.written.items():
+        print(f"{name:<9} {path}")
 
 
 def _span(app: App) -> str:

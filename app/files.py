@@ -1,0 +1,65 @@
+"""Files that a run writes: checked before anything is opened, and failures that name the file."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from app.errors import OutputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+def check_writable(path: Path) -> None:
+    """Raises OutputError where a file cannot be made or replaced at `path`; changes nothing on disk."""
+    try:
+        _check_writable(path, path.parent)
+    except (OSError, ValueError, RuntimeError) as error:  # too long a name, a zero byte, a loop of links
+        raise OutputError(f"{path} cannot be written: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _check_writable(path: Path, folder: Path) -> None:
+    with suppress(FileNotFoundError):
+        path.stat()  # what pathlib's questions below would answer with a plain no
+    if path.is_dir():
+        raise OutputError(f"{path} is a folder: give a file name in it")
+    if not folder.is_dir():
+        raise OutputError(f"{path} cannot be written: there is no folder {folder}. Make it, or choose another path")
+    if path.exists() and not path.is_file() and str(path) != os.devnull:
+        raise OutputError(f"{path} is not a regular file: choose another path")
+    if not os.access(path if path.exists() else folder, os.W_OK):
+        raise OutputError(f"{path} cannot be written: no permission")
+
+
+class TextFile:
+    """A text file for writing, line by line, whose failures are OutputErrors that name it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with self._failures():
+            self._file = path.open("w", encoding="utf-8", buffering=1)
+
+    def write(self, text: str) -> None:
+        with self._failures():
+            self._file.write(text)
+
+    def flush(self) -> None:
+        with self._failures():
+            self._file.flush()
+
+    def close(self) -> None:
+        """May be called twice."""
+        with self._failures():
+            self._file.close()
+
+    @contextmanager
+    def _failures(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise OutputError(
+                f"{self._path} cannot be written: {error.strerror or error}; lines written before are complete"
+            ) from error
