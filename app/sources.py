@@ -68,6 +68,10 @@ class Source(Protocol):
         """Ends the iteration soon. May be called from any thread, and twice."""
         ...
 
+    def status(self) -> SourceStatus:
+        """Whether pictures come. Never waits; may be called from any thread."""
+        ...
+
 
 def open_source(
     spec: str,
@@ -129,6 +133,10 @@ class _Closable:
         self._capture, self._clock = capture, clock
         self._closed, self._lock, self._started = threading.Event(), threading.Lock(), False
         self._wait = wait or self._closed.wait
+        self._began_s = clock()
+
+    def status(self) -> SourceStatus:
+        return SourceStatus(since_s=self._clock() - self._began_s)
 
     def _start(self) -> None:
         with self._lock:

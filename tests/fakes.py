@@ -79,6 +79,10 @@ class FakeSource:
         self.live, self.frame_count = live, len(images)
         self._images, self._failure, self._gate, self._clock = images, failure, gate, clock
         self.closed = threading.Event()
+        self.state = SourceStatus()
+
+    def status(self) -> SourceStatus:
+        return self.state
 
     def __iter__(self) -> Iterator[Frame]:
         for i, image in enumerate(self._images):

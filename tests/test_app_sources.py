@@ -13,7 +13,7 @@ import pytest
 
 from app import captures
 from app.captures import STALL_S, as_bgr, camera_problem
-from app.domain import Image
+from app.domain import Image, SourceState
 from app.errors import SourceError, SourceStalled
 from app.sources import DemoSource, broke_off, open_source
 
@@ -484,6 +484,7 @@ def test_every_source_has_the_whole_interface(tmp_path: Path, devices: Path) -> 
     for make in makers:
         source = make()
         assert {"name", "note", "live", "fps", "frame_count"} <= set(dir(source))
+        assert source.status().state == SourceState.OK
         source.close()
         source.close()
         assert list(source) == []
