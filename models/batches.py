@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from models.data import VIEW_SIZE, VIEW_ZOOM, Views
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from concurrent.futures import Future
 
 
@@ -93,22 +93,32 @@ def augmented(view: NDArray[np.uint8], size: int, how: Augmentation, rng: np.ran
 
 
 class TrainingBatches:
-    """Item `step` is the whole batch of that step: crops (n, size, size, 3) uint8 RGB and the three labels."""
+    """Item `step` is the whole batch of that step: crops (n, size, size, 3) uint8 RGB and the three labels.
+
+    One batch has one size, drawn anew for every step by the shares in `sizes`.
+    """
 
     def __init__(
-        self, parts: Sequence[tuple[Views, NDArray[np.int64], int]], size: int, seed: int, how: Augmentation
+        self,
+        parts: Sequence[tuple[Views, NDArray[np.int64], int]],
+        sizes: Mapping[int, float],
+        seed: int,
+        how: Augmentation,
     ) -> None:
         """`parts`: views, the indices of those to train on, and how many of each batch come from there."""
-        self._parts, self._size, self._seed, self._how = list(parts), size, seed, how
+        self._parts, self._seed, self._how = list(parts), seed, how
+        self._sizes, shares = list(sizes), np.array(list(sizes.values()), np.float64)
+        self._shares = shares / shares.sum()
         self._orders: dict[int, tuple[int, NDArray[np.int64]]] = {}
 
     def __getitem__(self, step: int) -> dict[str, NDArray]:
         rng = np.random.default_rng((self._seed, 1, step))
+        size = int(np.random.default_rng((self._seed, 3, step)).choice(self._sizes, p=self._shares))
         crops, labels = [], {"age": [], "gender": [], "expression": []}
         for part, (views, usable, count) in enumerate(self._parts):
             for position in range(step * count, (step + 1) * count):
                 i = self._shuffled(part, usable, position)
-                crops.append(augmented(views.pixels[i], self._size, self._how, rng))
+                crops.append(augmented(views.pixels[i], size, self._how, rng))
                 for name, values in labels.items():
                     values.append(getattr(views, name)[i])
         return {"crops": np.stack(crops), **{k: np.asarray(v, np.int64) for k, v in labels.items()}}

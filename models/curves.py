@@ -26,6 +26,8 @@ def draw_curves(run: Path, path: Path) -> None:
     figure, axes = pyplot.subplots(1, 3, figsize=(13, 4), layout="constrained")
     axes[0].plot([int(r["step"]) for r in log], [float(r["loss"]) for r in log], lw=0.8)
     axes[0].set(xlabel="step", ylabel="training loss", yscale="log")
+    largest = max((int(r["size"]) for r in validation), default=0)
+    validation = [r for r in validation if int(r["size"]) == largest]
     names = sorted({r["exit"] for r in validation})
     for axis, figure_name in zip(axes[1:], ("mae", "expression"), strict=True):
         for i, name in enumerate(names):
@@ -38,7 +40,7 @@ def draw_curves(run: Path, path: Path) -> None:
             )
         axis.set(
             xlabel="step",
-            ylabel={"mae": "validation MAE, years", "expression": "validation accuracy, expression"}[figure_name],
+            ylabel={"mae": f"validation MAE at {largest} px, years", "expression": "validation accuracy, expression"}[figure_name],
         )
         axis.legend(fontsize="small")
     figure.savefig(path, dpi=110)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
 #: outputs of every exit and their number of classes; age is 0..100 in whole years
 HEADS = {"age": 101, "gender": 2, "expression": 7}
@@ -34,6 +34,32 @@ class ExitHead(nn.Module):
         return ExitOutput(**{name: dense(pooled) for name, dense in self.dense.items()})
 
 
+class ContextHead(nn.Module):
+    """Looks around before it pools: depthwise stride 2 and pointwise, once per width, then an ExitHead.
+
+    What a network knows before its midpoint is local, and a mean over local features says little of a whole face.
+    """
+
+    def __init__(self, channels: int, widths: Sequence[int], heads: Mapping[str, int] = HEADS) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for width in widths:
+            layers += [
+                nn.Conv2d(channels, channels, 3, stride=2, padding=1, groups=channels, bias=False),
+                nn.BatchNorm2d(channels),
+                nn.ReLU6(inplace=True),
+                nn.Conv2d(channels, width, 1, bias=False),
+                nn.BatchNorm2d(width),
+                nn.ReLU6(inplace=True),
+            ]
+            channels = width
+        self.context = nn.Sequential(*layers)
+        self.exit = ExitHead(channels, heads)
+
+    def forward(self, features: Tensor) -> ExitOutput:
+        return self.exit(self.context(features))
+
+
 def exit_name(block: int) -> str:
     """The name of the exit after the given block (from 1), the same in manifests, logs and on the command line."""
     return f"exit_{block:02d}"
@@ -43,20 +69,40 @@ class ElasticNetwork(nn.Module):
     """A backbone with an exit after each of `exits` (block numbers from 1).
 
     `forward(x, until=k)` runs no layer behind block k. Without `until` it runs all and returns every exit.
+    `context` gives the widths of a ContextHead to exits that need one. Exits named in `stop_gradient` learn from the
+    backbone's features without changing them.
     """
 
-    def __init__(self, backbone: nn.Module, exits: Sequence[int]) -> None:
+    def __init__(
+        self,
+        backbone: nn.Module,
+        exits: Sequence[int],
+        context: Mapping[int, Sequence[int]] | None = None,
+        stop_gradient: Collection[int] = (),
+    ) -> None:
         super().__init__()
+        context = context or {}
         count = len(backbone.blocks)
         if not exits or list(exits) != sorted(set(exits)) or exits[0] < 1 or exits[-1] > count:
             raise ValueError(f"exits must be rising block numbers from 1 to {count}, got {list(exits)}")
+        unknown = {*context, *stop_gradient} - set(exits)
+        if unknown:
+            raise ValueError(f"context and stop_gradient name blocks without an exit: {sorted(unknown)}")
         self.backbone = backbone
         self.exits = tuple(exits)
-        self.heads = nn.ModuleDict({exit_name(k): ExitHead(backbone.channels[k - 1]) for k in exits})
+        self.stop_gradient = frozenset(stop_gradient)
+        self.heads = nn.ModuleDict()
+        for k in exits:
+            channels = backbone.channels[k - 1]
+            self.heads[exit_name(k)] = ContextHead(channels, context[k]) if k in context else ExitHead(channels)
 
     def forward(self, x: Tensor, until: int | None = None) -> dict[str, ExitOutput]:
         """Outputs by exit name, shallowest first; only those up to block `until`. x: (n, 3, h, w) RGB in [-1, 1]."""
-        return {exit_name(k): self.heads[exit_name(k)](features) for k, features in self.features(x, until)}
+        outputs = {}
+        for k, features in self.features(x, until):
+            seen = features.detach() if k in self.stop_gradient else features
+            outputs[exit_name(k)] = self.heads[exit_name(k)](seen)
+        return outputs
 
     def features(self, x: Tensor, until: int | None = None) -> Iterator[tuple[int, Tensor]]:
         """Yields (block number, its output) at each exit, running blocks only as far as they are asked for."""

@@ -52,13 +52,33 @@ def exit_loss(
     )
 
 
+def distillation_loss(student: ExitOutput, teacher: ExitOutput) -> Tensor:
+    """Cross-entropy of every head to the teacher's distribution, which gets no gradient (Phuong & Lampert, 2019).
+
+    The teacher has an opinion on every face, also where the data set has no label: UTKFace on expression, FER2013 on age.
+    """
+    terms = [
+        -(torch.softmax(theirs.detach().float(), dim=1) * torch.log_softmax(mine.float(), dim=1)).sum(dim=1).mean()
+        for mine, theirs in zip(student, teacher, strict=True)
+    ]
+    return torch.stack(terms).sum()
+
+
 def elastic_loss(
     outputs: Mapping[str, ExitOutput],
     exit_weights: Mapping[str, float],
     labels: Mapping[str, Tensor],
     weights: Mapping[str, float],
     sigma_years: float,
+    distil: float = 0.0,
 ) -> Tensor:
-    """Eq. (1) of the paper: the sum over exits of weight times loss."""
-    terms = [w * exit_loss(outputs[name], labels, weights, sigma_years) for name, w in exit_weights.items() if w > 0]
+    """Eq. (1) of the paper, the sum over exits of weight times loss; with `distil`, the deepest exit teaches the others."""
+    deepest = outputs[list(exit_weights)[-1]]
+    terms = []
+    for name, weight in exit_weights.items():
+        if weight > 0:
+            term = exit_loss(outputs[name], labels, weights, sigma_years)
+            if distil and outputs[name] is not deepest:
+                term = term + distil * distillation_loss(outputs[name], deepest)
+            terms.append(weight * term)
     return torch.stack(terms).sum()

@@ -32,6 +32,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+# Keys of a configuration's sections: needed, optional.
+_KEYS = {
+    "network": ({"backbone", "options", "exits", "input_sizes"}, {"context", "stop_gradient"}),
+    "loss": ({"weights", "sigma_years"}, {"distil"}),
+    "optimiser": ({"steps", "learning_rate", "weight_decay", "warmup", "ema", "batch"}, set()),
+}
 LOG_EVERY = 20
 VALIDATE_EVERY = 1000
 CHECKPOINT_EVERY_S = 120
@@ -54,19 +60,16 @@ class Config:
     augmentation: Mapping[str, float]
 
     def __post_init__(self) -> None:
-        needed = {
-            "network": {"backbone", "options", "exits", "input_size"},
-            "loss": {"weights", "sigma_years"},
-            "optimiser": {"steps", "learning_rate", "weight_decay", "warmup", "ema", "batch"},
-        }
-        for section, keys in needed.items():
+        for section, (needed, optional) in _KEYS.items():
             have = set(getattr(self, section))
-            if have != keys:
+            if not needed <= have <= needed | optional:
                 raise TrainingError(
-                    f"section [{section}]: missing {sorted(keys - have)}, unknown {sorted(have - keys)}"
+                    f"section [{section}]: missing {sorted(needed - have)}, unknown {sorted(have - needed - optional)}"
                 )
         if not any(w > 0 for w in self.exit_weights.values()):
             raise TrainingError("at least one exit needs a weight above 0")
+        if not self.input_sizes or min(self.input_sizes) < 16 or min(self.input_sizes.values()) <= 0:
+            raise TrainingError("[network] input_sizes: sizes from 16 px, each with its share of the steps above 0")
 
     @classmethod
     def read(cls, path: Path) -> Config:
@@ -77,16 +80,22 @@ class Config:
 
     @property
     def exit_weights(self) -> dict[str, float]:
-        return {exit_name(int(k)): float(w) for k, w in self.network["exits"].items()}
+        return {exit_name(k): float(w) for k, w in sorted((int(k), w) for k, w in self.network["exits"].items())}
 
     @property
-    def input_size(self) -> int:
-        return int(self.network["input_size"])
+    def input_sizes(self) -> dict[int, float]:
+        """Sizes in pixels, smallest first, and the share of training steps that each gets."""
+        return dict(sorted((int(size), float(share)) for size, share in self.network["input_sizes"].items()))
 
     def build(self) -> ElasticNetwork:
         try:
             backbone = build_backbone(self.network["backbone"], **self.network["options"])
-            return ElasticNetwork(backbone, sorted(int(k) for k in self.network["exits"]))
+            return ElasticNetwork(
+                backbone,
+                sorted(int(k) for k in self.network["exits"]),
+                {int(k): widths for k, widths in self.network.get("context", {}).items()},
+                self.network.get("stop_gradient", ()),
+            )
         except (ValueError, TypeError) as error:
             raise TrainingError(f"section [network]: {error}") from error
 
@@ -116,7 +125,7 @@ def train(
     loader_parts, held_out = load_parts(config, faces)
     network = config.build()
     if initial:
-        left = load_keras_mobilenet(network.backbone, initial)
+        left = load_initial(network, initial)
         if left:
             print(f"{initial} has no weights for {', '.join(left)}: they start at random")
     network = network.to(on, memory_format=torch.channels_last)
@@ -130,7 +139,7 @@ def train(
     )
     start = _resume(out, config_path, network, average, optimiser, schedule)
 
-    batches = TrainingBatches(loader_parts, config.input_size, config.seed, Augmentation(**config.augmentation))
+    batches = TrainingBatches(loader_parts, config.input_sizes, config.seed, Augmentation(**config.augmentation))
     bar = progress(total=steps, initial=start, unit="step") if progress else None
     saved_at, losses, began = time.monotonic(), [], time.monotonic()
     for step, batch in enumerate(prefetched(batches, range(start, steps)), start=start + 1):
@@ -138,7 +147,7 @@ def train(
         network.train()
         with torch.autocast(on.type, torch.bfloat16, enabled=half):
             outputs = network(to_input(torch.from_numpy(batch["crops"]), on))
-        loss = elastic_loss(outputs, config.exit_weights, labels, config.loss["weights"], config.loss["sigma_years"])
+        loss = elastic_loss(outputs, config.exit_weights, labels, **config.loss)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), 10.0)
@@ -164,15 +173,13 @@ def train(
             _save(out, step, config_path, network, average, optimiser, schedule)
             saved_at = time.monotonic()
         if step % VALIDATE_EVERY == 0 or step == steps:
-            report = validate(average.module, held_out, config.input_size, on)
-            for name, figures in report.items():
-                _append(
-                    out / "validation.csv", {"step": step, "exit": name, **{k: f"{v:.4f}" for k, v in figures.items()}}
-                )
-            last = report[list(report)[-1]]
-            (bar.write if bar else print)(
-                f"step {step}: last exit " + ", ".join(f"{k} {v:.3f}" for k, v in last.items())
-            )
+            for size in config.input_sizes:
+                report = validate(average.module, held_out, size, on)
+                for name, figures in report.items():
+                    row = {"step": step, "size": size, "exit": name}
+                    _append(out / "validation.csv", row | {k: f"{v:.4f}" for k, v in figures.items()})
+                last = ", ".join(f"{k} {v:.3f}" for k, v in report[list(report)[-1]].items())
+                (bar.write if bar else print)(f"step {step}, {size} px: last exit {last}")
             began = time.monotonic()
     if bar:
         bar.close()
@@ -301,6 +308,20 @@ def _forget_after(path: Path, step: int) -> None:
         for row in rows:
             if (row["step"] or "").isdigit() and int(row["step"]) <= step and None not in row.values():
                 _append(path, row)
+
+
+def load_initial(network: ElasticNetwork, path: Path) -> list[str]:
+    """Weights to start from: Keras' for the backbone (.npz), or all that fit of an earlier run's folder.
+
+    Returns what was left out.
+    """
+    if path.is_dir():
+        _, earlier = load_trained(path)
+        mine, theirs = network.state_dict(), earlier.state_dict()
+        fitting = {k: v for k, v in theirs.items() if k in mine and mine[k].shape == v.shape}
+        network.load_state_dict(fitting, strict=False)
+        return sorted({".".join(k.split(".")[:2]) for k in mine.keys() - fitting.keys()})
+    return load_keras_mobilenet(network.backbone, path)
 
 
 def load_trained(run: Path) -> tuple[Config, ElasticNetwork]:
