@@ -217,7 +217,7 @@ class Reading(NamedTuple):
 
 def readings(manifest: Manifest, point: OperatingPoint, outputs: Outputs) -> list[Reading]:
     """One per face. Age is the expectation over the age classes; the interval was calibrated per exit on held-out faces."""
-    scale = manifest.exit(point.exit).age_interval_scale
+    scale = manifest.exit(point.exit).interval_scale(point.size)
     years = np.arange(outputs.age.shape[1])
     ages = outputs.age @ years
     deviations = np.sqrt(np.maximum(outputs.age @ years**2 - ages**2, 0.25))

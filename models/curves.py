@@ -40,7 +40,9 @@ def draw_curves(run: Path, path: Path) -> None:
             )
         axis.set(
             xlabel="step",
-            ylabel={"mae": f"validation MAE at {largest} px, years", "expression": "validation accuracy, expression"}[figure_name],
+            ylabel={"mae": f"validation MAE at {largest} px, years", "expression": "validation accuracy, expression"}[
+                figure_name
+            ],
         )
         axis.legend(fontsize="small")
     figure.savefig(path, dpi=110)

@@ -8,7 +8,7 @@ import logging
 import warnings
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -20,12 +20,12 @@ from models import metrics
 from models.data import EXPRESSIONS, GENDERS
 from models.elastic import HEADS, ElasticNetwork
 from models.flops import multiply_adds
-from models.manifest import SCHEMA, Manifest
+from models.manifest import COVERAGES, SCHEMA, Manifest
 from models.session import cpu_session
 from models.train import load_parts, load_trained, predict, validate
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from numpy.typing import NDArray
 
 # float32 kernels differ in the order of their sums; measured differences are around 1e-6.
 TOLERANCE = 1e-4
@@ -101,14 +101,25 @@ def compare(network: ElasticNetwork, path: Path, sizes: list[int], faces: int = 
     return worst
 
 
-def interval_scales(network: ElasticNetwork, held_out: Mapping[str, Any], size: int) -> dict[str, float]:
-    """Per exit, what the age distribution's deviation must be multiplied with for 68 % of held-out ages to lie inside."""
-    views = held_out["utkface"]
-    scales = {}
-    for name, p in predict(network, views.pixels, size, torch.device("cpu")).items():
-        error = np.abs(metrics.expectation(p["age"]) - views.age)
-        scales[name] = float(np.quantile(error / np.maximum(metrics.deviation(p["age"]), 0.5), 0.68))
-    return scales
+def interval_scales(ages: NDArray, p: NDArray) -> dict[int, float]:
+    """Per coverage in per cent, what the distributions' deviations (of (n, 101) `p`) must be multiplied with for so many
+    of the (n,) ages to lie inside."""
+    ratio = np.abs(metrics.expectation(p) - ages) / np.maximum(metrics.deviation(p), 0.5)
+    return {coverage: float(np.quantile(ratio, coverage / 100)) for coverage in COVERAGES}
+
+
+def cross_fitted_coverage(ages: NDArray, p: NDArray) -> dict[str, float]:
+    """The share of ages inside intervals whose scales come from the other half of the faces, over both halves."""
+    ratio = np.abs(metrics.expectation(p) - ages) / np.maximum(metrics.deviation(p), 0.5)
+    first = np.arange(len(ages)) % 2 == 0
+    return {
+        f"coverage_{coverage}": float(
+            np.mean(
+                [(ratio[half] <= interval_scales(ages[~half], p[~half])[coverage]).mean() for half in (first, ~first)]
+            )
+        )
+        for coverage in COVERAGES
+    }
 
 
 def export(run: Path, faces: Path, out: Path) -> Manifest:
@@ -117,13 +128,20 @@ def export(run: Path, faces: Path, out: Path) -> Manifest:
     Raises ExportError where ONNX Runtime's outputs differ from torch's by more than TOLERANCE.
     """
     config, network = load_trained(run)
-    size = config.input_size
+    sizes = list(config.input_sizes)
     _, held_out = load_parts(config, faces)
     if set(held_out) != {"utkface", "fer2013"}:
         raise ExportError("a network is exported with figures on utkface and fer2013: [optimiser] batch must name both")
-    figures = validate(network, held_out, size, torch.device("cpu"))
-    scales = interval_scales(network, held_out, size)
-    costs, paper_costs = multiply_adds(network, size), multiply_adds(network, 224, stem=False)
+    cpu, ages = torch.device("cpu"), held_out["utkface"].age
+    figures, scales = {}, {}
+    for size in sizes:
+        figures[size] = validate(network, held_out, size, cpu)
+        by_exit = predict(network, held_out["utkface"].pixels, size, cpu)
+        scales[size] = {name: interval_scales(ages, p["age"]) for name, p in by_exit.items()}
+        for name, p in by_exit.items():
+            figures[size][name] |= cross_fitted_coverage(ages, p["age"])
+    costs = {size: multiply_adds(network, size) for size in sizes}
+    paper_costs = multiply_adds(network, 224, stem=False)
     reference = network
     _, deployed = load_trained(run)
     fused(deployed)
@@ -131,8 +149,8 @@ def export(run: Path, faces: Path, out: Path) -> Manifest:
     out.mkdir(parents=True, exist_ok=True)
     draft = out / f"{config.name}.onnx.draft"
     try:
-        to_onnx(deployed, size, draft)
-        worst = compare(reference, draft, [size])
+        to_onnx(deployed, sizes[-1], draft)
+        worst = compare(reference, draft, sizes)
         if not worst <= TOLERANCE:
             raise ExportError(
                 f"ONNX outputs differ from torch's by up to {worst:.2g}, allowed is {TOLERANCE:g}; nothing was written"
@@ -142,9 +160,6 @@ def export(run: Path, faces: Path, out: Path) -> Manifest:
         draft.unlink(missing_ok=True)
 
     template = Template.from_shape(load_mean_shape(), PAPER_MARGINS)
-    counts = {
-        name: {"utkface": len(held_out["utkface"]), "fer2013": len(held_out["fer2013"])} for name in ("held_out",)
-    }
     manifest = {
         "schema": SCHEMA,
         "name": config.name,
@@ -155,7 +170,7 @@ def export(run: Path, faces: Path, out: Path) -> Manifest:
             "input": "faces",
         },
         "input": {
-            "sizes": [size],
+            "sizes": sizes,
             "layout": "nhwc",
             "dtype": "uint8",
             "colours": "rgb",
@@ -171,18 +186,20 @@ def export(run: Path, faces: Path, out: Path) -> Manifest:
             {
                 "name": name,
                 "block": int(name.removeprefix("exit_")),
-                "multiply_adds": {size: costs[name]},
+                "multiply_adds": {size: costs[size][name] for size in sizes},
                 "multiply_adds_224_without_stem": paper_costs[name],
-                "age_interval_scale": round(scales[name], 4),
-                "validation": {size: {k: round(v, 4) for k, v in figures[name].items()}},
+                "age_interval_scale": {
+                    size: {c: round(scale, 4) for c, scale in scales[size][name].items()} for size in sizes
+                },
+                "validation": {size: {k: round(v, 4) for k, v in figures[size][name].items()} for size in sizes},
             }
-            for name in figures
+            for name in network.heads
         ],
         "licence": LICENCE,
         "about": {
             "validation": "5 % of UTKFace, near duplicates kept together (figures for age and gender), and "
             "FER2013's PublicTest (expression)",
-            **counts,
+            "held_out": {name: len(views) for name, views in held_out.items()},
             "largest_difference_to_torch": worst,
             "torch": torch.__version__,
             "configuration": (run / "config.toml").read_text(encoding="utf-8"),

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-SCHEMA = 1
+SCHEMA = 2
+COVERAGES = (50, 68, 90)  # per cent of faces whose age lies in the interval
 MAX_INPUT_SIZE = 1024
 WEIGHTS = Path(__file__).with_name("weights")
 DEFAULT_MODEL = "mobilenet_v1_075"
@@ -28,13 +29,18 @@ class ManifestError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class Exit:
-    """One exit. Dicts by input size hold multiply-adds and validation figures (mae, gender, expression, ...)."""
+    """One exit. Dicts by input size hold multiply-adds, validation figures (mae, gender, expression, ...) and, per
+    coverage in per cent, what the age distribution's deviation is multiplied with for half the interval."""
 
     name: str
     block: int
     multiply_adds: Mapping[int, int]
-    age_interval_scale: float  # deviation of the age distribution, times this: half the interval that holds 68 %
+    age_interval_scale: Mapping[int, Mapping[int, float]]
     validation: Mapping[int, Mapping[str, float]]
+
+    def interval_scale(self, size: int, coverage: int = 68) -> float:
+        """Half the interval that holds so many per cent of ages, in deviations of the age distribution."""
+        return self.age_interval_scale[size][coverage]
 
     def output(self, head: str) -> str:
         """The name of a head's tensor in the network file."""
@@ -85,8 +91,12 @@ class Manifest:
                 raise ManifestError(f"{self.name}: {one.name} has no validation MAE at {size} px")
             if not all(0 <= figures.get(task, math.nan) <= 1 for task in ("gender", "expression")):
                 raise ManifestError(f"{self.name}: {one.name} lacks an accuracy for gender or expression at {size} px")
-            if not 0 < one.age_interval_scale < 100:
-                raise ManifestError(f"{self.name}: {one.name} has an interval scale of {one.age_interval_scale}")
+            scales = [one.age_interval_scale.get(size, {}).get(coverage, math.nan) for coverage in COVERAGES]
+            if not all(0 < scale < 100 for scale in scales) or scales != sorted(scales):
+                raise ManifestError(
+                    f"{self.name}: {one.name} needs interval scales that rise over {COVERAGES} per cent at {size} px, "
+                    f"got {scales}"
+                )
 
     @classmethod
     def read(cls, path: Path) -> Manifest:
@@ -142,7 +152,9 @@ def _from_json(path: Path, data: Mapping[str, Any]) -> Manifest:
             name=str(e["name"]),
             block=int(e["block"]),
             multiply_adds={int(s): int(n) for s, n in e["multiply_adds"].items()},
-            age_interval_scale=float(e["age_interval_scale"]),
+            age_interval_scale={
+                int(s): {int(c): float(v) for c, v in scales.items()} for s, scales in e["age_interval_scale"].items()
+            },
             validation={int(s): {k: float(v) for k, v in f.items()} for s, f in e["validation"].items()},
         )
         for e in data["exits"]

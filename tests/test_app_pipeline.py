@@ -29,7 +29,7 @@ MANIFEST = Manifest(
     name="fake", network=Path("fake.onnx"), sha256="", input_name="faces", input_sizes=(96,), template=TEMPLATE.points,
     genders=GENDERS, expressions=EXPRESSIONS, licence="", about={},
     exits=tuple(
-        Exit(name=p.exit, block=int(p.exit[-2:]), multiply_adds={96: 10 * i + 10}, age_interval_scale=1.0, validation={96: {"mae": m, "gender": 0.9, "expression": 0.6}})
+        Exit(name=p.exit, block=int(p.exit[-2:]), multiply_adds={96: 10 * i + 10}, age_interval_scale={96: {50: 0.7, 68: 1.0, 90: 1.7}}, validation={96: {"mae": m, "gender": 0.9, "expression": 0.6}})
         for i, (p, m) in enumerate(zip(POINTS, MAES, strict=True))
     ),
 )  # fmt: skip

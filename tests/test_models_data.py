@@ -128,7 +128,7 @@ def small_views(n: int, colour: bool) -> data.Views:
 
 def batches(seed: int = 5) -> TrainingBatches:
     parts = [(small_views(7, True), np.arange(1, 7), 3), (small_views(5, False), np.arange(5), 2)]
-    return TrainingBatches(parts, 32, seed, Augmentation())
+    return TrainingBatches(parts, {32: 1.0}, seed, Augmentation())
 
 
 def test_a_batch_depends_on_seed_and_step_alone():

@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from models.backbones import KerasConv2d, MobileNetV1, WeightsError, load_keras_mobilenet
-from models.elastic import ElasticNetwork, exit_name, expected_age
+from models.elastic import ElasticNetwork, ExitOutput, exit_name, expected_age
 from models.flops import multiply_adds
-from models.losses import age_loss, class_loss, elastic_loss
+from models.losses import age_loss, class_loss, distillation_loss, elastic_loss
 
 EXITS = tuple(range(7, 14))
 
@@ -160,3 +160,57 @@ def test_elastic_loss_is_the_weighted_sum_over_exits(network):
     both.backward()
     assert network.heads["exit_08"].dense["age"].weight.grad is None
     assert network.heads["exit_13"].dense["age"].weight.grad.abs().sum() > 0
+
+
+# --- exits before the midpoint -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def early() -> ElasticNetwork:
+    torch.manual_seed(0)
+    return ElasticNetwork(MobileNetV1(0.25), (3, 5, 9), context={3: [16, 24], 5: [24]}, stop_gradient=(3, 5)).eval()
+
+
+def test_an_early_exit_sees_more_than_its_features_do(early):
+    """A context head is no mean over places: moving a patch changes what it says, where a plain head cannot tell."""
+    features = torch.zeros(1, early.backbone.channels[2], 12, 12)
+    features[..., 0:3, 0:3] = 3.0
+    moved = features.roll((5, 5), dims=(2, 3))
+    with torch.inference_mode():
+        plain = ElasticNetwork(MobileNetV1(0.25), (3,)).heads["exit_03"].eval()
+        assert torch.allclose(plain(features).age, plain(moved).age, atol=1e-6)
+        assert not torch.allclose(early.heads["exit_03"](features).age, early.heads["exit_03"](moved).age, atol=1e-4)
+
+
+def test_exits_on_stopped_gradients_leave_the_backbone_alone(early):
+    outputs = early(torch.randn(2, 3, 48, 48))
+    (outputs["exit_03"].age.sum() + outputs["exit_05"].age.sum()).backward()
+    assert all(p.grad is None for p in early.backbone.parameters())
+    assert all(p.grad is not None for n, p in early.heads.named_parameters() if n.startswith(("exit_03", "exit_05")) and ".age" in n)  # fmt: skip
+
+
+def test_context_without_an_exit_is_refused():
+    with pytest.raises(ValueError, match=r"without an exit: \[4\]"):
+        ElasticNetwork(MobileNetV1(0.25), (3, 5), context={4: [8]})
+
+
+def test_distillation_moves_the_student_towards_the_teacher_and_leaves_the_teacher_alone(network):
+    torch.manual_seed(1)
+    student, teacher = (ExitOutput(*(torch.randn(4, c, requires_grad=True) for c in (101, 2, 7))) for _ in range(2))
+    before = distillation_loss(student, teacher)
+    before.backward()
+    assert all(t.grad is None for t in teacher)
+    with torch.no_grad():
+        nearer = ExitOutput(*(s - 5.0 * s.grad for s in student))
+        exact = ExitOutput(*(t.clone() for t in teacher))
+        assert distillation_loss(nearer, teacher) < before
+        assert distillation_loss(exact, teacher) <= distillation_loss(nearer, teacher)
+
+
+def test_the_deepest_exit_teaches_only_the_others(network):
+    labels = {"age": torch.tensor([-1, -1]), "gender": torch.tensor([-1, -1]), "expression": torch.tensor([-1, -1])}
+    weights = {"age": 1.0, "age_l1": 0.2, "gender": 1.0, "expression": 1.0}
+    outputs = {n: ExitOutput(*(torch.randn(2, c) for c in (101, 2, 7))) for n in ("exit_07", "exit_13")}
+    taught = elastic_loss(outputs, {"exit_07": 2.0, "exit_13": 1.0}, labels, weights, 2.0, distil=0.5)
+    assert taught == pytest.approx(2.0 * 0.5 * float(distillation_loss(outputs["exit_07"], outputs["exit_13"])))
+    assert elastic_loss(outputs, {"exit_07": 2.0, "exit_13": 1.0}, labels, weights, 2.0) == 0.0

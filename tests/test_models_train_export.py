@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from models import data, train
+from models.batches import Augmentation, TrainingBatches
 from models.evaluate import evaluate, table
 from models.export import ExportError, export
 from models.manifest import Manifest, ManifestError, find_manifest
@@ -24,11 +25,14 @@ seed = 3
 [network]
 backbone = "mobilenet_v1"
 options = { alpha = 0.25 }
-exits = { 7 = 1.0, 13 = 1.0 }
-input_size = 32
+exits = { 3 = 1.0, 7 = 1.0, 13 = 1.0 }
+context = { 3 = [8] }
+stop_gradient = [3]
+input_sizes = { 32 = 0.5, 48 = 0.5 }
 [loss]
 weights = { age = 1.0, age_l1 = 0.2, gender = 1.0, expression = 1.0 }
 sigma_years = 2.0
+distil = 0.5
 [optimiser]
 steps = 6
 learning_rate = 1e-3
@@ -95,7 +99,9 @@ def state(run: Path) -> dict:
 
 def test_a_run_leaves_log_validation_and_checkpoint(work):
     rows = list(csv.DictReader((work / "run" / "validation.csv").read_text().splitlines()))
-    assert [r["exit"] for r in rows] == ["exit_07", "exit_13"] and rows[0]["step"] == "6"
+    exits = ["exit_03", "exit_07", "exit_13"]
+    assert [(r["size"], r["exit"]) for r in rows] == [(size, e) for size in ("32", "48") for e in exits]
+    assert rows[0]["step"] == "6"
     assert all(0 < float(r["mae"]) < 100 and 0 <= float(r["expression"]) <= 1 for r in rows)
     assert state(work / "run")["step"] == 6
 
@@ -138,10 +144,13 @@ def test_another_configuration_does_not_go_on_an_old_run(work, tmp_path):
     [
         (("steps = 6\n", ""), "missing \\['steps'\\]"),
         (("sigma_years", "sigma"), "sigma"),
-        (("{ 7 = 1.0, 13 = 1.0 }", "{ 7 = 0.0 }"), "weight above 0"),
+        (("{ 3 = 1.0, 7 = 1.0, 13 = 1.0 }", "{ 3 = 0.0 }"), "weight above 0"),
         (("[loss]", "[loss"), "configuration"),
         (('"mobilenet_v1"', '"alexnet"'), "alexnet"),
-        (("{ 7 = 1.0, 13 = 1.0 }", "{ 7 = 1.0, 14 = 1.0 }"), "rising"),
+        (("13 = 1.0 }", "14 = 1.0 }"), "rising"),
+        (("context = { 3 =", "context = { 4 ="), "without an exit"),
+        (("{ 32 = 0.5, 48 = 0.5 }", "{ 32 = 0.0 }"), "input_sizes"),
+        (("{ 32 = 0.5, 48 = 0.5 }", "{}"), "input_sizes"),
         (('name = "tiny"', 'name = "tiny"\nsurprise = 1'), "surprise"),
     ],
 )
@@ -157,9 +166,15 @@ def exported(work) -> Manifest:
 
 
 def test_the_manifest_tells_all_that_the_application_needs(exported):
-    assert exported.input_sizes == (32,) and exported.genders == ("male", "female")
-    assert [e.name for e in exported.exits] == ["exit_07", "exit_13"]
-    assert exported.exits[0].multiply_adds[32] < exported.exits[1].multiply_adds[32]
+    assert exported.input_sizes == (32, 48) and exported.genders == ("male", "female")
+    assert [e.name for e in exported.exits] == ["exit_03", "exit_07", "exit_13"]
+    assert (
+        exported.exits[0].multiply_adds[32] < exported.exits[1].multiply_adds[32] < exported.exits[1].multiply_adds[48]
+    )
+    for one in exported.exits:
+        for size in exported.input_sizes:
+            assert one.interval_scale(size, 50) < one.interval_scale(size) < one.interval_scale(size, 90)
+            assert 0 <= one.validation[size]["coverage_50"] <= one.validation[size]["coverage_90"] <= 1
     assert exported.about["largest_difference_to_torch"] < 1e-4
     assert "research" in exported.licence
     assert exported.verify()[:1]
@@ -187,7 +202,7 @@ def test_an_export_that_differs_is_refused_and_writes_nothing(work, tmp_path, mo
 
 def test_evaluation_reads_pictures_and_reports_per_exit(work, exported):
     report = evaluate(exported, "utkface", work / "utk", align=True)
-    assert report["pictures"] == 24 and set(report["exits"]) == {"exit_07", "exit_13"}
+    assert report["pictures"] == 24 and set(report["exits"]) == {"exit_03", "exit_07", "exit_13"}
     for figures in report["exits"].values():
         assert figures["mae_95"][0] <= figures["mae"] <= figures["mae_95"][1]
         assert 0 <= figures["cs5"] <= 1 and 0 <= figures["gender"] <= 1
@@ -225,8 +240,10 @@ def manifest_json(exported: Manifest) -> dict:
         (lambda d: d["input"].update(sizes=[]), "input sizes"),
         (lambda d: d["input"].update(sizes=[10**7]), "input sizes"),
         (lambda d: d["exits"][0].update(block=float("inf")), "garbles"),
-        (lambda d: d["exits"][1].update(name="exit_07"), "one name"),
-        (lambda d: d["exits"][0].update(age_interval_scale=float("nan")), "interval scale"),
+        (lambda d: d["exits"][0].update(name="exit_07"), "one name"),
+        (lambda d: d["exits"][0]["age_interval_scale"]["32"].update({"68": float("nan")}), "interval scale"),
+        (lambda d: d["exits"][0]["age_interval_scale"]["32"].update({"50": 50.0}), "interval scale"),
+        (lambda d: d["exits"][0].update(age_interval_scale=0.8), "garbles"),
         (lambda d: d["exits"][0]["validation"]["32"].update(gender=float("nan")), "accuracy"),
         (lambda d: d["exits"][0]["validation"]["32"].pop("expression"), "accuracy"),
         (lambda d: d["labels"].update(gender="mf"), "list"),
@@ -262,3 +279,24 @@ def test_a_network_that_was_cut_short_is_noticed(exported, tmp_path):
 def test_an_unknown_model_names_the_known_ones():
     with pytest.raises(ManifestError, match="neither"):
         find_manifest("no_such_model")
+
+
+def test_a_run_may_start_from_an_earlier_one(work, tmp_path):
+    """All weights that fit are taken over, averaged as they ship; an exit that is new starts at random and is named."""
+    config = tmp_path / "more.toml"
+    config.write_text(CONFIG.replace("exits = { 3", "exits = { 2 = 1.0, 3"))
+    network = train.Config.read(config).build()
+    left = train.load_initial(network, work / "run")
+    assert left == ["heads.exit_02"]
+    earlier = train.load_trained(work / "run")[1].state_dict()
+    mine = network.state_dict()
+    assert all(torch.equal(mine[key], value) for key, value in earlier.items())
+
+
+def test_every_step_has_one_size_out_of_the_shares(work):
+    config = train.Config.read(work / "tiny.toml")
+    parts, _ = train.load_parts(config, work / "faces")
+    batches = TrainingBatches(parts, {32: 3.0, 48: 1.0}, 1, Augmentation())
+    sizes = [batches[step]["crops"].shape[1] for step in range(60)]
+    assert set(sizes) == {32, 48} and 35 <= sizes.count(32) <= 55
+    assert sizes[:5] == [batches[step]["crops"].shape[1] for step in range(5)]
