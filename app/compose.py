@@ -18,10 +18,11 @@ from app.files import TextFile, check_writable
 from app.front_end import FrontEnd
 from app.mailbox import WhenFull
 from app.outputs import ResultsWriter, VideoWriter, check_video_name
+from app.people import People
 from app.pipeline import Pipeline, Sink
 from app.settings import Settings, cache_folder
 from app.sources import Source, open_source
-from app.tracker import People, Tracker
+from app.tracker import Tracker
 from models.manifest import Manifest, ManifestError, find_manifest
 from scheduler.latency import LatencyModel, Profile
 from scheduler.log import LogWriter

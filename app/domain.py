@@ -37,6 +37,7 @@ class DropCause(StrEnum):
     NO_BUDGET = "no operating point fits all faces into what is left of the budget"
     NO_TIME = "no time was left to align all faces"
     MAX_FACES = "more faces in view than --max-faces"
+    UNCONFIRMED = "not yet certain to be a face"
     UNALIGNED = "landmarks could not be fitted to the template"
     VIDEO_FULL = "the video encoder is behind"
 

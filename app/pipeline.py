@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
     from app.engine import Engine
     from app.front_end import FrontEnd, Prepared
+    from app.people import People
     from app.sources import Source
-    from app.tracker import People
     from models.manifest import Manifest
     from scheduler.latency import LatencyModel
 

@@ -120,14 +120,17 @@ class FakeDetector:
 
 
 class FakePredictor:
-    """Lays the mean shape into the box."""
+    """Lays the mean shape into the box; into the last one where that is about the same, as landmarks of a face stay."""
 
     def __init__(self, shape: NDArray[np.float64]) -> None:
         self._shape = shape - shape.min(axis=0)
         self._shape /= self._shape.max()
+        self._last = Box(0, 0, 0, 0)
 
     def __call__(self, gray: NDArray[np.uint8], box: Box) -> NDArray[np.float64]:
-        return self._shape * box[2] + np.array(box[:2])
+        if np.abs(np.subtract(box, self._last)).max() > 0.1 * box[2]:
+            self._last = Box(*box)
+        return self._shape * self._last.width + np.array(self._last[:2])
 
 
 def make_profile(

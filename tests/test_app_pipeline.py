@@ -13,9 +13,10 @@ from align.geometry import PAPER_MARGINS, Template, load_mean_shape
 from app.domain import Box, DropCause, Result
 from app.engine import Engine
 from app.errors import InternalError, OutputError, SourceError, SourceStalled
-from app.front_end import FrontEnd
+from app.front_end import CONFIRM_HITS, FrontEnd
+from app.people import People
 from app.pipeline import Pipeline
-from app.tracker import People, Tracker
+from app.tracker import Tracker
 from models.manifest import Exit, Manifest
 from scheduler.latency import LatencyModel
 from scheduler.log import LogWriter, read_log
@@ -56,6 +57,14 @@ def images(n: int, side: int = 240) -> list[np.ndarray]:
 
 def crowd(n: int) -> list[Box]:
     return [Box(30.0 + 50 * i, 80.0, 40.0, 40.0) for i in range(n)]
+
+
+def acquainted(boxes: list[Box]) -> Tracker:
+    """A tracker that knows these people already."""
+    tracker = Tracker()
+    for person, _ in tracker.update(boxes, -0.04):
+        tracker.confirm(person)
+    return tracker
 
 
 def make(source: FakeSource, boxes=None, engine: Engine | None = None, **changes) -> tuple[Pipeline, Collected]:
@@ -308,7 +317,9 @@ def test_a_crowd_takes_turns_when_there_is_no_time_to_align_all():
 
     from app.domain import Frame
 
-    front_end = FrontEnd(FakeDetector(crowd(9)), Slow(load_mean_shape()), TEMPLATE, Tracker(), 32, 10.0, clock)
+    front_end = FrontEnd(
+        FakeDetector(crowd(9)), Slow(load_mean_shape()), TEMPLATE, acquainted(crowd(9)), 32, 10.0, clock
+    )
     turns = []
     for i in range(6):
         prepared = front_end(Frame(i, images(1, 500)[0], i / 25, clock()))
@@ -348,7 +359,9 @@ def test_misfits_do_not_use_up_the_time_of_all():
 
     from app.domain import Frame
 
-    front_end = FrontEnd(FakeDetector(crowd(9)), Lost(load_mean_shape()), TEMPLATE, Tracker(), 32, 10.0, clock)
+    front_end = FrontEnd(
+        FakeDetector(crowd(9)), Lost(load_mean_shape()), TEMPLATE, acquainted(crowd(9)), 32, 10.0, clock
+    )
     prepared = front_end(Frame(0, images(1, 500)[0], 0.0, clock()))
     assert prepared.unserved == {DropCause.UNALIGNED: 4, DropCause.NO_TIME: 5}
 
@@ -358,9 +371,36 @@ def test_who_was_aligned_for_nothing_is_due_again():
 
     clock = FakeClock()
     picture = images(1, 400)[0]
-    front_end = FrontEnd(FakeDetector(crowd(3)), FakePredictor(load_mean_shape()), TEMPLATE, Tracker(), 3, -1.0, clock)
+    front_end = FrontEnd(
+        FakeDetector(crowd(3)), FakePredictor(load_mean_shape()), TEMPLATE, acquainted(crowd(3)), 3, -1.0, clock
+    )
     first = front_end(Frame(0, picture, 0.0, clock()))
     assert [f.person for f in first.faces] == [1]
     front_end.give_back(first)
     assert [f.person for f in front_end(Frame(1, picture, 0.04, clock())).faces] == [1]
     assert [f.person for f in front_end(Frame(2, picture, 0.08, clock())).faces] == [2]
+
+
+def test_what_may_be_no_face_is_held_back_until_it_was_found_again_and_again():
+    """Landmarks that go along with the box are of no face; what is found in several frames is shown all the same."""
+    from app.domain import Frame
+
+    class Drifting(FakePredictor):
+        def __call__(self, gray, box):
+            return self._shape * box[2] + np.array(box[:2])
+
+    clock, picture = FakeClock(), images(1, 400)[0]
+    front_end = FrontEnd(FakeDetector(crowd(2)), Drifting(load_mean_shape()), TEMPLATE, Tracker(), 32, None, clock)
+    shown = []
+    for i in range(5):
+        prepared = front_end(Frame(i, picture, i / 25, clock()))
+        shown.append(len(prepared.faces) + len(prepared.unread))
+        assert prepared.unserved.get(DropCause.UNCONFIRMED, 0) == 2 - shown[-1]
+    assert shown == [0] * (CONFIRM_HITS - 1) + [2] * (5 - CONFIRM_HITS + 1)
+
+
+def test_a_steady_face_is_shown_at_once():
+    from app.domain import Frame
+
+    front_end = FrontEnd(FakeDetector(crowd(2)), FakePredictor(load_mean_shape()), TEMPLATE, Tracker(), 32)
+    assert len(front_end(Frame(0, images(1, 400)[0], 0.0, 0.0)).faces) == 2
