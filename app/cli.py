@@ -43,7 +43,10 @@ def build_parser() -> argparse.ArgumentParser:
         epilog="`main.py COMMAND --help` explains a command.",
     )
     sub = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for add in (_add_run, _add_config, _add_replay, _add_bench, _add_evaluate, _add_prepare, _add_train, _add_export):
+    for add in (
+        *(_add_run, _add_config, _add_replay, _add_bench, _add_evaluate),
+        *(_add_prepare, _add_train, _add_export, _add_flops),
+    ):
         add(sub)
     return parser
 
@@ -322,3 +325,28 @@ def _export(args: argparse.Namespace) -> int:
     from app.commands import networks
 
     return networks.export(args.folder, args.faces, args.out)
+
+
+def _add_flops(sub: argparse._SubParsersAction) -> None:
+    p = _command(
+        sub,
+        "flops",
+        _flops,
+        "Count multiply-adds: the paper's networks beside its Table II, or the exits of a configuration.",
+        "flops --config models/configs/mobilenet_v1_075.toml --size 112",
+    )
+    p.add_argument("--config", type=Path, metavar="FILE", help="count this network's exits instead")
+    p.add_argument(
+        "--size", type=int, metavar="PX", help="with --config: input size; default: each of the configuration's"
+    )
+    p.add_argument("--json", type=Path, metavar="OUT.json", help="write the table as JSON")
+
+
+def _flops(args: argparse.Namespace) -> int:
+    if args.size is not None and not args.config:
+        raise UsageError("--size goes with --config: the paper's table is about 224 px")
+    if args.size is not None and args.size < 16:
+        raise UsageError(f"--size must be at least 16, got {args.size}")
+    from app.commands import flops
+
+    return flops.flops(args.config, args.size, args.json)

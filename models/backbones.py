@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
+
+from models.inception import InceptionV3
+from models.resnet import ResNet50
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 BATCH_NORM_EPSILON = 1e-3
 # Keras counts a moving average's momentum from the other end: 0.99 there is 0.01 here.
 BATCH_NORM_MOMENTUM = 0.01
-
-
-class WeightsError(ValueError):
-    """Pre-trained weights that do not fit the network."""
 
 
 class KerasConv2d(nn.Conv2d):
@@ -40,6 +38,10 @@ def _conv_bn_relu6(channels_in: int, channels_out: int, kernel: int, stride: int
     )
 
 
+class SeparableBlock(nn.Sequential):
+    """A depthwise and a pointwise convolution."""
+
+
 class MobileNetV1(nn.Module):
     """MobileNet v1 (Howard et al., 2017): a stem and 13 depthwise-separable blocks. Input (n, 3, h, w) RGB in [-1, 1]."""
 
@@ -57,59 +59,29 @@ class MobileNetV1(nn.Module):
         for stride, full in self.BLOCKS:
             out = int(full * alpha)
             self.blocks.append(
-                nn.Sequential(_conv_bn_relu6(width, width, 3, stride, groups=width), _conv_bn_relu6(width, out, 1))
+                SeparableBlock(_conv_bn_relu6(width, width, 3, stride, groups=width), _conv_bn_relu6(width, out, 1))
             )
             self.channels.append(out)
             width = out
 
+    def keras_layers(self) -> dict[str, str]:
+        """Keras' layer names and the modules here that they are."""
+        convolutions = {"conv1": "stem"}
+        for k in range(len(self.blocks)):
+            convolutions |= {f"conv_dw_{k + 1}": f"blocks.{k}.0", f"conv_pw_{k + 1}": f"blocks.{k}.1"}
+        norms = {f"{layer}_bn": f"{place}.1" for layer, place in convolutions.items()}
+        return {layer: f"{place}.0" for layer, place in convolutions.items()} | norms
 
-def build_backbone(name: str, **options: Any) -> MobileNetV1:
+
+BACKBONES: dict[str, Callable[..., nn.Module]] = {
+    "mobilenet_v1": MobileNetV1,
+    "resnet50": ResNet50,
+    "inception_v3": InceptionV3,
+}
+
+
+def build_backbone(name: str, **options: Any) -> nn.Module:
     """A backbone by the name that a configuration gives it."""
-    if name != "mobilenet_v1":
-        raise ValueError(f"unknown backbone {name!r}; known: mobilenet_v1")
-    return MobileNetV1(**options)
-
-
-_KERAS_PARTS = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
-
-
-def load_keras_mobilenet(network: MobileNetV1, path: Path) -> list[str]:
-    """Fills `network` from an .npz of Keras' MobileNet weights under Keras' names and layouts.
-
-    Kernels go from (h, w, in, out) to (out, in, h, w), depthwise ones from (h, w, channels, 1) to (channels, 1, h, w).
-    Returns the names in the network that the file does not hold, which keep what they had. Raises WeightsError where
-    the file cannot be read or a shape differs.
-    """
-    try:
-        with np.load(path) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError) as error:
-        raise WeightsError(f"{path} cannot be read as .npz weights: {error}") from error
-    state, filled = network.state_dict(), set()
-    for name, array in arrays.items():
-        layer, _, part = name.rpartition("/")
-        prefix = _torch_prefix(layer)
-        if prefix is None:
-            continue  # the ImageNet classifier, or a head of the data set that the weights were trained on
-        key = prefix + "." + _KERAS_PARTS.get(part, "weight")
-        if part == "kernel":
-            array = array.transpose(3, 2, 0, 1)
-        elif part == "depthwise_kernel":
-            array = array.transpose(2, 3, 0, 1)
-        if key not in state or tuple(state[key].shape) != array.shape:
-            raise WeightsError(f"{path}: {name} of shape {array.shape} does not fit this network: another alpha?")
-        state[key] = torch.from_numpy(np.ascontiguousarray(array))
-        filled.add(key)
-    network.load_state_dict(state)
-    return sorted(key for key in state if key not in filled and not key.endswith("num_batches_tracked"))
-
-
-def _torch_prefix(layer: str) -> str | None:
-    match = re.fullmatch(r"conv(1|_dw_(\d+)|_pw_(\d+))(_bn)?", layer)
-    if not match:
-        return None
-    part = "1" if match[4] else "0"
-    if match[1] == "1":
-        return f"stem.{part}"
-    half, block = (0, match[2]) if match[2] else (1, match[3])
-    return f"blocks.{int(block) - 1}.{half}.{part}"
+    if name not in BACKBONES:
+        raise ValueError(f"unknown backbone {name!r}; known: {', '.join(BACKBONES)}")
+    return BACKBONES[name](**options)

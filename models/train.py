@@ -21,10 +21,11 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from models import metrics
-from models.backbones import build_backbone, load_keras_mobilenet
+from models.backbones import build_backbone
 from models.batches import Augmentation, TrainingBatches, plain_crops, prefetched
 from models.data import DataError, Views, load_views
 from models.elastic import ElasticNetwork, exit_name
+from models.keras_weights import load_keras_weights
 from models.losses import elastic_loss
 
 if TYPE_CHECKING:
@@ -321,7 +322,7 @@ def load_initial(network: ElasticNetwork, path: Path) -> list[str]:
         fitting = {k: v for k, v in theirs.items() if k in mine and mine[k].shape == v.shape}
         network.load_state_dict(fitting, strict=False)
         return sorted({".".join(k.split(".")[:2]) for k in mine.keys() - fitting.keys()})
-    return load_keras_mobilenet(network.backbone, path)
+    return load_keras_weights(network.backbone, path)
 
 
 def load_trained(run: Path) -> tuple[Config, ElasticNetwork]:

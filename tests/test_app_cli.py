@@ -305,3 +305,15 @@ def test_bench_of_the_exits_names_ratios_and_memory(tmp_path, capsys):
     assert len(report["rows"]) == 7 * 3 and all(row["early"] > 0 and row["cut"] > 0 for row in report["rows"])
     assert 0 < report["memory_mb"]["whole"] < report["memory_mb"]["engine"]
     assert "ratio" in capsys.readouterr().out
+
+
+def test_flops_of_a_configuration_and_its_errors(tmp_path, capsys):
+    config = ROOT / "models" / "configs" / "mobilenet_v1_075.toml"
+    out = tmp_path / "flops.json"
+    assert main(["flops", "--config", str(config), "--size", "64", "--json", str(out)]) == 0
+    lines = json.loads(out.read_text())
+    assert all(line["size"] == 64 and line["with_stem"] > line["without_stem"] > 0 for line in lines)
+    assert f"{lines[-1]['with_stem']:,}" in capsys.readouterr().out
+    assert main(["flops", "--size", "64"]) == 2
+    assert main(["flops", "--config", str(tmp_path / "none.toml")]) == 4
+    assert "none.toml" in capsys.readouterr().err

@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from models.backbones import KerasConv2d, MobileNetV1, WeightsError, load_keras_mobilenet
+from models.backbones import KerasConv2d, MobileNetV1
 from models.elastic import ElasticNetwork, ExitOutput, exit_name, expected_age
 from models.flops import multiply_adds
+from models.keras_weights import WeightsError, load_keras_weights
 from models.losses import age_loss, class_loss, distillation_loss, elastic_loss
 
 EXITS = tuple(range(7, 14))
@@ -102,7 +103,7 @@ def test_imagenet_weights_compute_what_keras_layout_says(imagenet_weights):
     from skimage.data import chelsea
 
     network = MobileNetV1(0.75).eval()
-    assert load_keras_mobilenet(network, imagenet_weights) == []
+    assert load_keras_weights(network, imagenet_weights) == []
     picture = cv2.resize(chelsea()[:, 80:380], (96, 96), interpolation=cv2.INTER_AREA) / 127.5 - 1
     with np.load(imagenet_weights) as archive:
         expected = keras_reference(picture, {k: archive[k].astype(np.float64) for k in archive.files})
@@ -116,13 +117,13 @@ def test_imagenet_weights_compute_what_keras_layout_says(imagenet_weights):
 
 def test_weights_of_another_width_are_refused(imagenet_weights):
     with pytest.raises(WeightsError, match="another alpha"):
-        load_keras_mobilenet(MobileNetV1(0.5), imagenet_weights)
+        load_keras_weights(MobileNetV1(0.5), imagenet_weights)
 
 
 def test_a_file_that_is_no_archive_is_refused(tmp_path):
     (tmp_path / "w.npz").write_bytes(b"nothing")
     with pytest.raises(WeightsError, match="cannot be read"):
-        load_keras_mobilenet(MobileNetV1(0.25), tmp_path / "w.npz")
+        load_keras_weights(MobileNetV1(0.25), tmp_path / "w.npz")
 
 
 def test_age_loss_is_least_at_the_label():

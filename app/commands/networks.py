@@ -29,12 +29,12 @@ def _translated() -> Iterator[None]:
 
 
 @contextmanager
-def _training() -> Iterator[None]:
+def training_errors() -> Iterator[None]:
     """Also says what to install where torch is missing."""
     if not find_spec("torch"):
         raise UsageError("this command needs PyTorch: run `pip install -r models/requirements.txt`")
-    from models.backbones import WeightsError
     from models.export import ExportError
+    from models.keras_weights import WeightsError
     from models.train import TrainingError
 
     with _translated():
@@ -92,7 +92,7 @@ def train(
 ) -> int:
     from tqdm import tqdm
 
-    with _training():
+    with training_errors():
         from models.curves import draw_curves
         from models.train import train as train_network
 
@@ -105,7 +105,7 @@ def train(
 
 
 def export(run: Path, faces: Path, out: Path) -> int:
-    with _training():
+    with training_errors():
         from models.export import export as export_network
 
         manifest = export_network(run, faces, out)

@@ -1,0 +1,54 @@
+"""`flops`: the paper's Table II beside ours, or what the exits of a configuration cost."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from app.commands.networks import training_errors
+from app.outputs import check_writable
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def flops(config: Path | None, size: int | None, json_path: Path | None) -> int:
+    if json_path:
+        check_writable(json_path)
+    with training_errors():
+        lines = _of_configuration(config, size) if config else _of_the_paper()
+    if json_path:
+        json_path.write_text(json.dumps(lines, indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+def _of_the_paper() -> list[dict[str, Any]]:
+    from models.flops import PAPER_SIZE, table_ii
+
+    lines = table_ii()
+    print(
+        f"Multiply-adds at {PAPER_SIZE} px, convolutions and dense layers. Our convention: without the first convolution."
+    )
+    print(f"{'network':25}{'exit':9}{'paper':>9}{'without stem':>14}{'':8}{'with stem':>11}")
+    for line in lines:
+        print(
+            f"{line['network']:25}{line['exit']:9}{line['paper']:9.2e}"
+            f"{line['without_stem']:14.3e}{line['without_stem_difference']:+8.1%}"
+            f"{line['with_stem']:11.3e}{line['with_stem_difference']:+8.1%}  {line['note']}".rstrip()
+        )
+    return lines
+
+
+def _of_configuration(config: Path, size: int | None) -> list[dict[str, Any]]:
+    from models.flops import multiply_adds
+    from models.train import Config
+
+    chosen = Config.read(config)
+    network, lines = chosen.build(), []
+    for px in [size] if size else chosen.input_sizes:
+        whole, without = multiply_adds(network, px), multiply_adds(network, px, stem=False)
+        print(f"{chosen.name} at {px} px: multiply-adds per face, and without the first convolution")
+        for name in whole:
+            print(f"{name:9}{whole[name]:16,}{without[name]:16,}")
+            lines.append({"size": px, "exit": name, "with_stem": whole[name], "without_stem": without[name]})
+    return lines
