@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from align.geometry import Template
 from align.landmarks import LandmarkModelError, LandmarkPredictor
 from app.calibrate import cached_profile, calibrate, machine
-from app.detector import ViolaJones
+from app.detector import open_detector
 from app.engine import Engine, OnnxEngine, available_cores
 from app.errors import ModelError, UsageError
 from app.files import TextFile, check_writable
@@ -20,6 +20,7 @@ from app.mailbox import WhenFull
 from app.outputs import ResultsWriter, VideoWriter, check_video_name
 from app.people import People
 from app.pipeline import Pipeline, Sink
+from app.scan import Scanner
 from app.settings import Settings, cache_folder
 from app.sources import Source, open_source
 from app.tracker import Tracker
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 # Landmarks may be begun until this share of a frame's budget is spent; a fixed exit promises to read everybody, so that
 # it gives the same answer twice, and has no such limit.
 ALIGN_SHARE = 0.6
+# Of the budget, for the part of the picture that a frame scans for newcomers; the same holds of a fixed exit.
+SCAN_SHARE = 0.1
 
 
 @dataclass(frozen=True)
@@ -80,10 +83,9 @@ def build(settings: Settings, progress: Callable[[int, int], None] | None = None
             raise ModelError(str(error)) from error
         profile, remembered = load_profile(engine, manifest, settings.threads, settings.recalibrate, progress)
         policy = _policy(settings, exits, engine)
-        align_ms = None if exits else ALIGN_SHARE * settings.frame_budget_ms
-        front_end = FrontEnd(
-            ViolaJones(), predictor, Template(manifest.template), Tracker(), settings.max_faces, align_ms
-        )
+        align_ms, scan_ms = (None if exits else share * settings.frame_budget_ms for share in (ALIGN_SHARE, SCAN_SHARE))
+        scanner = Scanner(open_detector(settings.detector), settings.min_face, scan_ms)
+        front_end = FrontEnd(scanner, predictor, Template(manifest.template), Tracker(), settings.max_faces, align_ms)
         sinks, log = _outputs(settings, source, manifest, engine, profile, policy, undo)
         pipeline = Pipeline(
             source=source,

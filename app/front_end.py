@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from align.landmarks import LandmarkPredictor
-    from app.detector import Detector
+    from app.scan import Scanner
     from app.tracker import Tracker
 
 # Landmarks that stay further than this from the template, as a share of the crop, are of no face or of a lost one: on
@@ -29,10 +29,6 @@ MAX_MISFIT = 0.08
 # false faces none was so steady, and 85 % of UTKFace's. Looking costs three landmark predictions: with `align_ms` no look
 # but the first is begun once half of it is spent.
 STEADY, CONFIRM_HITS = 0.025, 3
-
-FULL_SCAN_S = 0.25
-# Somebody who was not found again may have jumped: look everywhere, but not in every frame, for they may have left.
-RESCAN_S = 0.12
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,15 +46,13 @@ class Prepared:
 class FrontEnd:
     """Prepares frames one after another; keeps the tracker's state.
 
-    A full scan is the dearest step, so it is made every FULL_SCAN_S only, and known faces are looked for where they were
-    in between; both by the source's own time, so that a file gives the same answer however fast it is run. Landmarks
-    take more time than the network: with `align_ms` no face is begun later than so long after the frame's birth, and
-    those aligned longest ago come first, so that a crowd takes turns.
+    Landmarks take more time than the network: with `align_ms` no face is begun later than so long after the frame's
+    birth, and those aligned longest ago come first, so that a crowd takes turns.
     """
 
     def __init__(
         self,
-        detector: Detector,
+        scanner: Scanner,
         predictor: LandmarkPredictor,
         template: Template,
         tracker: Tracker,
@@ -66,18 +60,18 @@ class FrontEnd:
         align_ms: float | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._detector, self._predict, self._template, self._tracker = detector, predictor, template, tracker
+        self._scanner, self._predict, self._template, self._tracker = scanner, predictor, template, tracker
         self._max_faces, self._align_ms, self._clock = max_faces, align_ms, clock
-        self._scanned_s, self._lost = -FULL_SCAN_S, False
         self._aligned: dict[int, int] = {}  # person to the frame in which they were aligned last
 
     def __call__(self, frame: Frame) -> Prepared:
         started = self._clock()
         gray = cv2.cvtColor(frame.image, cv2.COLOR_BGR2GRAY)
-        boxes = self._find(gray, frame.time_s)
+        scan = self._scanner(frame.image, gray, frame.time_s, self._tracker.expected(frame.time_s))
         detected = self._clock()
         size = (gray.shape[1], gray.shape[0])
-        tracked = list(zip(self._tracker.update(boxes, frame.time_s, frame=size), boxes, strict=True))
+        people = self._tracker.update(scan.faces, frame.time_s, scan.looked_for, size)
+        tracked = list(zip(people, scan.faces, strict=True))
         self._confirm(frame, gray, tracked)
         alive = self._tracker.alive()
         self._aligned = {person: i for person, i in self._aligned.items() if person in alive}
@@ -85,6 +79,9 @@ class FrontEnd:
         sure = [t for t in tracked if t[0][0] in alive]
         if len(sure) < len(tracked):
             unserved[DropCause.UNCONFIRMED] = len(tracked) - len(sure)
+        # Who was not looked for in this frame is taken to be where expected.
+        coasting = self._tracker.coasting(frame.time_s)
+        sure += [((person, box), box) for person, box in coasting if person not in scan.looked_for]
         for rank, ((person, shown), box) in enumerate(self._in_turn(sure)):
             if rank >= self._max_faces:
                 cause = DropCause.MAX_FACES
@@ -99,7 +96,7 @@ class FrontEnd:
                 cause = DropCause.UNALIGNED
             unread.append((person, shown))
             unserved[cause] += 1
-        unread += self._tracker.coasting(frame.time_s)
+        unread += [(person, box) for person, box in coasting if person in scan.looked_for]
         stages = {"detect": (detected - started) * 1e3, "align": (self._clock() - detected) * 1e3}
         return Prepared(frame, tuple(faces), tuple(unread), alive, stages, unserved)
 
@@ -110,16 +107,6 @@ class FrontEnd:
 
     def _late(self, frame: Frame, share: float = 1.0) -> bool:
         return self._align_ms is not None and (self._clock() - frame.born_s) * 1e3 > share * self._align_ms
-
-    def _find(self, gray: cv2.typing.MatLike, time_s: float) -> list[Box]:
-        """By a full scan when it is time for one, or soon after somebody was lost; else near the known places."""
-        known, since_s = list(self._tracker.expected(time_s).values()), time_s - self._scanned_s
-        if known and since_s < (RESCAN_S if self._lost else FULL_SCAN_S):
-            found = self._detector.near(gray, known)
-            self._lost = len(found) < len(known)
-            return found
-        self._scanned_s, self._lost = time_s, False
-        return self._detector(gray)
 
     def _confirm(self, frame: Frame, gray: cv2.typing.MatLike, tracked: list[tuple[tuple[int, Box], Box]]) -> None:
         """Holds back what may be no face: a pattern rarely looks like one for long, and no landmarks hold to it."""
@@ -135,7 +122,7 @@ class FrontEnd:
                 self._tracker.confirm(person)
 
     def _in_turn(self, tracked: list[tuple[tuple[int, Box], Box]]) -> list[tuple[tuple[int, Box], Box]]:
-        """The largest faces, as many as may be read, in the order in which they are due; then the others."""
+        """The first faces, as many as may be read, in the order in which they are due; then the others."""
         chosen, others = tracked[: self._max_faces], tracked[self._max_faces :]
         return sorted(chosen, key=lambda t: self._aligned.get(t[0][0], -1)) + others
 

@@ -107,6 +107,22 @@ class Settings:
     max_faces: int = _option(
         32, "time and network", "read at most N faces a frame, the largest", metavar="N", least=1, most=256
     )
+    min_face: float | None = _option(
+        None,
+        "time and network",
+        "width of the smallest face to look for, in the source's pixels; half of it costs four times the search",
+        metavar="PIXELS",
+        default_text="a twentieth of the picture's longer side",
+        example=64.0,
+        least=16,
+        most=10_000,
+    )
+    detector: str = _option(
+        "viola-jones",
+        "time and network",
+        "`viola-jones`, `dlib-hog`, or `yunet:PATH` with an ONNX file from OpenCV's model zoo",
+        metavar="NAME",
+    )
     threads: int | None = _option(
         None,
         "time and network",

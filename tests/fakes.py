@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from app.domain import Box, Frame, Image, SourceStatus
 from app.engine import Outputs
+from app.scan import Scan
 from scheduler.latency import OperatingPoint, PointProfile, Profile
 from scheduler.log import FrameRecord
 
@@ -103,20 +104,17 @@ class FakeSource:
             self._gate.release()
 
 
-class FakeDetector:
-    """Finds the boxes that it is told, whatever the picture."""
+class FakeScanner:
+    """Finds the boxes that it is told, whatever the picture; looks for everybody in every frame."""
 
     def __init__(self, boxes: list[Box] | Callable[[int], list[Box]]) -> None:
         self._boxes = boxes
         self.calls = 0
 
-    def __call__(self, gray: NDArray[np.uint8]) -> list[Box]:
+    def __call__(self, image: Image, gray: NDArray[np.uint8], time_s: float, known: Mapping[int, Box]) -> Scan:
         boxes = self._boxes(self.calls) if callable(self._boxes) else self._boxes
         self.calls += 1
-        return boxes
-
-    def near(self, gray: NDArray[np.uint8], known: list[Box]) -> list[Box]:
-        return self(gray)
+        return Scan(boxes, set(known))
 
 
 class FakePredictor:

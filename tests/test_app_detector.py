@@ -9,6 +9,7 @@ from align.landmarks import LandmarkPredictor
 from app.detector import ViolaJones, landmark_box
 from app.domain import Box, Frame
 from app.front_end import MAX_MISFIT, FrontEnd
+from app.scan import Scanner
 from app.tracker import Tracker
 
 
@@ -22,15 +23,15 @@ def portrait() -> np.ndarray:
 @pytest.mark.parametrize("width", [320, 512, 1280])
 def test_the_face_is_found_at_any_size_in_pixels_of_the_frame(portrait, width):
     image = cv2.resize(portrait, (width, width))
-    box = ViolaJones()(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY))[0]
+    box = Scanner(ViolaJones())(image, cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), 0.0, {}).faces[0]
     x, y = box.centre
     assert abs(x / width - 0.44) < 0.03 and abs(y / width - 0.23) < 0.03
     assert 0.15 < box.width / width < 0.28
 
 
 def test_an_empty_picture_has_no_faces():
-    assert ViolaJones()(np.full((300, 400), 128, np.uint8)) == []
-    assert ViolaJones()(np.zeros((1, 1), np.uint8)) == []
+    assert ViolaJones()(np.full((300, 400), 128, np.uint8), 20) == []
+    assert ViolaJones()(np.zeros((1, 1), np.uint8), 20) == []
 
 
 def test_landmark_boxes_sit_lower_and_are_smaller():
@@ -41,7 +42,7 @@ def test_landmark_boxes_sit_lower_and_are_smaller():
 
 def test_the_front_end_prepares_a_real_face(portrait):
     front_end = FrontEnd(
-        ViolaJones(), LandmarkPredictor(), Template.from_shape(load_mean_shape(), PAPER_MARGINS), Tracker(), 32
+        Scanner(ViolaJones()), LandmarkPredictor(), Template.from_shape(load_mean_shape(), PAPER_MARGINS), Tracker(), 32
     )
     prepared = front_end(Frame(0, portrait, 0.0, 0.0))
     (face,) = prepared.faces
@@ -52,17 +53,3 @@ def test_the_front_end_prepares_a_real_face(portrait):
     points = LandmarkPredictor()(cv2.cvtColor(portrait, cv2.COLOR_BGR2GRAY), landmark_box(face.box))
     template = Template.from_shape(load_mean_shape(), PAPER_MARGINS)
     assert side == pytest.approx(eye_distance(points) / eye_distance(template.array), rel=0.1)
-
-
-@pytest.mark.parametrize("width", [400, 1280])
-def test_local_search_finds_what_the_full_scan_finds(portrait, width):
-    """Also where the picture is wider than what is scanned; two known places of one face give it once."""
-    gray = cv2.cvtColor(cv2.resize(portrait, (width, width)), cv2.COLOR_BGR2GRAY)
-    detector = ViolaJones()
-    full = detector(gray)[0]
-    moved = Box(full.x + 0.2 * full.width, full.y - 0.15 * full.width, full.width, full.height)
-    (found,) = detector.near(gray, [moved, full])
-    for mine, theirs in zip(found, full, strict=True):
-        assert mine == pytest.approx(theirs, abs=0.12 * full.width)
-    assert detector.near(gray, [Box(0.8 * width, 0.8 * width, full.width, full.width)]) == []
-    assert detector.near(gray, [Box(-500, -500, 50, 50), Box(2 * width, 0, 50, 50)]) == []

@@ -22,7 +22,7 @@ from scheduler.latency import LatencyModel
 from scheduler.log import LogWriter, read_log
 from scheduler.policy import DeepestThatFits, Fixed
 from scheduler.replay import differs, exact
-from tests.fakes import MAES, POINTS, FakeClock, FakeDetector, FakeEngine, FakePredictor, FakeSource, make_profile
+from tests.fakes import MAES, POINTS, FakeClock, FakeEngine, FakePredictor, FakeScanner, FakeSource, make_profile
 
 GENDERS, EXPRESSIONS = ("male", "female"), ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
 TEMPLATE = Template.from_shape(load_mean_shape(), PAPER_MARGINS)
@@ -71,7 +71,7 @@ def make(source: FakeSource, boxes=None, engine: Engine | None = None, **changes
     clock = changes.pop("clock", FakeClock())
     sink = Collected()
     front_end = FrontEnd(
-        FakeDetector(crowd(1) if boxes is None else boxes), FakePredictor(load_mean_shape()), TEMPLATE, Tracker(),
+        FakeScanner(crowd(1) if boxes is None else boxes), FakePredictor(load_mean_shape()), TEMPLATE, Tracker(),
         changes.pop("max_faces", 32), None, FakeClock(),  # of its own: preparing takes no time, whatever the engine does meanwhile
     )  # fmt: skip
     values = {
@@ -193,7 +193,7 @@ def test_landmarks_of_no_face_are_not_read():
             return np.random.default_rng(0).uniform(0, 200, (47, 2))
 
     clock = FakeClock()
-    front_end = FrontEnd(FakeDetector(crowd(1)), Lost(load_mean_shape()), TEMPLATE, Tracker(), 32, None, FakeClock())
+    front_end = FrontEnd(FakeScanner(crowd(1)), Lost(load_mean_shape()), TEMPLATE, Tracker(), 32, None, FakeClock())
     engine = FakeEngine()
     pipeline, sink = make(FakeSource(images(2)), engine=engine, front_end=front_end, clock=clock)
     run(pipeline)
@@ -204,8 +204,9 @@ def test_landmarks_of_no_face_are_not_read():
 @pytest.mark.parametrize("shape", [(1, 1, 3), (1, 500, 3), (3, 2, 3)])
 def test_tiny_frames_pass(shape):
     from app.detector import ViolaJones
+    from app.scan import Scanner
 
-    front_end = FrontEnd(ViolaJones(), FakePredictor(load_mean_shape()), TEMPLATE, Tracker(), 32)
+    front_end = FrontEnd(Scanner(ViolaJones()), FakePredictor(load_mean_shape()), TEMPLATE, Tracker(), 32)
     pipeline, sink = make(FakeSource([np.zeros(shape, np.uint8)] * 2), front_end=front_end)
     run(pipeline)
     assert pipeline.failure is None and len(sink.results) == 2
@@ -318,7 +319,7 @@ def test_a_crowd_takes_turns_when_there_is_no_time_to_align_all():
     from app.domain import Frame
 
     front_end = FrontEnd(
-        FakeDetector(crowd(9)), Slow(load_mean_shape()), TEMPLATE, acquainted(crowd(9)), 32, 10.0, clock
+        FakeScanner(crowd(9)), Slow(load_mean_shape()), TEMPLATE, acquainted(crowd(9)), 32, 10.0, clock
     )
     turns = []
     for i in range(6):
@@ -326,27 +327,6 @@ def test_a_crowd_takes_turns_when_there_is_no_time_to_align_all():
         turns.append({f.person for f in prepared.faces})
         assert len(prepared.faces) == 4 and prepared.unserved == {DropCause.NO_TIME: 5}
     assert turns[0] | turns[1] | turns[2] == set(range(1, 10)), "three frames reach everybody"
-
-
-def test_full_scans_are_rare_and_known_faces_are_looked_for_in_between():
-    from app.domain import Frame
-
-    class Counting(FakeDetector):
-        full = near_ = 0
-
-        def __call__(self, gray):
-            self.full += 1
-            return crowd(3)
-
-        def near(self, gray, known):
-            self.near_ += 1
-            return crowd(3)
-
-    detector = Counting([])
-    front_end = FrontEnd(detector, FakePredictor(load_mean_shape()), TEMPLATE, Tracker(), 32, None, FakeClock())
-    for i in range(50):
-        front_end(Frame(i, images(1, 300)[0], i / 25, 0.0))
-    assert detector.full + detector.near_ == 50 and 7 <= detector.full <= 9
 
 
 def test_misfits_do_not_use_up_the_time_of_all():
@@ -360,7 +340,7 @@ def test_misfits_do_not_use_up_the_time_of_all():
     from app.domain import Frame
 
     front_end = FrontEnd(
-        FakeDetector(crowd(9)), Lost(load_mean_shape()), TEMPLATE, acquainted(crowd(9)), 32, 10.0, clock
+        FakeScanner(crowd(9)), Lost(load_mean_shape()), TEMPLATE, acquainted(crowd(9)), 32, 10.0, clock
     )
     prepared = front_end(Frame(0, images(1, 500)[0], 0.0, clock()))
     assert prepared.unserved == {DropCause.UNALIGNED: 4, DropCause.NO_TIME: 5}
@@ -372,7 +352,7 @@ def test_who_was_aligned_for_nothing_is_due_again():
     clock = FakeClock()
     picture = images(1, 400)[0]
     front_end = FrontEnd(
-        FakeDetector(crowd(3)), FakePredictor(load_mean_shape()), TEMPLATE, acquainted(crowd(3)), 3, -1.0, clock
+        FakeScanner(crowd(3)), FakePredictor(load_mean_shape()), TEMPLATE, acquainted(crowd(3)), 3, -1.0, clock
     )
     first = front_end(Frame(0, picture, 0.0, clock()))
     assert [f.person for f in first.faces] == [1]
@@ -390,7 +370,7 @@ def test_what_may_be_no_face_is_held_back_until_it_was_found_again_and_again():
             return self._shape * box[2] + np.array(box[:2])
 
     clock, picture = FakeClock(), images(1, 400)[0]
-    front_end = FrontEnd(FakeDetector(crowd(2)), Drifting(load_mean_shape()), TEMPLATE, Tracker(), 32, None, clock)
+    front_end = FrontEnd(FakeScanner(crowd(2)), Drifting(load_mean_shape()), TEMPLATE, Tracker(), 32, None, clock)
     shown = []
     for i in range(5):
         prepared = front_end(Frame(i, picture, i / 25, clock()))
@@ -402,5 +382,5 @@ def test_what_may_be_no_face_is_held_back_until_it_was_found_again_and_again():
 def test_a_steady_face_is_shown_at_once():
     from app.domain import Frame
 
-    front_end = FrontEnd(FakeDetector(crowd(2)), FakePredictor(load_mean_shape()), TEMPLATE, Tracker(), 32)
+    front_end = FrontEnd(FakeScanner(crowd(2)), FakePredictor(load_mean_shape()), TEMPLATE, Tracker(), 32)
     assert len(front_end(Frame(0, images(1, 400)[0], 0.0, 0.0)).faces) == 2

@@ -41,11 +41,12 @@ def test_the_demo_crowd_is_read_person_by_person(tmp_path):
     from app.domain import Frame
     from app.engine import OnnxEngine, readings
     from app.front_end import FrontEnd
+    from app.scan import Scanner
     from app.tracker import Tracker
 
     manifest, crowd = load_manifest("mobilenet_v1_075"), DemoCrowd()
     engine = OnnxEngine(manifest, "cpu", exits=["exit_13"])
-    front_end = FrontEnd(ViolaJones(), LandmarkPredictor(), Template(manifest.template), Tracker(), 32)
+    front_end = FrontEnd(Scanner(ViolaJones()), LandmarkPredictor(), Template(manifest.template), Tracker(), 32)
     faces, truth, genders, ages = 0, 0, Counter(), []
     for i in range(0, CYCLE_FRAMES, 50):
         image = crowd.picture(i)

@@ -1,0 +1,195 @@
+"""When and where it is looked for faces. Real Viola-Jones over a real portrait; a counting detector where cost matters."""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+import pytest
+
+from app.detector import ViolaJones
+from app.domain import Box
+from app.scan import NEAR_MIN, NEW_MAX, SLOWEST_SWEEP_S, STRIPS, SWEEP_S, Scanner, parts, same_place
+from tests.fakes import FakeClock
+
+WIDTH, HEIGHT, FPS = 1280, 720, 25
+EMPTY = np.random.default_rng(0).integers(110, 130, (HEIGHT, WIDTH), dtype=np.uint8)
+
+
+def scene(*faces: Box) -> np.ndarray:
+    """Grey noise with the astronaut's head, whose face fills the boxes."""
+    from skimage.data import astronaut
+
+    head = cv2.cvtColor(astronaut(), cv2.COLOR_RGB2GRAY)[34:194, 145:305]  # its face: 30, 30, 100, 100
+    picture = EMPTY.copy()
+    for x, y, side, _ in faces:
+        matrix = np.array([[side / 100, 0, x - 0.3 * side], [0, side / 100, y - 0.3 * side]])
+        cv2.warpAffine(head, matrix, (WIDTH, HEIGHT), dst=picture, borderMode=cv2.BORDER_TRANSPARENT)
+    return picture
+
+
+def look(scanner: Scanner, gray: np.ndarray, time_s: float, known: dict[int, Box] | None = None):
+    return scanner(cv2.cvtColor(gray, cv2.COLOR_GRAY2BGR), gray, time_s, known or {})
+
+
+class Counting:
+    """Finds what it is told at every look; counts the looks."""
+
+    in_colour, scan_px, near_px = False, 20.0, 32.0
+
+    def __init__(self, found: list[Box] | None = None, clock: FakeClock | None = None, ms: float = 0.0) -> None:
+        self.found, self.clock, self.ms = found or [], clock, ms
+        self.fine = self.coarse = 0
+
+    def __call__(self, picture, smallest, largest=math.inf, *, fine=True):
+        self.fine, self.coarse = self.fine + fine, self.coarse + (not fine)
+        if self.clock and not fine:
+            self.clock.pass_ms(self.ms)
+        return self.found
+
+
+SPOTS = [(x, y, side) for side in (72, 100, 130) for x, y in ((30, 40), (236, 300), (470, 90), (700, 420), (1080, 500))]
+
+
+@pytest.mark.parametrize(("x", "y", "side"), [*SPOTS, (400, 100, 300)])
+def test_who_walks_in_is_found_within_a_sweep(x, y, side):
+    scanner, face = Scanner(ViolaJones()), Box(x, y, side, side)
+    for i in range(10):
+        assert look(scanner, EMPTY, i / FPS).faces == []
+    picture, frames = scene(face), math.ceil(SWEEP_S * FPS)
+    seen = [look(scanner, picture, (10 + i) / FPS).faces for i in range(frames)]
+    found = [box for boxes in seen for box in boxes]
+    assert found and all(same_place(box, face) for box in found)
+    assert found[0].width == pytest.approx(side, rel=0.25)
+
+
+def test_the_first_frame_is_scanned_whole():
+    faces = [Box(60, 60, 80, 80), Box(600, 300, 120, 120), Box(1100, 80, 90, 90), Box(250, 350, 250, 250)]
+    found = look(Scanner(ViolaJones()), scene(*faces), 7.0).faces
+    assert len(found) == 4 and all(any(same_place(a, b) for a in found) for b in faces)
+    assert [b.width for b in found] == sorted((b.width for b in found), reverse=True)
+
+
+def test_known_faces_are_found_where_expected_and_only_once():
+    faces = [Box(300, 200, 100, 100), Box(700, 300, 140, 140)]
+    scanner = Scanner(ViolaJones())
+    look(scanner, scene(*faces), 0.0)
+    for i in range(1, 16):
+        off = {n: Box(b.x + 0.2 * b.width, b.y - 0.15 * b.width, *b[2:]) for n, b in enumerate(faces)}
+        scan = look(scanner, scene(*faces), i / FPS, {**off, 7: faces[0]})
+        assert len(scan.faces) == 2 and scan.looked_for == {0, 1, 7}
+        for found, face in zip(scan.faces, faces[::-1], strict=True):
+            assert np.subtract(found, face) == pytest.approx(0, abs=0.12 * face.width)
+
+
+def test_who_is_not_where_expected_is_looked_for_further_away():
+    scanner, face = Scanner(ViolaJones()), Box(600, 300, 100, 100)
+    look(scanner, EMPTY, 0.0)
+    (found,) = look(scanner, scene(face), 0.0, {1: Box(face.x - 75, face.y, 100, 100)}).faces  # nothing is scanned yet
+    assert same_place(found, face)
+
+
+def test_places_beside_the_picture_are_no_trouble():
+    scanner = Scanner(ViolaJones())
+    known = {
+        1: Box(-500, -500, 50, 50),
+        2: Box(2 * WIDTH, 0, 50, 50),
+        3: Box(-30, -30, 90, 90),
+        4: Box(0, 0, 4000, 4000),
+    }
+    for i in range(10):
+        assert look(scanner, EMPTY, i / FPS, known).faces == []
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (10, 1), (20, 500), (23, 23)])
+def test_a_picture_too_small_for_a_face_has_none(shape):
+    assert (
+        parts(shape) == []
+        and look(Scanner(ViolaJones()), np.zeros(shape, np.uint8), 0.0, {1: Box(0, 0, 30, 30)}).faces == []
+    )
+
+
+@pytest.mark.parametrize("shape", [(720, 1280), (1280, 720), (480, 480), (64, 64), (2160, 3840)])
+@pytest.mark.parametrize("min_face", [None, 40])
+def test_every_face_lies_whole_in_some_part(shape, min_face):
+    pieces = parts(shape, min_face)
+    smallest = pieces[0].smallest
+    assert smallest == (min_face or max(24, max(shape) / 20))
+    rng = np.random.default_rng(0)
+    for side in (smallest, 1.5 * smallest, 1.99 * smallest, 2.01 * smallest, min(shape)):
+        if side > min(shape):
+            continue
+        for _ in range(50):
+            x, y = rng.uniform(0, shape[1] - side), rng.uniform(0, shape[0] - side)
+            assert any(
+                p.smallest <= side <= p.largest
+                and p.area[0] <= x and p.area[1] <= y and x + side <= p.area[2] + 1 and y + side <= p.area[3] + 1
+                for p in pieces
+            ), (side, x, y)  # fmt: skip
+
+
+def test_smaller_faces_are_wanted_by_min_face():
+    face = Box(500, 300, 44, 44)
+    assert look(Scanner(ViolaJones()), scene(face), 0.0).faces == []
+    (found,) = look(Scanner(ViolaJones(), min_face=40), scene(face), 0.0).faces
+    assert same_place(found, face)
+
+
+def test_forty_faces_cost_no_more_than_the_bound_and_take_turns():
+    detector = Counting(found=[Box(4.0 * i, 2, 21, 21) for i in range(30)])  # thirty false faces at every look
+    scanner = Scanner(detector)
+    known = {i: Box(20 + 120 * (i % 10), 20 + 150 * (i // 10), 80, 80) for i in range(40)}
+    look(scanner, EMPTY, 0.0, known)
+    seen = set[int]()
+    for i in range(1, 26):
+        fine, coarse = detector.fine, detector.coarse
+        scan = look(scanner, EMPTY, i / FPS, known)
+        assert detector.coarse - coarse <= 1
+        assert detector.fine - fine <= 2 * NEAR_MIN + NEW_MAX
+        assert len(scan.looked_for) == NEAR_MIN
+        seen |= scan.looked_for
+        assert i < 7 or seen == set(known), "seven frames reach everybody"
+
+
+def test_at_a_low_rate_more_are_looked_for_in_a_frame():
+    scanner = Scanner(Counting())
+    known = {i: Box(20 + 120 * (i % 10), 20 + 150 * (i // 10), 80, 80) for i in range(40)}
+    counts = [len(look(scanner, EMPTY, t, known).looked_for) for t in (0.0, 0.02, 0.1, 2.0)]
+    assert counts == [NEAR_MIN, NEAR_MIN, 12, 40]
+
+
+@pytest.mark.parametrize("fps", [8, 12.5, 25, 30, 60])
+def test_sweeps_keep_their_time_at_any_rate(fps):
+    detector = Counting()
+    scanner = Scanner(detector)
+    for i in range(int(10 * fps) + 1):
+        look(scanner, EMPTY, i / fps)
+    sweeps = detector.coarse / (STRIPS + 1) - 1  # without the first frame's
+    assert sweeps == pytest.approx(10 / SWEEP_S, rel=0.03)
+
+
+@pytest.mark.parametrize(("part_ms", "sweep_s"), [(1, SWEEP_S), (10, 0.48), (1000, SLOWEST_SWEEP_S)])
+def test_dear_parts_slow_the_sweep_down_to_a_limit(part_ms, sweep_s):
+    """Six parts of 10 ms at 25 frames a second, 5 ms for each frame: 12 frames."""
+    clock = FakeClock()
+    detector = Counting(clock=clock, ms=part_ms)
+    scanner = Scanner(detector, scan_ms=5.0, clock=clock)
+    for i in range(100):
+        look(scanner, EMPTY, i / FPS)
+    before = detector.coarse
+    for i in range(100, 350):
+        look(scanner, EMPTY, i / FPS)
+    assert (detector.coarse - before) / (STRIPS + 1) == pytest.approx(10 / sweep_s, rel=0.05)
+
+
+def test_the_same_times_give_the_same_answer_whatever_the_clock_says():
+    faces = [Box(60 + 250 * i, 100 + 80 * (i % 3), 90, 90) for i in range(5)]
+    picture = scene(*faces)
+
+    def answers(ms: float):
+        clock = FakeClock()
+        scanner = Scanner(ViolaJones(), clock=lambda: clock.pass_ms(ms) or clock.now)
+        return [look(scanner, picture if i > 2 else EMPTY, i / FPS, {9: faces[0]} if i > 8 else {}) for i in range(12)]
+
+    assert answers(0.0) == answers(500.0)
