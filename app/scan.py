@@ -8,8 +8,9 @@ again, finely and at a better scale.
 All of it goes by the source's own time and by counts, so that a file gives the same answer however fast it is run.
 Only with `scan_ms` sweeps slow down, up to SLOWEST_SWEEP_S, where a part costs more than that leaves for a frame.
 
-Bounds: somebody who walks in is looked for within a sweep, 0.25 s (with `scan_ms` up to 1 s); a frame costs at most so
-many local searches (two for a person who is missed), the parts that are due (one at 25 frames a second), and for each part NEW_MAX looks at candidates.
+Bounds: somebody who walks in is looked for within a sweep, 0.25 s (with `scan_ms` up to 1 s). A frame costs at most so
+many local searches (two for a person who is missed), the parts that are due (one at 25 frames a second), and for each part
+NEW_MAX looks at candidates.
 """
 
 from __future__ import annotations
