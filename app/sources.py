@@ -68,10 +68,6 @@ class Source(Protocol):
         """Ends the iteration soon. May be called from any thread, and twice."""
         ...
 
-    def status(self) -> SourceStatus:
-        """Whether pictures come. Never waits; may be called from any thread."""
-        ...
-
 
 def open_source(
     spec: str,
@@ -143,9 +139,6 @@ class _Closable:
             if self._started:
                 raise RuntimeError("a source is read once; open it again")
             self._started = True
-
-    def status(self) -> SourceStatus:
-        return SourceStatus()
 
     def close(self) -> None:
         with self._lock:

@@ -95,9 +95,6 @@ class FakeSource:
         if self._failure:
             raise self._failure
 
-    def status(self) -> SourceStatus:
-        return SourceStatus()
-
     def close(self) -> None:
         self.closed.set()
         if self._gate:
