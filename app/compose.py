@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,10 +15,12 @@ from app.calibrate import cached_profile, calibrate, machine
 from app.detector import open_detector
 from app.engine import Engine, OnnxEngine, available_cores
 from app.errors import ModelError, UsageError
+from app.events import EventsWriter
 from app.files import TextFile, check_writable
 from app.front_end import FrontEnd
 from app.mailbox import WhenFull
-from app.outputs import ResultsWriter, VideoWriter, check_video_name
+from app.metrics import Metrics, parse_address
+from app.outputs import VideoWriter, check_video_name, results_writer
 from app.people import People
 from app.pipeline import Pipeline, Sink
 from app.scan import Scanner
@@ -51,6 +54,7 @@ class App:
     profile: Profile
     remembered: bool  # the profile was
     pipeline: Pipeline
+    metrics: Metrics | None = None
 
 
 def load_manifest(model: str) -> Manifest:
@@ -71,11 +75,15 @@ def build(settings: Settings, progress: Callable[[int, int], None] | None = None
         check_writable(path)
     if settings.output:
         check_video_name(settings.output)
+    address = parse_address(settings.metrics, public=settings.metrics_public) if settings.metrics else None
     manifest = load_manifest(settings.model)
     exits = _exits(settings, manifest)
     with ExitStack() as undo:
         source = open_source(settings.source, loop=settings.loop, realtime=settings.realtime)
         undo.callback(source.close)
+        metrics = Metrics(*address) if address else None
+        if metrics:
+            undo.callback(metrics.close)
         engine = OnnxEngine(manifest, settings.device, settings.threads, exits)
         try:
             predictor = LandmarkPredictor()
@@ -87,20 +95,24 @@ def build(settings: Settings, progress: Callable[[int, int], None] | None = None
         scanner = Scanner(open_detector(settings.detector), settings.min_face, scan_ms)
         front_end = FrontEnd(scanner, predictor, Template(manifest.template), Tracker(), settings.max_faces, align_ms)
         sinks, log = _outputs(settings, source, manifest, engine, profile, policy, undo)
+        latency = LatencyModel(profile)
         pipeline = Pipeline(
             source=source,
             front_end=front_end,
             policy=policy,
-            latency=LatencyModel(profile),
+            latency=latency,
             engine=engine,
             manifest=manifest,
             people=People(manifest.genders, manifest.expressions),
             budget_ms=settings.frame_budget_ms,
-            sinks=sinks,
+            sinks=[*sinks, *([metrics] if metrics else [])],
             log=log,
         )
+        if metrics:
+            about = {"network": manifest.name, "provider": engine.provider, "exit": settings.exit}
+            metrics.watch(pipeline.totals, latency, source, about)
         undo.pop_all()
-    return App(settings, source, manifest, engine, profile, remembered, pipeline)
+    return App(settings, source, manifest, engine, profile, remembered, pipeline, metrics)
 
 
 def load_profile(
@@ -150,10 +162,15 @@ def _outputs(
     """Sinks and log, opened last: an existing file is replaced only when everything else stands."""
     sinks: list[Sink] = []
     if settings.output:
-        sinks.append(VideoWriter(settings.output, WhenFull.DROP_OLDEST if source.live else WhenFull.WAIT))
+        when_full = WhenFull.DROP_OLDEST if source.live else WhenFull.WAIT
+        # An index in front means writing the file once more at the end, for which a live recording may be too long.
+        sinks.append(VideoWriter(settings.output, when_full, index_first=not source.live))
         undo.callback(sinks[-1].close)
     if settings.results:
-        sinks.append(ResultsWriter(settings.results))
+        sinks.append(results_writer(settings.results))
+        undo.callback(sinks[-1].close)
+    if settings.events:
+        sinks.append(EventsWriter(settings.events, time.time if source.live else None))
         undo.callback(sinks[-1].close)
     if not settings.log:
         return sinks, None

@@ -37,10 +37,12 @@ def _check_writable(path: Path, folder: Path) -> None:
 class TextFile:
     """A text file for writing, line by line, whose failures are OutputErrors that name it."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, append: bool = False) -> None:
         self._path = path
         with self._failures():
-            self._file = path.open("w", encoding="utf-8", buffering=1)
+            self._file = path.open("a" if append else "w", encoding="utf-8", buffering=1)
+            if append and _ends_within_a_line(path):
+                self._file.write("\n")
 
     def write(self, text: str) -> None:
         with self._failures():
@@ -63,3 +65,12 @@ class TextFile:
             raise OutputError(
                 f"{self._path} cannot be written: {error.strerror or error}; lines written before are complete"
             ) from error
+
+
+def _ends_within_a_line(path: Path) -> bool:
+    """As a power failure leaves a file."""
+    if not path.is_file() or path.stat().st_size == 0:
+        return False
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) != b"\n"

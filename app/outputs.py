@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import threading
 from fractions import Fraction
@@ -14,13 +15,16 @@ from app.mailbox import Closed, Mailbox, WhenFull
 from app.overlay import paint
 
 if TYPE_CHECKING:
-    from app.domain import Image, Person, Result
+    from app.domain import Estimate, Image, Person, Result
 
 VIDEO_SUFFIXES = {".mp4", ".mkv", ".mov"}
 # Milliseconds: fine enough for any camera, and what players expect.
 TIME_BASE = Fraction(1, 1000)
 # Results that wait for the encoder; at 960x540 each holds 1.5 MB.
 VIDEO_QUEUE = 8
+# The colours are said to be those of HD video: players guess otherwise, and guess by the size.
+X264 = {"preset": "veryfast", "crf": "21", "x264-params": "colorprim=bt709:transfer=bt709:colormatrix=bt709:range=tv"}
+ESTIMATE_FIELDS = ("age", "age_low", "age_high", "gender", "gender_p", "expression", "expression_p", "exit")
 
 
 def check_video_name(path: Path) -> None:
@@ -29,37 +33,24 @@ def check_video_name(path: Path) -> None:
         raise OutputError(f"{path}: video is written as {', '.join(sorted(VIDEO_SUFFIXES))}; choose such a name")
 
 
+def estimate_record(estimate: Estimate | None) -> dict[str, Any]:
+    """The fields of an estimate in results and events; what is not known yet is null."""
+    if estimate is None:
+        return dict.fromkeys(ESTIMATE_FIELDS)
+    values = ((name, getattr(estimate, name)) for name in ESTIMATE_FIELDS)
+    return {name: round(v, 4 if name.endswith("_p") else 2) if isinstance(v, float) else v for name, v in values}
+
+
 def person_record(person: Person) -> dict[str, Any]:
-    """One entry of "people" in a results line; what is not known yet is null."""
-    e = person.estimate
+    """One entry of "people" in a results line."""
+    fresh = person.fresh and person.estimate is not None
     box = [round(v, 1) for v in person.box]
-    if e is None:
-        return {
-            "id": person.id,
-            "box": box,
-            "age": None,
-            "age_low": None,
-            "age_high": None,
-            "gender": None,
-            "gender_p": None,
-            "expression": None,
-            "expression_p": None,
-            "exit": None,
-            "fresh": False,
-        }
-    return {
-        "id": person.id,
-        "box": box,
-        "age": round(e.age, 2),
-        "age_low": round(e.age_low, 2),
-        "age_high": round(e.age_high, 2),
-        "gender": e.gender,
-        "gender_p": round(e.gender_p, 4),
-        "expression": e.expression,
-        "expression_p": round(e.expression_p, 4),
-        "exit": e.exit,
-        "fresh": person.fresh,
-    }
+    return {"id": person.id, "box": box, **estimate_record(person.estimate), "fresh": fresh}
+
+
+def results_writer(path: Path) -> ResultsWriter | CsvWriter:
+    """CSV where the name ends so, else JSON lines."""
+    return CsvWriter(path) if path.suffix.lower() == ".csv" else ResultsWriter(path)
 
 
 class ResultsWriter:
@@ -80,13 +71,32 @@ class ResultsWriter:
         self._file.close()
 
 
+class CsvWriter:
+    """One row per person and frame, none for a frame without people; what is not known yet is an empty cell."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = TextFile(path)
+        self._rows = csv.writer(self._file, lineterminator="\n")
+        self._rows.writerow(["frame", "time_s", "id", "x", "y", "width", "height", *ESTIMATE_FIELDS, "fresh"])
+
+    def deliver(self, result: Result) -> None:
+        frame = [result.frame.id, round(result.frame.time_s, 4)]
+        for person in result.people:
+            record = person_record(person)
+            estimate = [record[name] for name in ESTIMATE_FIELDS]
+            self._rows.writerow([*frame, record["id"], *record["box"], *estimate, str(record["fresh"]).lower()])
+
+    def close(self) -> None:
+        self._file.close()
+
+
 class VideoWriter:
     """Annotated video, H.264, on a thread of its own. Frames keep their times, so that a live recording plays at the
-    speed of life however uneven its frames came."""
+    speed of life however uneven its frames came. With `index_first` browsers play it before they have all of it."""
 
-    def __init__(self, path: Path, when_full: WhenFull) -> None:
+    def __init__(self, path: Path, when_full: WhenFull, *, index_first: bool = True) -> None:
         check_video_name(path)
-        self._path = path
+        self._path, self._index_first = path, index_first
         self._box: Mailbox[Result] = Mailbox(VIDEO_QUEUE, when_full)
         self._failure: OutputError | None = None
         self._thread = threading.Thread(target=self._run, name="video", daemon=True)
@@ -125,15 +135,16 @@ class VideoWriter:
         except Closed:
             return
         height, width = (max(2, n - n % 2) for n in result.frame.image.shape[:2])
-        with av.open(str(self._path), "w") as container:
-            stream = container.add_stream("libx264", rate=30, options={"preset": "veryfast", "crf": "21"})
+        first = {"movflags": "faststart"} if self._index_first and self._path.suffix.lower() != ".mkv" else {}
+        with av.open(str(self._path), "w", options=first) as container:
+            stream = container.add_stream("libx264", rate=30, options=X264)
             stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
             stream.codec_context.time_base = TIME_BASE
             last = -1
             while True:
-                picture = av.VideoFrame.from_ndarray(
-                    _fitted(paint(result.frame.image, result), width, height), format="bgr24"
-                )
+                painted = _fitted(paint(result.frame.image, result), width, height)
+                picture = av.VideoFrame.from_ndarray(painted, format="bgr24")
+                picture = picture.reformat(format="yuv420p", dst_colorspace="ITU709")
                 picture.time_base, picture.pts = TIME_BASE, max(last + 1, round(result.frame.time_s * 1000))
                 last = picture.pts
                 container.mux(stream.encode(picture))

@@ -153,10 +153,25 @@ class Settings:
     results: Path | None = _option(
         None,
         "data out",
-        "one line per frame with everybody in it",
+        "one line per frame with everybody in it; as `.csv` one row per person and frame",
         metavar="RESULTS.jsonl",
         example="results.jsonl",
     )
+    events: Path | None = _option(
+        None,
+        "data out",
+        "a line when a person enters and one when they leave, with how long they were there; added to the file",
+        metavar="EVENTS.jsonl",
+        example="events.jsonl",
+    )
+    metrics: str | None = _option(
+        None,
+        "data out",
+        "figures for Prometheus at `http://HOST:PORT/metrics`: counts and times",
+        metavar="HOST:PORT",
+        example="127.0.0.1:9108",
+    )
+    metrics_public: bool = _option(False, "data out", "let `--metrics` take an address that other machines can reach")
     log: Path | None = _option(
         None,
         "data out",

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import csv
+import dataclasses
 import json
 import os
 from pathlib import Path
@@ -12,7 +14,7 @@ from app.domain import Box, Estimate, Frame, Person, Result, Stats
 from app.errors import OutputError
 from app.files import TextFile, check_writable
 from app.mailbox import WhenFull
-from app.outputs import ResultsWriter, VideoWriter
+from app.outputs import CsvWriter, ResultsWriter, VideoWriter, results_writer
 
 STATS = Stats(
     fps=15, faces=1, served=1, exit="exit_13", input_size=96, budget_ms=66, left_ms=40, predicted_ms=3, measured_ms=2.5,
@@ -158,3 +160,41 @@ def test_a_full_disk_under_the_log_is_an_output_error():
 def test_names_that_no_file_can_have_are_refused(tmp_path, name):
     with pytest.raises(OutputError, match="cannot be written"):
         check_writable(tmp_path / name)
+
+
+def test_video_plays_everywhere(tmp_path):
+    """8-bit 4:2:0 with even sides, its colours named, and the index before the pictures, as browsers want it."""
+    for suffix in (".mp4", ".mov", ".mkv"):
+        path = tmp_path / f"o{suffix}"
+        writer = VideoWriter(path, WhenFull.WAIT)
+        for i in range(3):
+            writer.deliver(result(i, i / 25, (271, 481)))
+        writer.close()
+        with av.open(str(path)) as container:
+            codec = container.streams.video[0].codec_context
+            assert (codec.name, codec.profile, codec.pix_fmt) == ("h264", "High", "yuv420p")
+            assert (codec.width, codec.height, codec.level <= 40) == (480, 270, True)
+            assert codec.colorspace == codec.color_primaries == codec.color_trc == 1, "BT.709"
+        content = path.read_bytes()
+        assert suffix == ".mkv" or 0 < content.find(b"moov") < content.find(b"mdat")
+
+
+def test_results_as_csv_hold_what_the_json_lines_hold(tmp_path):
+    writers = [results_writer(tmp_path / name) for name in ("r.csv", "R.CSV", "r.jsonl", "r")]
+    assert [type(w) for w in writers] == [CsvWriter, CsvWriter, ResultsWriter, ResultsWriter]
+    empty = dataclasses.replace(result(2, 0.08), people=())
+    for writer in writers:
+        for one in (result(0, 0.0, estimate=False), result(1, 0.04), empty):
+            writer.deliver(one)
+        writer.close()
+    with (tmp_path / "r.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    lines = [json.loads(line) for line in (tmp_path / "r.jsonl").read_text().splitlines()]
+    assert len(rows) == sum(len(line["people"]) for line in lines) == 2
+    for row, line in zip(rows, lines, strict=False):
+        person = line["people"][0]
+        box = dict(zip(("x", "y", "width", "height"), person.pop("box"), strict=True))
+        said = {"frame": line["frame"], "time_s": line["time_s"], **person, **box}
+        assert set(row) == set(said)
+        for name, value in said.items():
+            assert row[name] == ("" if value is None else str(value).lower() if name == "fresh" else str(value)), name

@@ -94,6 +94,8 @@ def _tell(app: App) -> None:
     print(f"budget    {settings.frame_budget_ms:.1f} ms a frame, exit {settings.exit}")
     for name, path in settings.written.items():
         print(f"{name:<9} {path}")
+    if app.metrics:
+        print(f"metrics   http://{app.metrics.address}/metrics")
 
 
 def _span(app: App) -> str:
