@@ -7,17 +7,21 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
 import cv2
+import numpy as np
 
 from app.domain import Image
 from app.errors import SourceError
 
 DEVICES = Path("/dev")
 STALL_S = 5.0  # a live source without a picture for so long has failed
+
+TRY_ANOTHER = "Try another one (`main.py cameras` lists them), a video file, or `--source demo`."
 
 # OpenCV reads these once, at the first use of FFmpeg or of a camera by anybody; hence here and not in open_source.
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
@@ -39,24 +43,34 @@ CaptureFactory = Callable[[int | str, int, list[int]], Capture]  # target, OpenC
 
 
 def as_bgr(image: Image | None) -> Image | None:
-    """Grey and BGRA as BGR; None for an empty picture."""
-    if image is None or image.size == 0:
+    """Grey and BGRA as BGR; None for what is no picture: empty, not of 8 bits, of two channels."""
+    if image is None or image.size == 0 or image.dtype != np.uint8 or image.ndim not in (2, 3):
         return None
     channels = 1 if image.ndim == 2 else image.shape[2]
     if channels == 3:
         return image
+    if channels not in (1, 4):
+        return None
     return cv2.cvtColor(image, cv2.COLOR_BGRA2BGR if channels == 4 else cv2.COLOR_GRAY2BGR)
 
 
-def read_image(capture: Capture) -> Image | None:
-    """The next picture that is not empty; None where reading fails."""
-    while capture.grab():
+def next_image(capture: Capture) -> tuple[bool, Image | None]:
+    """Whether something was read, and the picture; None where reading failed or the picture is broken."""
+    try:
+        if not capture.grab():
+            return False, None
         read, image = capture.retrieve()
-        if not read:
-            return None
-        if (picture := as_bgr(image)) is not None:
-            return picture
-    return None
+    except cv2.error:
+        return False, None
+    return read, as_bgr(image) if read else None
+
+
+def read_image(capture: Capture) -> Image | None:
+    """The next picture that is not broken; None where reading fails."""
+    while True:
+        alive, image = next_image(capture)
+        if image is not None or not alive:
+            return image
 
 
 def sane_fps(capture: Capture) -> float | None:
@@ -114,6 +128,11 @@ def unreadable(path: Path) -> str:
         f"{path.name} is no video or picture that can be read, or is cut off at its start. Check it, or convert it: "
         f"`ffmpeg -i {path.name} converted.mp4`."
     )
+
+
+def system_backend() -> int:
+    """OpenCV's way to cameras on this system; cameras are numbered differently by each."""
+    return {"linux": cv2.CAP_V4L2, "darwin": cv2.CAP_AVFOUNDATION, "win32": cv2.CAP_MSMF}.get(sys.platform, cv2.CAP_ANY)
 
 
 def ffmpeg_backend() -> int:

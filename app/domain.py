@@ -40,6 +40,7 @@ class DropCause(StrEnum):
     UNCONFIRMED = "not yet certain to be a face"
     UNALIGNED = "landmarks could not be fitted to the template"
     VIDEO_FULL = "the video encoder is behind"
+    BROKEN = "the source sent a picture that is empty or of a wrong kind"
 
 
 class SourceState(StrEnum):
@@ -55,6 +56,23 @@ class SourceStatus:
     since_s: float = 0.0  # seconds that this state has lasted
     retry_in_s: float | None = None  # seconds until the next try; None: trying now, or there is nothing to try
     text: str = ""  # the cause, for people: "camera 0 was unplugged"
+
+
+class SourceEventKind(StrEnum):
+    LOST = "lost"
+    BACK = "back"
+    BROKEN = "broken"  # a picture that is none: empty, or of a wrong kind
+
+
+@dataclass(frozen=True, slots=True)
+class SourceEvent:
+    """A change of a live source, told once."""
+
+    kind: SourceEventKind
+    frame_id: int = 0  # of the first frame after it was lost, or of the broken one
+    text: str = ""  # for people: why it was lost, or which source is back
+    after_s: float = 0.0  # how long it was lost
+    tries: int = 0  # how often it was opened until it came back
 
 
 @dataclass(frozen=True, slots=True)

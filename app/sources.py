@@ -7,7 +7,6 @@ pictures; `capture` takes its place in tests.
 from __future__ import annotations
 
 import re
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,12 +17,10 @@ from typing import Protocol
 
 import cv2
 
-from app import captures
+from app.cameras import find_camera, list_cameras
 from app.captures import (
-    STALL_S,
     Capture,
     CaptureFactory,
-    camera_problem,
     checked_file,
     ffmpeg_backend,
     hush,
@@ -33,19 +30,14 @@ from app.captures import (
     unreadable,
 )
 from app.demo import CYCLE_FRAMES, FPS, DemoCrowd
-from app.domain import Box, Frame, Image, SourceStatus
-from app.errors import SourceError, SourceStalled
+from app.devices import STREAM, CameraDevice, StreamDevice, is_camera_spec
+from app.domain import Box, Frame, SourceEvent, SourceStatus
+from app.errors import SourceError
+from app.live import Clock, Device, LiveSource, Wait
 
-STREAM = re.compile(r"(rtsp|rtsps|rtmp|rtmps|http|https)://", re.IGNORECASE)
-TRY_ANOTHER = "Try another one (`--source 1`), a video file, or `--source demo`."
-
-RETRY_FIRST_S, RETRY_LONGEST_S = 0.02, 0.5
 LATE_S = 1.0  # played at its own rate and later than this (the laptop slept): go on from here instead of racing
 LONGEST_GAP_S = 10.0  # between two timestamps of a file; a longer one is taken for broken
 FALLBACK_FPS = 25.0
-
-Clock = Callable[[], float]
-Wait = Callable[[float], object]  # seconds; may return early, and does so when the source is closed
 
 
 class Source(Protocol):
@@ -55,9 +47,10 @@ class Source(Protocol):
     fps: float | None  # nominal
     frame_count: int | None  # None where unknown or endless
     camera: bool  # people look into it and see themselves: the window mirrors it
+    on_event: Callable[[SourceEvent], None]  # told of each change, on the iterating thread; to be set before it begins
 
     def __iter__(self) -> Iterator[Frame]:
-        """Ids count from 0; the device is released at the end. Live sources raise SourceStalled."""
+        """Ids count from 0; the device is released at the end. A live source that is given up raises SourceError."""
         ...
 
     def status(self) -> SourceStatus:
@@ -77,38 +70,40 @@ def open_source(
     clock: Clock = time.monotonic,
     wait: Wait | None = None,
     capture: CaptureFactory = cv2.VideoCapture,
+    reconnect_s: float | None = None,
+    wait_for_it: bool = False,
 ) -> Source:
-    """Opens "auto", "demo", a camera ("0", "/dev/video2"), a file or a URL. Raises SourceError.
+    """Opens "auto", "demo", a camera ("0", "/dev/video2", part of its name), a file or a URL. Raises SourceError.
 
     `loop` starts a file or the demo again at its end; `realtime` plays a file at its own rate, as if it were live.
+    A camera or stream that breaks off is opened again for `reconnect_s` (None: for ever, 0: not at all); with
+    `wait_for_it` it need not be there at the start.
     `wait` sleeps; the default is cut short when the source is closed.
     """
     hush()
     spec = spec.strip()
     if spec == "demo":
         return DemoSource(loop=loop, clock=clock, wait=wait)
+
+    def live(device: Device, *, camera: bool) -> LiveSource:
+        return LiveSource(device, clock, wait, camera=camera, reconnect_s=reconnect_s, wait_for_it=wait_for_it)
+
     if spec == "auto":
         try:
-            camera = _camera("0", clock, wait, capture)
+            camera = live(CameraDevice("0", capture), camera=True)
         except SourceError as error:
             demo = DemoSource(loop=loop, clock=clock, wait=wait)
             demo.note = f"Showing the demo crowd, because there is no picture from camera 0. {error}"
             return demo
         camera.note = "Camera 0 was found and taken."
         return camera
-    if (spec.isascii() and spec.isdecimal()) or (spec.startswith("/dev/") and not Path(spec).is_file()):
-        return _camera(spec, clock, wait, capture)
     if STREAM.match(spec):
-        name = re.sub(r"//[^/]*@", "//", spec).partition("?")[0]  # shown and logged: without password and token
-        problem = f"{name} gives no picture. Check the address and the network, and that a player such as VLC shows it."
-
-        def reopen() -> Capture:
-            timeouts = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, 5000, cv2.CAP_PROP_READ_TIMEOUT_MSEC, 5000]
-            return capture(spec, ffmpeg_backend(), timeouts)
-
-        opened = reopen()
-        if not spec.lower().startswith("http") or promised_frames(opened) is None:
-            return LiveSource(name, opened, problem, clock, wait)
+        stream = StreamDevice(spec, capture)
+        if not spec.lower().startswith("http") or promised_frames(opened := stream.peek()) is None:
+            return live(stream, camera=False)
+        name, problem, reopen = stream.name, stream.problem(), stream.reopen
+    elif is_camera_spec(spec) or _names_a_camera(spec, wait_for_it):
+        return live(CameraDevice(spec, capture), camera=True)
     else:
         path = checked_file(spec)
         name, problem = path.name, unreadable(path)
@@ -120,10 +115,20 @@ def open_source(
     return FileSource(name, opened, reopen, problem, loop=loop, realtime=realtime, clock=clock, wait=wait)
 
 
+def _names_a_camera(spec: str, wait_for_it: bool) -> bool:
+    """What is no file may be a camera's name. Raises SourceError where it is part of several names."""
+    with suppress(OSError, ValueError):
+        if not spec or Path(spec).expanduser().exists():
+            return False
+    plain = not re.search(r"[/\\]|\.\w{2,4}$", spec)
+    return bool(find_camera(spec, list_cameras())) or (wait_for_it and plain)
+
+
 class _Closable:
     """Releases the capture once: by the iteration where one runs, otherwise by close()."""
 
     camera = False
+    on_event: Callable[[SourceEvent], None] = staticmethod(lambda event: None)
 
     def __init__(self, capture: Capture | None, clock: Clock, wait: Wait | None) -> None:
         self._capture, self._clock = capture, clock
@@ -145,51 +150,6 @@ class _Closable:
             self._closed.set()
             if not self._started and self._capture is not None:
                 self._capture.release()
-
-
-class LiveSource(_Closable):
-    """A camera or a stream: a picture's time is when it came."""
-
-    live, frame_count = True, None
-
-    def __init__(self, name: str, capture: Capture, problem: str, clock: Clock, wait: Wait | None) -> None:
-        super().__init__(capture, clock, wait)
-        self.name, self.note = name, ""
-        self.fps = sane_fps(capture)
-        with suppress(SourceStalled):
-            if capture.isOpened() and self._read() is not None:  # a proof, thrown away: it is old when we start
-                return
-        self.close()
-        raise SourceError(problem)
-
-    def __iter__(self) -> Iterator[Frame]:
-        self._start()
-        first_s = None
-        try:
-            for frame_id in count():
-                image = self._read()
-                if image is None:
-                    return
-                born_s = self._clock()
-                first_s = born_s if first_s is None else first_s
-                yield Frame(frame_id, image, born_s - first_s, born_s)
-        finally:
-            self._capture.release()
-
-    def _read(self) -> Image | None:
-        """The next picture, trying again for STALL_S; None when closed."""
-        began_s, pause_s = self._clock(), RETRY_FIRST_S
-        while not self._closed.is_set():
-            image = read_image(self._capture)
-            if image is not None:
-                return image
-            if self._clock() - began_s >= STALL_S:
-                raise SourceStalled(
-                    f"{self.name} sends no picture any more. Check its cable or network, then start again."
-                )
-            self._wait(pause_s)
-            pause_s = min(2 * pause_s, RETRY_LONGEST_S)
-        return None
 
 
 class FileSource(_Closable):
@@ -314,28 +274,3 @@ def broke_off(frames: int, promised: int | None, end_s: float, fps: float | None
     if promised is None or promised - frames <= max(1, 0.03 * promised):
         return False
     return fps is None or end_s < 0.97 * promised / fps
-
-
-def _camera(spec: str, clock: Clock, wait: Wait | None, capture: CaptureFactory) -> LiveSource:
-    name = f"camera {spec}"
-    if sys.platform == "linux":
-        device, backend = captures.DEVICES / f"video{int(spec)}" if spec.isdecimal() else Path(spec), cv2.CAP_V4L2
-        if problem := camera_problem(name, device):
-            raise SourceError(problem)
-        problem = f"it is in use by another program, or {device} is no camera. Close that program."
-    else:
-        backend = cv2.CAP_ANY
-        problem = "it is absent, in use by another program, or cameras are blocked in the privacy settings."
-    opened = capture(int(spec) if spec.isdecimal() else spec, backend, [])
-    wishes = {
-        cv2.CAP_PROP_FOURCC: cv2.VideoWriter.fourcc(*"MJPG"),  # before the size: raw pictures of it may be too slow
-        cv2.CAP_PROP_FRAME_WIDTH: 1280,
-        cv2.CAP_PROP_FRAME_HEIGHT: 720,
-        cv2.CAP_PROP_BUFFERSIZE: 1,
-    }
-    for prop, value in wishes.items():
-        if opened.isOpened():
-            opened.set(prop, value)  # a camera may refuse
-    source = LiveSource(name, opened, f"Camera {spec} gives no picture: {problem} {TRY_ANOTHER}", clock, wait)
-    source.camera = True
-    return source

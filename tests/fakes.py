@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from app.domain import Box, Frame, Image, SourceStatus
+from app.domain import Box, Frame, Image, SourceEvent, SourceStatus
 from app.engine import Outputs
 from app.scan import Scan
 from scheduler.latency import OperatingPoint, PointProfile, Profile
@@ -30,6 +30,21 @@ class FakeClock:
 
     def pass_ms(self, ms: float) -> None:
         self.now += ms / 1e3
+
+
+class FakeTime:
+    """A clock that only waiting moves; remembers the waits."""
+
+    def __init__(self) -> None:
+        self.now, self.waits = 50.0, []
+
+    def clock(self) -> float:
+        return self.now
+
+    def wait(self, seconds: float) -> None:
+        assert seconds > 0
+        self.waits.append(seconds)
+        self.now += seconds
 
 
 class FakeEngine:
@@ -81,6 +96,7 @@ class FakeSource:
         self._images, self._failure, self._gate, self._clock = images, failure, gate, clock
         self.closed = threading.Event()
         self.state = SourceStatus()
+        self.on_event: Callable[[SourceEvent], None] = lambda event: None
 
     def status(self) -> SourceStatus:
         return self.state
