@@ -79,7 +79,13 @@ def build(settings: Settings, progress: Callable[[int, int], None] | None = None
     manifest = load_manifest(settings.model)
     exits = _exits(settings, manifest)
     with ExitStack() as undo:
-        source = open_source(settings.source, loop=settings.loop, realtime=settings.realtime)
+        source = open_source(
+            settings.source,
+            loop=settings.loop,
+            realtime=settings.realtime,
+            reconnect_s=settings.reconnect_s,
+            wait_for_it=settings.wait_for_source,
+        )
         undo.callback(source.close)
         metrics = Metrics(*address) if address else None
         if metrics:

@@ -117,7 +117,7 @@ class _Reader(threading.Thread):
             if image is not None:
                 last_s, pause_s, came = self._clock(), PAUSE_FIRST_S, True
                 continue
-            if came and (gone := self._device.gone()):
+            if came and not alive and (gone := self._device.gone()):
                 raise SourceStalled(gone)
             if now_s - last_s >= (self._device.patience_s if came else STALL_S):
                 raise SourceStalled(self._silence(alive)) if came else SourceError(self._device.problem())
@@ -126,8 +126,8 @@ class _Reader(threading.Thread):
 
     def _silence(self, alive: bool) -> str:
         if alive:
-            return f"{self._device.name} sends only broken pictures. Check its cable, then start again."
-        return f"{self._device.name} sends no picture any more. Check its cable or network, then start again."
+            return f"{self._device.name} sends only broken pictures. Check its cable."
+        return f"{self._device.name} sends no picture any more. Check its cable or network."
 
 
 def hangs(device: Device) -> str:

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from align.crop import crop_batch
-from app.domain import DropCause, Frame, Person, Result, Stats
+from app.domain import DropCause, Frame, Person, Result, SourceEvent, SourceEventKind, SourceState, Stats
 from app.engine import readings
 from app.errors import AppError, InternalError, OutputError, SourceStalled
 from app.mailbox import Closed, Mailbox, WhenFull
@@ -63,6 +63,7 @@ class Totals:
     exits: Counter[str] = field(default_factory=Counter)
     drops: Counter[DropCause] = field(default_factory=Counter)
     ages_ms: deque[float] = field(default_factory=lambda: deque(maxlen=AGES_KEPT))
+    reconnects: int = 0
     first_result_s: float | None = None
     last_result_s: float | None = None
 
@@ -92,6 +93,10 @@ class Pipeline:
         self._grabbed: Mailbox[Frame] = Mailbox(1, when_full)
         self._prepared: Mailbox[Prepared] = Mailbox(1, when_full)
         self.totals = Totals()
+        self.tell: Callable[[SourceEvent], None] = lambda event: (
+            None
+        )  # who says to the user that the source is lost or back
+        source.on_event = self._source_event
         self.failure: AppError | None = None
         self._latest: Result | None = None
         self._late = False
@@ -120,6 +125,8 @@ class Pipeline:
             try:
                 frame = self._grabbed.get(STALL_S)
             except TimeoutError:
+                if self._source.status().state is SourceState.LOST:
+                    continue  # it knows, and is looking for it
                 raise SourceStalled(
                     f"{self._source.name} has not delivered a picture for {STALL_S:.0f} s: "
                     "check that it is connected and on"
@@ -252,6 +259,19 @@ class Pipeline:
         self.totals.drops[cause] += 1
         if self._log:
             self._log.drop(frame.id, cause.name.lower())
+
+    def _source_event(self, event: SourceEvent) -> None:
+        """On the grab thread."""
+        if event.kind is SourceEventKind.BROKEN:
+            self.totals.drops[DropCause.BROKEN] += 1
+            if self._log:
+                self._log.drop(event.frame_id, DropCause.BROKEN.name.lower())
+            return
+        self.totals.reconnects += event.kind is SourceEventKind.BACK
+        if self._log:
+            details = {"text": event.text, "frame": event.frame_id, "after_s": event.after_s, "tries": event.tries}
+            self._log.event(f"source_{event.kind}", **details)
+        self.tell(event)
 
     # --- life cycle ------------------------------------------------------------------------------------------------
 

@@ -63,7 +63,21 @@ class Settings:
     source: str = _option(
         "auto",
         "picture",
-        "`auto` (camera 0 where there is one, else the demo), `demo`, a camera's number or path, a file, a URL (`rtsp://`, `http://`)",
+        "`auto` (camera 0 where there is one, else the demo), `demo`, a camera's number, path or part of its name, "
+        "a file, a URL (`rtsp://`, `http://`)",
+    )
+    reconnect_s: float | None = _option(
+        None,
+        "picture",
+        "for how long a camera or stream that breaks off is tried again before the run ends; 0: not at all",
+        metavar="S",
+        default_text="for ever",
+        example=600.0,
+        least=0,
+        most=1e9,
+    )
+    wait_for_source: bool = _option(
+        False, "picture", "begin although the camera or stream is not there yet, and wait for it"
     )
     loop: bool = _option(
         False,
@@ -186,6 +200,10 @@ class Settings:
                 option.check(value)
         if self.target_fps is not None and self.budget_ms is not None:
             raise UsageError("give --target-fps or --budget-ms, not both: each sets the time that a frame may take")
+        if self.wait_for_source and self.source in ("auto", "demo"):
+            raise UsageError(
+                f"--wait-for-source waits for a camera or stream, not for {self.source}: name one as --source 0"
+            )
         if not self.source:
             raise UsageError("--source is empty: give demo, a camera's number, a file or a URL")
         paths = [resolved(p) for p in self.written.values()]

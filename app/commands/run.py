@@ -8,8 +8,10 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
+from datetime import datetime
 from typing import TYPE_CHECKING
 
+from app.domain import SourceEventKind
 from app.errors import DisplayError
 from scheduler.latency import quantile
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from app.compose import App
+    from app.domain import SourceEvent
     from app.pipeline import Pipeline, Totals
     from app.settings import Settings
 
@@ -34,6 +37,7 @@ def run(settings: Settings) -> int:
 
     app = build(settings, _calibration_bar())
     pipeline = app.pipeline
+    pipeline.tell = tell_source
     with _ends_on_signals(pipeline):
         try:
             _tell(app)
@@ -96,6 +100,18 @@ def _tell(app: App) -> None:
         print(f"{name:<9} {path}")
     if app.metrics:
         print(f"metrics   http://{app.metrics.address}/metrics")
+
+
+def tell_source(event: SourceEvent) -> None:
+    """Once per change, on stderr and past the progress bar: when a service runs for a month, its journal shows it."""
+    from tqdm import tqdm
+
+    now = datetime.now().astimezone().isoformat(timespec="seconds")
+    if event.kind is SourceEventKind.LOST:
+        text = f"{now} source lost: {event.text} It is tried again until it is back or the run ends."
+    else:
+        text = f"{now} source back: {event.text} after {event.after_s:.1f} s and {event.tries} tries"
+    tqdm.write(text, file=sys.stderr)
 
 
 def _span(app: App) -> str:
@@ -161,6 +177,8 @@ def summary(totals: Totals, started_s: float, budget_ms: float) -> list[str]:
             or "none was run"
         ),
     ]
+    if totals.reconnects:
+        lines.append(f"source    lost and back {totals.reconnects} times")
     return lines + [f"dropped   {count}: {cause.value}" for cause, count in sorted(totals.drops.items())]
 
 
