@@ -398,9 +398,7 @@ HEADER = {
 
 def test_a_run_goes_on_over_a_lost_camera_and_the_log_says_so(tmp_path):
     pauses: list[float] = []
-    device = FakeDevice(
-        [*[PICTURE] * 6, np.zeros((4, 4, 2), np.uint8), PICTURE], ABSENT, [PICTURE, *[LARGER] * 10_000]
-    )
+    device = FakeDevice([*[PICTURE] * 6, np.zeros((4, 4, 2), np.uint8), PICTURE], ABSENT, [PICTURE, *[LARGER] * 10_000])
     device.gone = lambda: "camera 0 was unplugged"
     source = LiveSource(device, time.monotonic, pauses.append)
     pipeline, told = make_pipeline(source, 30, tmp_path / "log")
