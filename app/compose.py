@@ -25,12 +25,12 @@ from app.people import People
 from app.pipeline import Pipeline, Sink
 from app.scan import Scanner
 from app.settings import Settings, cache_folder
-from app.sources import Source, open_source
+from app.sources import FALLBACK_FPS, Source, open_source
 from app.tracker import Tracker
 from models.manifest import Manifest, ManifestError, find_manifest
 from scheduler.latency import LatencyModel, Profile
 from scheduler.log import LogWriter
-from scheduler.policy import DeepestThatFits, Fixed, Policy
+from scheduler.policy import Fixed, LeastError, Policy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -96,7 +96,7 @@ def build(settings: Settings, progress: Callable[[int, int], None] | None = None
         except LandmarkModelError as error:
             raise ModelError(str(error)) from error
         profile, remembered = load_profile(engine, manifest, settings.threads, settings.recalibrate, progress)
-        policy = _policy(settings, exits, engine)
+        policy = _policy(settings, exits, engine, source)
         align_ms, scan_ms = (None if exits else share * settings.frame_budget_ms for share in (ALIGN_SHARE, SCAN_SHARE))
         scanner = Scanner(open_detector(settings.detector), settings.min_face, scan_ms)
         front_end = FrontEnd(scanner, predictor, Template(manifest.template), Tracker(), settings.max_faces, align_ms)
@@ -143,10 +143,10 @@ def _exits(settings: Settings, manifest: Manifest) -> list[str] | None:
         raise UsageError(f"--exit: {error}, and auto") from error
 
 
-def _policy(settings: Settings, exits: list[str] | None, engine: Engine) -> Policy:
+def _policy(settings: Settings, exits: list[str] | None, engine: Engine, source: Source) -> Policy:
     """Auto, or the one exit that is loaded, at the size asked for as NAME@SIZE or else its largest."""
     if exits is None:
-        return DeepestThatFits()
+        return LeastError(period_ms=1000 / (source.fps or FALLBACK_FPS))
     size = settings.exit.partition("@")[2]
     points = [p for p in engine.points if p.exit in exits and size in ("", str(p.size))]
     if not points:

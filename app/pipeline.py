@@ -144,10 +144,10 @@ class Pipeline:
             if not self._source.live:
                 prepared = self._without_waiting(prepared)
             left_ms = self.budget_ms - (self._clock() - prepared.frame.born_s) * 1e3
-            slowdown, tail = self._latency.slowdown, self._latency.tail
             new = sum(self._people.estimate(f.person) is None for f in prepared.faces)
             load = Load(len(prepared.faces), left_ms, new, self._late)
             decision = self._policy(load, self._latency) if load.faces else None
+            slowdown, tail = self._latency.slowdown, self._latency.tail(decision.point) if decision else 1.0
             read, measured_ms = self._run(prepared, decision)
             result = self._result(prepared, decision, read, left_ms, measured_ms)
             self._late = result.stats.frame_age_ms > result.stats.budget_ms

@@ -1,6 +1,10 @@
 """Decision rules. A policy is called once per frame that has faces, with the frame's load and the latency model.
 
-Live and replay call the very same objects; a policy reads no clock and no random number.
+Live, replay and simulation call the very same objects; a policy reads no clock and no random number.
+
+The rule of `--exit auto` is LeastError. What it weighs: a deeper point errs less, and takes longer, so that fewer people
+can be read in this frame and each waits longer for the next turn; what is known of somebody is worth less and less while
+they wait. DeepestThatFits is the plain rule that it is measured against (docs/scheduler.md).
 """
 
 from __future__ import annotations
@@ -24,16 +28,21 @@ class Load:
     left_ms: float
     new: int = 0  # of the faces, people who were never read
     late: bool = False  # the frame before missed its deadline
+    frame: int = 0  # its number; only an oracle looks at it
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Run `point` for `serve` of the faces; the others keep what they have. `why` is for people."""
+    """Run `point` for `serve` of the faces; the others keep what they have. `why` is for people.
+
+    `also` names further batches of the same frame, for those who are next in turn; only simulation knows them.
+    """
 
     point: OperatingPoint
     serve: int
     predicted_ms: float
-    why: str
+    why: str = ""
+    also: tuple[tuple[OperatingPoint, int], ...] = ()
 
 
 class Policy(Protocol):
@@ -59,12 +68,73 @@ class Fixed:
 
 
 @dataclass
-class DeepestThatFits:
-    """The deepest point worth choosing (Profile.front) whose predicted latency for all faces fits the budget that is left.
+class LeastError:
+    """The point, and the number of people, with the least expected error of what is on screen.
 
-    `margin` covers what comes after the network (fusing the estimates). A deeper point than the frame's before must fit
-    with `headroom` to spare, or the choice would flicker with the noise of the clock. Where not even the cheapest fits
-    for all, as many are served as fit, and at least one, so that nobody waits for ever on a machine that is too slow.
+    Everybody is read in turn, those who were never read first, then who waited longest. A point that reads m of n faces
+    in T ms gives each of them a turn every n / m frames, so what is on screen was seen T + n / m x period / 2 ago on
+    average. Of newcomers nothing is known for T, and of those of them who are not read in this frame for longer. Where
+    answers are worth 1 / e after `memory_ms`, the expected error is
+
+        error + (blank - error) x ((T + n / m x period / 2) / memory + newcomers' time without an answer / (n x turn))
+
+    with the turn of the dearest point, since it is the turn after this one that makes good what was read in haste.
+
+    m is as many as are predicted to be read in what is left of the budget, and before the next frame comes: what took
+    longer would cost that frame. `margin` covers what comes after the network (fusing the estimates). The last frame's
+    point stays unless another is better by the share `keep`, or the choice would flicker with the noise of the clock.
+    Where not even one face fits, one is read all the same, at the cheapest point, so that nobody waits for ever on a
+    machine that is too slow.
+    """
+
+    period_ms: float = 40.0
+    memory_ms: float = 3000.0
+    margin: float = 1.1
+    keep: float = 0.005
+
+    def __post_init__(self) -> None:
+        if not (1 <= self.margin < 100 and 0 <= self.keep < 1):
+            raise ValueError(f"margin must be at least 1 and keep from 0 to 1, got {self.margin} and {self.keep}")
+        if not (0 < self.period_ms < 1e6 and 0 < self.memory_ms < 1e9):
+            raise ValueError(f"period and memory must be positive, got {self.period_ms} and {self.memory_ms} ms")
+        self._last: OperatingPoint | None = None
+
+    def __call__(self, load: Load, latency: LatencyModel) -> Decision:
+        front = latency.profile.front
+        room_ms = min(load.left_ms, self.period_ms) / self.margin
+        least, point, serve, turn = float("inf"), front[0], 1, 0.0
+        for candidate in reversed(front):
+            faces = latency.most_faces(candidate, room_ms, load.faces)
+            turn = turn or load.faces / max(faces, 1)
+            if faces:
+                error = self.expected_error(candidate, faces, turn, load, latency)
+                if error < least:
+                    least, point, serve = error, candidate, faces
+        self._last = point
+        return Decision(point, serve, latency.predict_ms(point, serve), _why(load, point, serve))
+
+    def expected_error(
+        self, point: OperatingPoint, served: int, turn: float, load: Load, latency: LatencyModel
+    ) -> float:
+        """Of what is on screen on average. `turn`: the frames between two readings of a person at the dearest point."""
+        error, blank = latency.profile.error(point), latency.profile.blank_error
+        took_ms, waiting = latency.expect_ms(point, served), max(load.new - served, 0)
+        seen_ms = took_ms + load.faces / served * self.period_ms / 2
+        unseen_ms = load.new * took_ms + waiting * (1 + waiting / served) / 2 * self.period_ms
+        lost = seen_ms / self.memory_ms + unseen_ms / (load.faces * turn * self.period_ms)
+        expected = error + (blank - error) * min(lost, 1.0)
+        return expected * (1 - self.keep) if point == self._last else expected
+
+    def to_json(self) -> dict[str, Any]:
+        return {"name": "least-error", **asdict(self)}
+
+
+@dataclass
+class DeepestThatFits:
+    """The dearest point worth choosing (Profile.front) whose predicted latency for all faces fits the budget that is left.
+
+    A dearer point than the frame's before must fit with `headroom` to spare. Where not even the cheapest fits for all, as
+    many are served as fit, and at least one.
     """
 
     margin: float = 1.1
@@ -84,26 +154,25 @@ class DeepestThatFits:
             room = self.margin * (1 + self.headroom if rank > self._rank >= 0 else 1)
             if predicted * room <= load.left_ms:
                 self._rank = rank
-                return Decision(front[rank], load.faces, predicted, _why(load, front, rank))
+                return Decision(front[rank], load.faces, predicted, _why(load, front[rank], load.faces))
         self._rank = 0
-        serve = load.faces - 1
-        while serve > 1 and latency.predict_ms(front[0], serve) * self.margin > load.left_ms:
-            serve -= 1
-        serve = max(serve, 1)
-        why = f"{_plural(load.faces)}, {load.left_ms:.0f} ms left: {front[0]} for {serve}"
-        return Decision(front[0], serve, latency.predict_ms(front[0], serve), why)
+        serve = max(latency.most_faces(front[0], load.left_ms / self.margin, load.faces), 1)
+        return Decision(front[0], serve, latency.predict_ms(front[0], serve), _why(load, front[0], serve))
 
     def to_json(self) -> dict[str, Any]:
         return {"name": "deepest-that-fits", **asdict(self)}
 
 
-def _why(load: Load, front: tuple[OperatingPoint, ...], rank: int) -> str:
-    limit = "the deepest" if rank == len(front) - 1 else f"{front[rank + 1]} would not fit"
-    return f"{_plural(load.faces)}, {load.left_ms:.0f} ms left: {front[rank]}, {limit}"
+def longest_wait(in_view: int, served: int, arrivals: int = 0) -> int:
+    """Frames after which everybody in view has been read again: those before in the queue and `arrivals` who come in
+    meanwhile, at least `served` a frame. The bound of the turn-taking of all policies here."""
+    return -(-(in_view + arrivals) // served)
 
 
-def _plural(faces: int) -> str:
-    return f"{faces} face{'' if faces == 1 else 's'}"
+def _why(load: Load, point: OperatingPoint, serve: int) -> str:
+    faces = f"{load.faces} face{'' if load.faces == 1 else 's'}"
+    turns = "" if serve == load.faces else f", {serve} of them in this frame"
+    return f"{faces}, {load.left_ms:.0f} ms left: {point}{turns}"
 
 
 def policy_from_json(data: Mapping[str, Any]) -> Policy:
@@ -113,12 +182,16 @@ def policy_from_json(data: Mapping[str, Any]) -> Policy:
         return Fixed(OperatingPoint(str(data["exit"]), int(data["size"])))
     if name == "deepest-that-fits":
         return DeepestThatFits(margin=float(data["margin"]), headroom=float(data["headroom"]))
-    raise ValueError(f"unknown policy {name!r}; known: deepest-that-fits, fixed")
+    if name == "least-error":
+        return LeastError(**{key: float(data[key]) for key in ("period_ms", "memory_ms", "margin", "keep")})
+    raise ValueError(f"unknown policy {name!r}; known: least-error, deepest-that-fits, fixed")
 
 
 def policy_from_text(text: str, latency_points: tuple[OperatingPoint, ...]) -> Policy:
     """A policy as people name it: `auto`, or an exit's name or block number (at its largest size, or NAME@SIZE)."""
-    if text in ("auto", "deepest-that-fits"):
+    if text in ("auto", "least-error"):
+        return LeastError()
+    if text == "deepest-that-fits":
         return DeepestThatFits()
     exit_name, _, size = text.partition("@")
     fits = [
@@ -127,5 +200,7 @@ def policy_from_text(text: str, latency_points: tuple[OperatingPoint, ...]) -> P
         if exit_name in (p.exit, p.exit.rpartition("_")[2].lstrip("0")) and (not size or size == str(p.size))
     ]
     if not fits:
-        raise ValueError(f"unknown policy {text!r}; known: auto, {', '.join(map(str, latency_points))}")
+        raise ValueError(
+            f"unknown policy {text!r}; known: auto, deepest-that-fits, {', '.join(map(str, latency_points))}"
+        )
     return Fixed(max(fits, key=lambda p: p.size))

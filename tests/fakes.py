@@ -151,7 +151,9 @@ def make_profile(
     points = tuple(
         PointProfile(p, tuple(t * b for b in buckets), mae, mae) for p, t, mae in zip(POINTS, ms, MAES, strict=True)
     )
-    return Profile(**{"buckets": buckets, "points": points, "tail": 1.0, "padded": False, **changes})
+    return Profile(
+        **{"buckets": buckets, "points": points, "tail": 1.0, "padded": False, "blank_error": 15.5, **changes}
+    )
 
 
 def make_record(**changes: Any) -> FrameRecord:

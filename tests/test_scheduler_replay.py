@@ -22,11 +22,12 @@ def made_log(path: Path, frames: int = 200) -> LatencyLog:
     for i in range(frames):
         faces = round(8 - 8 * math.cos(i / 30))
         left = 25.0 + 5 * math.sin(i * 1.7) / 3
-        slowdown, tail = latency.slowdown, latency.tail
+        slowdown = latency.slowdown
         if not faces:
             writer.frame(make_record(id=i, faces=0, wanted=0, served=0, exit="", size=0, bucket=0, left_ms=left, predicted_ms=0.0, measured_ms=0.0, age_ms=9.0))  # fmt: skip
             continue
         d = policy(Load(faces, left), latency)
+        tail = latency.tail(d.point)
         took = profile.median_ms(d.point, d.serve) * (1.7 if 80 < i < 120 else 1.0) * (1 + 0.05 * math.sin(i * 3.1))
         latency.observe(d.point, d.serve, took)
         age = 33.0 - left + took

@@ -1,0 +1,71 @@
+"""Who is in view at each frame: made crowds and recorded ones. Counts only."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+MOST = 256
+SHAPES = ("step", "ramp", "burst", "demo")
+
+
+@dataclass(frozen=True)
+class Crowd:
+    """Faces in view per frame, and how many of them were not there in the frame before."""
+
+    name: str
+    fps: float
+    faces: tuple[int, ...]
+    arrivals: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if not self.faces or len(self.faces) != len(self.arrivals):
+            raise ValueError("a crowd needs frames, and arrivals for each of them")
+        if not 0.1 <= self.fps <= 1000:
+            raise ValueError(f"frames per second must be from 0.1 to 1000, got {self.fps}")
+        before = 0
+        for n, new in zip(self.faces, self.arrivals, strict=True):
+            if not (0 <= n <= MOST and max(n - before, 0) <= new <= n):
+                raise ValueError(f"{n} faces of whom {new} arrived, after {before}: that cannot be (at most {MOST})")
+            before = n
+
+
+def from_counts(name: str, fps: float, counts: Sequence[int], stay_s: float = 8.0) -> Crowd:
+    """A crowd with so many faces in each frame. People come and go while their number stays: each stays about `stay_s`."""
+    arrivals, due, before = [], 0.0, 0
+    for n in counts:
+        due += min(n, before) / (stay_s * fps)
+        swapped = min(int(due), min(n, before))
+        due -= swapped
+        arrivals.append(min(max(n - before, 0) + swapped, n))
+        before = n
+    return Crowd(name, fps, tuple(counts), tuple(arrivals))
+
+
+def make_crowd(text: str, frames: int, fps: float, most: int = 32) -> Crowd:
+    """A crowd by name: one of SHAPES, or const:N. Raises ValueError.
+
+    step: nobody, all, nobody, a third of the time each. ramp: up to all and back, one by one. burst: two people; every
+    four seconds all of them for one second. demo: the application's demo, up to twelve and back in 40 s.
+    """
+    if frames < 1:
+        raise ValueError(f"a crowd needs at least one frame, got {frames}")
+    shape, _, number = text.partition(":")
+    if shape == "const" and number.isdecimal() and int(number) <= MOST:
+        counts = [int(number)] * frames
+    elif text == "step":
+        counts = [most if frames // 3 <= i < 2 * frames // 3 else 0 for i in range(frames)]
+    elif text == "ramp":
+        counts = [round(most * (1 - abs(2 * i / max(frames - 1, 1) - 1))) for i in range(frames)]
+    elif text == "burst":
+        counts = [most if i % round(4 * fps) >= round(3 * fps) else min(2, most) for i in range(frames)]
+    elif text == "demo":
+        seconds = [i / fps % 40 for i in range(frames)]
+        counts = [max(0, min(12, math.floor((s - 1) / 1.35) + 1, math.ceil((37.9 - s) / 1.15))) for s in seconds]
+    else:
+        raise ValueError(f"unknown crowd {text!r}; known: {', '.join(SHAPES)}, const:N with N up to {MOST}")
+    return from_counts(text, fps, counts)

@@ -1,0 +1,274 @@
+"""Every other rule, and variants of ours, as a table: what to measure against, in the same world.
+
+A rival gets a world and gives a rule and what it believes about latency. Rules that need a fixed point to start from
+are made once for each point of the front; the table then shows the best of them, chosen afterwards by somebody who has
+seen the whole run: no operator could choose better.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from scheduler.latency import LatencyModel, OperatingPoint, Profile, quantile
+from scheduler.policy import Decision, DeepestThatFits, Fixed, LeastError, Load
+from scheduler.simulate import MEMORY_S, Outcome, World, simulate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from scheduler.simulate import Rule
+
+    Maker = Callable[[Profile, World], tuple[Rule, LatencyModel]]
+
+# A rule with more misses than this is no choice where another has fewer.
+MISSES_ALLOWED = 0.01
+
+
+# --- rules of others -------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class FrameSkip:
+    """A fixed point for all faces; a frame whose prediction does not fit is let pass, though never more than `most`
+    one after another."""
+
+    point: OperatingPoint
+    most: int = 8
+    skipped: int = 0
+
+    def __call__(self, load: Load, latency: LatencyModel) -> Decision:
+        predicted = latency.predict_ms(self.point, load.faces)
+        if predicted > load.left_ms and self.skipped < self.most:
+            self.skipped += 1
+            return Decision(self.point, 0, 0.0)
+        self.skipped = 0
+        return Decision(self.point, load.faces, predicted)
+
+
+@dataclass(frozen=True)
+class FaceCap:
+    """A fixed point for at most so many faces; the others wait for their turn."""
+
+    point: OperatingPoint
+    cap: int = 16
+
+    def __call__(self, load: Load, latency: LatencyModel) -> Decision:
+        serve = min(load.faces, self.cap)
+        return Decision(self.point, serve, latency.predict_ms(self.point, serve))
+
+
+@dataclass(frozen=True)
+class CountTable:
+    """A table from the number of faces to a point, made once: the dearest whose profiled time fits what the budget
+    usually leaves."""
+
+    left_ms: float
+
+    def __call__(self, load: Load, latency: LatencyModel) -> Decision:
+        profile = latency.profile
+        fits = [p for p in profile.front if profile.median_ms(p, load.faces) * profile.tail <= self.left_ms]
+        point = fits[-1] if fits else profile.front[0]
+        return Decision(point, load.faces, profile.median_ms(point, load.faces))
+
+
+@dataclass
+class AdditiveIncrease:
+    """Additive increase, multiplicative decrease: a step up the front after `patience` frames in time, down to half of
+    the way after a miss. All faces."""
+
+    patience: int = 8
+    level: float = 0.0
+
+    def __call__(self, load: Load, latency: LatencyModel) -> Decision:
+        front = latency.profile.front
+        self.level = self.level / 2 if load.late else min(self.level + 1 / self.patience, len(front) - 1)
+        point = front[int(self.level)]
+        return Decision(point, load.faces, latency.predict_ms(point, load.faces))
+
+
+@dataclass
+class ApproxDet:
+    """The most accurate point whose expected latency is at most the budget / 1.3, thought over every 8 frames.
+
+    After R. Xu et al., "ApproxDet: content and contention-aware approximate object detection for mobiles", SenSys 2020:
+    their predictor of content and contention is here the profile for the faces in view times the slowdown.
+    """
+
+    every: int = 8
+    reserve: float = 1.3
+    age: int = 0
+    point: OperatingPoint | None = None
+
+    def __call__(self, load: Load, latency: LatencyModel) -> Decision:
+        if self.point is None or self.age % self.every == 0:
+            front = latency.profile.front
+            fits = [p for p in front if latency.expect_ms(p, load.faces) <= load.left_ms / self.reserve]
+            self.point = fits[-1] if fits else front[0]
+        self.age += 1
+        return Decision(self.point, load.faces, latency.expect_ms(self.point, load.faces))
+
+
+class Kalman(LatencyModel):
+    """ALERT's slowdown: a Kalman filter with process noise that follows its innovations.
+
+    C. Wan et al., "ALERT: accurate learning for energy and timeliness", USENIX ATC 2020, with the constants given there.
+    """
+
+    def __init__(self, profile: Profile) -> None:
+        super().__init__(profile)
+        self.variance, self._gain, self._noise = 0.1, 0.5, 0.1
+
+    def observe(self, point: OperatingPoint, faces: int, measured_ms: float) -> None:
+        innovation = measured_ms / self.profile.median_ms(point, faces) - self.slowdown
+        self._noise = max(0.1, 0.3 * self._noise + 0.7 * (self._gain * innovation) ** 2)
+        self.variance = (1 - self._gain) * self.variance + self._noise
+        self._gain = self.variance / (self.variance + 0.001)
+        self.slowdown = max(self.slowdown + self._gain * innovation, 0.01)
+
+
+@dataclass(frozen=True)
+class Alert:
+    """ALERT: the point with the most expected quality, where a result after the deadline is worth nothing. All faces."""
+
+    def __call__(self, load: Load, latency: LatencyModel) -> Decision:
+        assert isinstance(latency, Kalman)
+        profile = latency.profile
+        spread, blank = math.sqrt(2 * latency.variance), profile.blank_error
+        least, best = math.inf, profile.front[0]
+        for point in profile.front:
+            allowed = load.left_ms / profile.median_ms(point, load.faces)
+            in_time = 0.5 * (1 + math.erf((allowed - latency.slowdown) / spread))
+            error = profile.error(point) * in_time + blank * (1 - in_time)
+            if error < least:
+                least, best = error, point
+        return Decision(best, load.faces, latency.expect_ms(best, load.faces))
+
+
+# --- variants of ours, and references --------------------------------------------------------------------------------
+
+
+class Frozen(LatencyModel):
+    """Believes what it began with."""
+
+    def observe(self, point: OperatingPoint, faces: int, measured_ms: float) -> None:
+        pass
+
+
+@dataclass(frozen=True)
+class Oracle:
+    """A rule that knows the true latency of every point in the very frame that it decides."""
+
+    rule: Rule
+    world: World
+
+    def __call__(self, load: Load, latency: LatencyModel) -> Decision:
+        latency.slowdown = self.world.moments[load.frame]
+        return self.rule(load, latency)
+
+
+@dataclass
+class MixedDepth:
+    """Ours, and what time is left then takes those whose turn is first deeper: two batches in one frame."""
+
+    rule: LeastError
+
+    def __call__(self, load: Load, latency: LatencyModel) -> Decision:
+        one = self.rule(load, latency)
+        front = latency.profile.front
+        rank = front.index(one.point)
+        room_ms = load.left_ms / self.rule.margin
+        best, chosen = latency.profile.error(one.point) * one.serve, one
+        for deeper in front[rank + 1 :]:
+            # The most people who can go deeper while the others keep their point; each batch has its own start-up cost.
+            low, high = 0, one.serve
+            while low < high:
+                k = (low + high + 1) // 2
+                rest = latency.predict_ms(one.point, one.serve - k)
+                low, high = (k, high) if latency.predict_ms(deeper, k) + rest <= room_ms else (low, k - 1)
+            error = latency.profile.error(deeper) * low + latency.profile.error(one.point) * (one.serve - low)
+            if low and error < best:
+                best = error
+                predicted = latency.predict_ms(deeper, low) + latency.predict_ms(one.point, one.serve - low)
+                chosen = Decision(deeper, low, predicted, "", ((one.point, one.serve - low),))
+        return chosen
+
+
+# --- the table -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Rival:
+    """A row: one rule, or several of whom the best counts."""
+
+    name: str
+    about: str
+    make: Callable[[Profile, World], list[tuple[str, Rule, LatencyModel]]]
+
+
+def _one(rule: Callable[[World], Rule], model: Callable[[Profile], LatencyModel] = LatencyModel) -> Any:
+    return lambda believed, world: [("", rule(world), model(believed))]
+
+
+def _each(rule: Callable[[OperatingPoint], Rule]) -> Any:
+    return lambda believed, _: [(str(p), rule(p), LatencyModel(believed)) for p in believed.front]
+
+
+def _oracles(_: Profile, world: World) -> list[tuple[str, Rule, LatencyModel]]:
+    true = replace(world.profile, tail=1.0)
+    rules = (LeastError(world.period_ms, margin=1, keep=0), DeepestThatFits(1, 0))
+    return [(r.to_json()["name"], Oracle(r, world), Frozen(true)) for r in rules]
+
+
+def ours(world: World, **changes: float) -> LeastError:
+    return LeastError(**{"period_ms": world.period_ms, **changes})
+
+
+RIVALS = (
+    Rival("least error", "ours, the rule of --exit auto", _one(ours)),
+    Rival("no slowdown", "ours, but believes the profile", _one(ours, Frozen)),
+    Rival("no hysteresis", "ours, but changes points at will", _one(lambda w: ours(w, keep=0.0))),
+    Rival(
+        "no refresh",
+        "ours, but everybody in every frame while the cheapest point allows it",
+        _one(lambda _: DeepestThatFits()),
+    ),
+    Rival(
+        "mixed depth", "ours, with a second, deeper batch in the time that is left", _one(lambda w: MixedDepth(ours(w)))
+    ),
+    Rival("ApproxDet", "most accurate within budget / 1.3, thought over every 8 frames", _one(lambda _: ApproxDet())),
+    Rival("ALERT", "most expected quality under a Kalman-filtered slowdown", _one(lambda _: Alert(), Kalman)),
+    Rival(
+        "AIMD", "a point deeper after 8 frames in time, half as deep after a miss", _one(lambda _: AdditiveIncrease())
+    ),
+    Rival(
+        "count table", "from the number of faces to a point, made once", _one(lambda w: CountTable(usual_left_ms(w)))
+    ),
+    Rival("frame skip", "a fixed point; frames that do not fit pass", _each(FrameSkip)),
+    Rival("face cap 16", "a fixed point for at most 16 faces", _each(FaceCap)),
+    Rival("best fixed", "the best fixed point in hindsight", _each(Fixed)),
+    Rival("oracle", "knows every point's true latency", _oracles),
+)
+
+
+def usual_left_ms(world: World) -> float:
+    """What the capture side leaves of the budget in the median frame."""
+    return world.budget_ms - quantile([r - b for r, b in zip(world.ready_ms, world.born_ms, strict=True)], 0.5)
+
+
+def compete(
+    world: World, believed: Profile, rivals: Sequence[Rival] = RIVALS, memory_s: float = MEMORY_S
+) -> Iterator[Outcome]:
+    """An outcome for each rival, all in the same world; rules that had several tries show their best."""
+    for rival in rivals:
+        tries = [
+            simulate(world, rule, latency, f"{rival.name} {what}".strip(), memory_s)
+            for what, rule, latency in rival.make(believed, world)
+        ]
+        yield best(tries)
+
+
+def best(outcomes: Sequence[Outcome]) -> Outcome:
+    """The least streaming MAE among those that miss little, or else the fewest misses."""
+    return min(outcomes, key=lambda o: (max(o.miss_share, MISSES_ALLOWED), o.streaming_mae))

@@ -1,0 +1,333 @@
+"""The path of a frame on a machine that exists on paper: a crowd, a profile and a noise in, what a rule makes of it out.
+
+The machine is the application's: frames are born at a steady rate, the capture side prepares them, a place for one frame
+holds the newest of those prepared, and the network's loop takes it as soon as it is free. What it takes is the true
+median of the point chosen for the faces served, times that frame's moment (a recorded ratio measured / median): every
+rule meets the same moments at the same frames. Chance comes from outside; the same world gives the same run, bit for bit.
+
+What is on screen is judged at every instant, whether frames came in time, late, or not at all. A person whose answer
+came from point p, out of a picture that was taken s ago, counts with the error
+
+    mae(p) + (blank - mae(p)) x (1 - exp(-s / memory))
+
+and one without an answer with `blank`, the error of saying the median age. The mean over all people in view and all time
+is the *streaming MAE*. `memory` says how fast an answer loses its worth: what was read (an expression, above all) changes,
+and so do those whom a tracker takes for one person.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from scheduler.latency import OperatingPoint, Profile, quantile
+from scheduler.policy import Load
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from scheduler.crowd import Crowd
+    from scheduler.latency import LatencyModel
+    from scheduler.policy import Decision
+
+    Rule = Callable[[Load, LatencyModel], Decision]
+
+MEMORY_S = 3.0
+# Frames of a recorded noise that stay together when it is drawn from: long enough to keep stalls and busy spells whole.
+BLOCK = 50
+
+
+@dataclass(frozen=True, kw_only=True)
+class World:
+    """What all rules meet alike. Sequences have one entry per frame."""
+
+    name: str
+    profile: Profile  # as it truly is; what a rule believes is another matter
+    budget_ms: float
+    born_ms: Sequence[float]
+    ready_ms: Sequence[float]  # when the capture side is done with the frame
+    faces: Sequence[int]
+    arrivals: Sequence[int]
+    moments: Sequence[float]
+
+    def __post_init__(self) -> None:
+        lengths = {len(x) for x in (self.born_ms, self.ready_ms, self.faces, self.arrivals, self.moments)}
+        if len(lengths) != 1 or 0 in lengths:
+            raise ValueError(f"a world needs the same number of births, faces and moments, got {sorted(lengths)}")
+
+    @property
+    def period_ms(self) -> float:
+        """Between frames, on average."""
+        return (self.born_ms[-1] - self.born_ms[0]) / max(len(self.born_ms) - 1, 1) or 40.0
+
+
+def make_world(
+    crowd: Crowd,
+    profile: Profile,
+    budget_ms: float,
+    moments: Sequence[float],
+    front_ms: float = 0.0,
+    front_ms_per_face: float = 0.0,
+    name: str = "",
+) -> World:
+    """A crowd before a machine. The capture side takes `front_ms` a frame and `front_ms_per_face` for each face."""
+    period = 1000 / crowd.fps
+    born = [i * period for i in range(len(crowd.faces))]
+    ready = [b + front_ms + front_ms_per_face * n for b, n in zip(born, crowd.faces, strict=True)]
+    return World(
+        name=name or crowd.name,
+        profile=profile,
+        budget_ms=budget_ms,
+        born_ms=born,
+        ready_ms=ready,
+        faces=crowd.faces,
+        arrivals=crowd.arrivals,
+        moments=moments,
+    )
+
+
+def draw_moments(recorded: Sequence[float], frames: int, chance: Callable[[], float]) -> list[float]:
+    """A noise as long as is needed, in blocks of a recorded one; `chance` gives numbers in [0, 1)."""
+    if not recorded:
+        return [1.0] * frames
+    block = min(BLOCK, len(recorded))
+    moments: list[float] = []
+    while len(moments) < frames:
+        start = int(chance() * (len(recorded) - block + 1))
+        moments += recorded[start : start + block]
+    return moments[:frames]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One frame of a run. Times in milliseconds."""
+
+    frame: int
+    faces: int
+    point: OperatingPoint | None  # None where nobody was in view, or the rule let the frame pass
+    served: int
+    left_ms: float
+    predicted_ms: float
+    took_ms: float
+    age_ms: float  # from birth to result
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A run in figures. Shares are of all frames, or of all faces in all frames."""
+
+    rule: str
+    frames: int
+    late: int
+    dropped: int  # never decided: a newer one was there
+    age_p50_ms: float
+    age_p95_ms: float
+    age_p99_ms: float
+    faces: int
+    served: int
+    delivered_mae: float  # of the points used, over the faces served; nan where nobody was
+    streaming_mae: float
+    streaming_error: float  # the same with the relative error over all tasks
+    longest_wait_ms: float  # of anybody in view between two readings, or until the first
+    left_unread: int  # people who went away without having been read
+    switches_per_minute: float
+    points: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def misses(self) -> int:
+        """Frames without a result in time."""
+        return self.late + self.dropped
+
+    @property
+    def miss_share(self) -> float:
+        return self.misses / self.frames
+
+    def to_json(self) -> dict[str, Any]:
+        figures = {k: v for k, v in vars(self).items() if not (isinstance(v, float) and math.isnan(v))}
+        return {**figures, "misses": self.misses}
+
+
+@dataclass
+class _Person:
+    """A place on screen."""
+
+    seen: int  # frame
+    decided: int = -1  # frame in which their last reading was decided
+    slot: int = 0
+
+
+class _Screen:
+    """Who is in view, in the order of their turns, and what is shown of them."""
+
+    def __init__(self, world: World, memory_s: float) -> None:
+        self._world, self._memory_ms = world, memory_s * 1e3
+        most = max(world.faces) + 1
+        self._rank = {p.point: i for i, p in enumerate(world.profile.points)}
+        self._source = np.zeros(most, np.intp)  # the point that a slot's answer came from
+        self._worth = np.zeros(most)  # exp(-age of the picture / memory); 0 without an answer
+        self._free = list(range(most))
+        self._queue: list[_Person] = []  # whose turn is next comes first
+        self._guests: deque[_Person] = deque()  # who came first comes first
+        self._pending: deque[tuple[float, float, OperatingPoint, list[_Person]]] = deque()
+        self._now_ms = 0.0
+        self.by_point = np.zeros(len(self._rank))
+        self.longest_wait_ms, self.left_unread, self.new = 0.0, 0, 0
+
+    def show(self, frame: int) -> None:
+        """Moves on to the birth of a frame: what was on screen until then is judged, then people come and go."""
+        now = self._world.born_ms[frame]
+        if frame and self._guests:
+            self._judge(self._now_ms, now)
+        self._worth *= math.exp((self._now_ms - now) / self._memory_ms)
+        self._now_ms = now
+        arrivals = self._world.arrivals[frame]
+        for _ in range(len(self._guests) + arrivals - self._world.faces[frame]):
+            self._leave(self._guests.popleft(), frame)
+        if arrivals:
+            newcomers = [_Person(frame, slot=self._free.pop()) for _ in range(arrivals)]
+            self._guests.extend(newcomers)
+            self._queue[self.new : self.new] = newcomers  # behind those who were never read either: they head the queue
+            self.new += arrivals
+
+    def _judge(self, start_ms: float, end_ms: float) -> None:
+        """Adds up what was shown of each point's answers: its worth, integrated over the time. Results appear meanwhile."""
+        memory = self._memory_ms
+        self.by_point += (
+            memory
+            * -math.expm1((start_ms - end_ms) / memory)
+            * np.bincount(self._source, self._worth, len(self.by_point))
+        )
+        while self._pending and self._pending[0][0] <= end_ms:
+            done_ms, born_ms, point, people = self._pending.popleft()
+            slots = [p.slot for p in people if p.slot >= 0]
+            if not slots:
+                continue
+            # On the scale of start_ms, at which all worth is held, and for the time that was left of the interval.
+            rest = memory * (
+                math.exp((start_ms - max(done_ms, start_ms)) / memory) - math.exp((start_ms - end_ms) / memory)
+            )
+            np.subtract.at(self.by_point, self._source[slots], rest * self._worth[slots])
+            self._source[slots] = self._rank[point]
+            self._worth[slots] = worth = math.exp((born_ms - start_ms) / memory)
+            self.by_point[self._rank[point]] += rest * worth * len(slots)
+
+    def _leave(self, person: _Person, frame: int) -> None:
+        self._queue.remove(person)
+        self._note_wait(person, frame)
+        self.left_unread += person.decided < 0
+        self.new -= person.decided < 0
+        self._worth[person.slot] = 0.0
+        self._free.append(person.slot)
+        person.slot = -1
+
+    def serve(self, frame: int, point: OperatingPoint, count: int, done_ms: float) -> None:
+        """Reads the next `count` people; they are shown from `done_ms` on."""
+        chosen = self._queue[:count]
+        self._queue = self._queue[count:] + chosen
+        for person in chosen:
+            self._note_wait(person, frame)
+            person.decided = frame
+        self.new = max(self.new - count, 0)
+        self._pending.append((done_ms, self._world.born_ms[frame], point, chosen))
+
+    def _note_wait(self, person: _Person, frame: int) -> None:
+        since = person.decided if person.decided >= 0 else person.seen
+        waited = self._world.born_ms[frame] - self._world.born_ms[since]
+        self.longest_wait_ms = max(self.longest_wait_ms, waited)
+
+    def close(self, frame: int) -> None:
+        """The run ends: whoever is in view has waited until now."""
+        for person in self._queue:
+            self._note_wait(person, frame)
+
+
+def simulate(
+    world: World,
+    rule: Rule,
+    latency: LatencyModel,
+    name: str = "",
+    memory_s: float = MEMORY_S,
+    on_step: Callable[[Step], object] | None = None,
+) -> Outcome:
+    """Runs a rule through a world. `latency` is what the rule believes and learns; `on_step` sees every decided frame."""
+    screen, profile, budget = _Screen(world, memory_s), world.profile, world.budget_ms
+    free_ms, late, dropped, served_in_all, switches = 0.0, 0, 0, 0, 0
+    ages, used = list[float](), dict[OperatingPoint, list[int]]()
+    missed, last = False, None
+    final = len(world.born_ms) - 1
+    for frame, (born, ready, faces) in enumerate(zip(world.born_ms, world.ready_ms, world.faces, strict=True)):
+        screen.show(frame)
+        if frame < final and world.ready_ms[frame + 1] <= free_ms:
+            dropped += 1
+            missed = True
+            continue
+        started = max(ready, free_ms)
+        left = budget - (started - born)
+        point, served, predicted, took = None, 0, 0.0, 0.0
+        if faces:
+            decision = rule(Load(faces, left, screen.new, missed, frame), latency)
+            for part, count in ((decision.point, decision.serve), *decision.also):
+                if count:
+                    part_ms = profile.median_ms(part, count) * world.moments[frame]
+                    latency.observe(part, count, part_ms)
+                    took += part_ms
+                    screen.serve(frame, part, count, started + took)
+                    used.setdefault(part, [0, 0])
+                    used[part][0] += 1
+                    used[part][1] += count
+                    served += count
+            if served:
+                point, predicted = decision.point, decision.predicted_ms
+                switches += last is not None and point != last
+                last = point
+        free_ms = started + took
+        age = free_ms - born
+        missed = age > budget
+        late += missed
+        served_in_all += served
+        ages.append(age)
+        if on_step:
+            on_step(Step(frame, faces, point, served, left, predicted, took, age))
+    screen.close(final)
+    in_all = sum(world.faces)
+    on_screen_ms = sum(n * (b - a) for n, (a, b) in zip(world.faces, pairwise(world.born_ms), strict=False))
+    shown = {p.point: float(w) for p, w in zip(profile.points, screen.by_point, strict=True)}
+    p50, p95, p99 = _quantiles(ages)
+    minutes = (world.born_ms[-1] - world.born_ms[0] + world.period_ms) / 60_000
+    return Outcome(
+        rule=name,
+        frames=len(world.born_ms),
+        late=late,
+        dropped=dropped,
+        age_p50_ms=p50,
+        age_p95_ms=p95,
+        age_p99_ms=p99,
+        faces=in_all,
+        served=served_in_all,
+        delivered_mae=sum(profile.mae(p) * n for p, (_, n) in used.items()) / served_in_all
+        if served_in_all
+        else math.nan,
+        streaming_mae=_streaming(on_screen_ms, profile.blank_mae, ((w, profile.mae(p)) for p, w in shown.items())),
+        streaming_error=_streaming(
+            on_screen_ms, profile.blank_error, ((w, profile.error(p)) for p, w in shown.items())
+        ),
+        longest_wait_ms=screen.longest_wait_ms,
+        left_unread=screen.left_unread,
+        switches_per_minute=switches / minutes,
+        points={str(p): frames for p, (frames, _) in sorted(used.items(), key=lambda u: profile.cost(u[0]))},
+    )
+
+
+def _streaming(faces_ms: float, blank: float, shown: Iterable[tuple[float, float]]) -> float:
+    """Mean error on screen, from the worth that was shown of each point."""
+    return blank - sum(worth * (blank - error) for worth, error in shown) / faces_ms if faces_ms else math.nan
+
+
+def _quantiles(ages: list[float]) -> tuple[float, float, float]:
+    ordered = sorted(ages) or [0.0]
+    return quantile(ordered, 0.5), quantile(ordered, 0.95), quantile(ordered, 0.99)
