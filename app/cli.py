@@ -286,20 +286,43 @@ def _add_train(sub: argparse._SubParsersAction) -> None:
     p.add_argument("--config", type=Path, required=True, metavar="FILE", help="what to train: see models/configs/")
     p.add_argument("--faces", type=Path, required=True, metavar="DIR", help="what `prepare` wrote")
     p.add_argument(
-        "--out", type=Path, required=True, metavar="DIR", help="the run's folder: checkpoint, log.csv, validation.csv"
+        "--out",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="the run's folder: checkpoint, log.csv, validation.csv, events/ for `tensorboard --logdir`",
     )
     p.add_argument(
-        "--initial", type=Path, metavar="WEIGHTS.npz", help="Keras weights to start from; default: at random"
+        "--initial",
+        type=Path,
+        metavar="WEIGHTS",
+        help="what to start from: Keras weights (.npz) or an earlier run's folder; default: at random",
     )
     p.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="default cpu")
+    p.add_argument(
+        "--devices", type=int, default=1, metavar="N", help="GPUs, or CPU processes, that share each batch; default 1"
+    )
     p.add_argument("--half", action="store_true", help="bfloat16 where it is safe")
+    p.add_argument(
+        "--smoke", action="store_true", help="only try a few steps, a resume and a validation; keeps nothing"
+    )
     p.add_argument("--plot", type=Path, metavar="OUT.png", help="only draw the run's curves so far")
 
 
 def _train(args: argparse.Namespace) -> int:
     from app.commands import networks
 
-    return networks.train(args.config, args.faces, args.out, args.initial, args.device, args.half, args.plot)
+    return networks.train(
+        args.config,
+        args.faces,
+        args.out,
+        args.initial,
+        args.device,
+        args.devices,
+        args.half,
+        args.plot,
+        args.smoke,
+    )
 
 
 def _add_export(sub: argparse._SubParsersAction) -> None:

@@ -337,6 +337,10 @@ class Views:
     def __len__(self) -> int:
         return len(self.age)
 
+    def take(self, chosen: NDArray[np.int64]) -> Views:
+        """Copies of the chosen faces."""
+        return Views(self.pixels[chosen], self.age[chosen], self.gender[chosen], self.expression[chosen])
+
 
 def load_views(folder: Path, name: str) -> tuple[Views, NDArray[np.bool_]]:
     """Reads what `prepare` wrote for one data set, and which of its samples are held out for validation."""

@@ -21,8 +21,9 @@ from models.data import EXPRESSIONS, GENDERS
 from models.elastic import HEADS, ElasticNetwork
 from models.flops import multiply_adds
 from models.manifest import COVERAGES, SCHEMA, Manifest
+from models.runs import load_trained
 from models.session import cpu_session
-from models.train import load_parts, load_trained, predict, validate
+from models.train import load_parts, predict, validate
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -1,18 +1,16 @@
 """Training, top to bottom: data, network, optimiser, loop, checkpoint, validation.
 
-A run lives in one folder: config.toml, checkpoint.pt, log.csv (a line every LOG_EVERY steps) and validation.csv (a line
-per exit at each validation). Started again on the same folder it goes on from the last checkpoint, and since batches
-depend on the step alone the outcome is the same as that of a run without a break.
+Started again on the same folder a run goes on from its last checkpoint, and since batches depend on the step alone the
+outcome is the same as that of a run without a break. Lightning Fabric places it all on a CPU, a GPU or several.
 """
 
 from __future__ import annotations
 
-import csv
-import os
+import logging
 import time
-import tomllib
-from dataclasses import dataclass
+import warnings
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,90 +18,24 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from models import metrics
-from models.backbones import build_backbone
+from models import metrics, runs
 from models.batches import Augmentation, TrainingBatches, plain_crops, prefetched
+from models.config import Config, TrainingError
 from models.data import DataError, Views, load_views
-from models.elastic import ElasticNetwork, exit_name
-from models.keras_weights import load_keras_weights
 from models.losses import elastic_loss
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from lightning_fabric import Fabric
     from numpy.typing import NDArray
 
-# Keys of a configuration's sections: needed, optional.
-_KEYS = {
-    "network": ({"backbone", "options", "exits", "input_sizes"}, {"context", "stop_gradient"}),
-    "loss": ({"weights", "sigma_years"}, {"distil"}),
-    "optimiser": ({"steps", "learning_rate", "weight_decay", "warmup", "ema", "batch"}, set()),
-}
+    from models.elastic import ElasticNetwork
+
 LOG_EVERY = 20
 VALIDATE_EVERY = 1000
 CHECKPOINT_EVERY_S = 120
-CHECKPOINT_VERSION = 1
-
-
-class TrainingError(RuntimeError):
-    """A run that cannot be started or continued as asked."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Config:
-    """What a configuration file says, checked. See models/configs/."""
-
-    name: str
-    seed: int
-    network: Mapping[str, Any]
-    loss: Mapping[str, Any]
-    optimiser: Mapping[str, Any]
-    augmentation: Mapping[str, float]
-
-    def __post_init__(self) -> None:
-        for section, (needed, optional) in _KEYS.items():
-            have = set(getattr(self, section))
-            if not needed <= have <= needed | optional:
-                raise TrainingError(
-                    f"section [{section}]: missing {sorted(needed - have)}, unknown {sorted(have - needed - optional)}"
-                )
-        if not any(w > 0 for w in self.exit_weights.values()):
-            raise TrainingError("at least one exit needs a weight above 0")
-        if not self.input_sizes or min(self.input_sizes) < 16 or min(self.input_sizes.values()) <= 0:
-            raise TrainingError("[network] input_sizes: sizes from 16 px, each with its share of the steps above 0")
-
-    @classmethod
-    def read(cls, path: Path) -> Config:
-        try:
-            return cls(**tomllib.loads(path.read_text(encoding="utf-8")))
-        except (OSError, TypeError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise TrainingError(f"configuration {path}: {error}") from error
-
-    @property
-    def exit_weights(self) -> dict[str, float]:
-        return {exit_name(k): float(w) for k, w in sorted((int(k), w) for k, w in self.network["exits"].items())}
-
-    @property
-    def input_sizes(self) -> dict[int, float]:
-        """Sizes in pixels, smallest first, and the share of training steps that each gets."""
-        return dict(sorted((int(size), float(share)) for size, share in self.network["input_sizes"].items()))
-
-    def build(self) -> ElasticNetwork:
-        try:
-            backbone = build_backbone(self.network["backbone"], **self.network["options"])
-            return ElasticNetwork(
-                backbone,
-                sorted(int(k) for k in self.network["exits"]),
-                {int(k): widths for k, widths in self.network.get("context", {}).items()},
-                self.network.get("stop_gradient", ()),
-            )
-        except (ValueError, TypeError) as error:
-            raise TrainingError(f"section [network]: {error}") from error
-
-
-def to_input(crops: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """(n, s, s, 3) uint8 RGB to (n, 3, s, s) float in [-1, 1], channels last in memory."""
-    return crops.to(device).permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0)
+SMOKE_STEPS, SMOKE_FACES = 5, 64
 
 
 def train(
@@ -111,79 +43,135 @@ def train(
     faces: Path,
     out: Path,
     initial: Path | None = None,
+    *,
     device: str = "cpu",
+    devices: int = 1,
     half: bool = False,
     progress: Callable[..., Any] | None = None,
+    stop_after: int | None = None,
 ) -> None:
-    """Trains as the configuration says on the views that `prepare` left in `faces`. `half`: bfloat16 where it is safe."""
-    config = Config.read(config_path)
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise TrainingError("--device cuda: this PyTorch finds no GPU. Install its CUDA build, or use --device cpu")
-    out.mkdir(parents=True, exist_ok=True)
-    on = torch.device(device)
-    torch.manual_seed(config.seed)
+    """Trains as the configuration says on the views that `prepare` left in `faces`.
 
-    loader_parts, held_out = load_parts(config, faces)
+    `devices`: how many GPUs (or CPU processes) share every batch; `half`: bfloat16 where it is safe; `stop_after`: breaks
+    the run off after so many steps, as a signal would. Raises TrainingError, DataError and WeightsError.
+    """
+    config, fabric = Config.read(config_path), _fabric(device, devices, half)
+    out.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(config.seed)
+    parts, held_out = load_parts(config, faces)
     network = config.build()
     if initial:
-        left = load_initial(network, initial)
+        left = runs.load_initial(network, initial)
         if left:
-            print(f"{initial} has no weights for {', '.join(left)}: they start at random")
-    network = network.to(on, memory_format=torch.channels_last)
+            fabric.print(f"{initial} has no weights for {', '.join(left)}: they start at random")
+    network = network.to(fabric.device, memory_format=torch.channels_last)
     average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(config.optimiser["ema"]), use_buffers=True)
-    optimiser = torch.optim.AdamW(
-        _groups(network, config.optimiser["weight_decay"]), lr=config.optimiser["learning_rate"]
-    )
-    steps = int(config.optimiser["steps"])
+    steps, rate = int(config.optimiser["steps"]), float(config.optimiser["learning_rate"])
+    optimiser = torch.optim.AdamW(_groups(network, config.optimiser["weight_decay"]), lr=rate)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, config.optimiser["learning_rate"], total_steps=steps + 1, pct_start=config.optimiser["warmup"]
+        optimiser, rate, total_steps=steps + 1, pct_start=config.optimiser["warmup"]
     )
-    start = _resume(out, config_path, network, average, optimiser, schedule)
+    kept = {"network": network, "average": average, "optimiser": optimiser, "schedule": schedule}
+    start = runs.resume(out, config_path, fabric.device, **kept)
+    trained, stepped = fabric.setup(network, optimiser)
 
-    batches = TrainingBatches(loader_parts, config.input_sizes, config.seed, Augmentation(**config.augmentation))
-    bar = progress(total=steps, initial=start, unit="step") if progress else None
-    saved_at, losses, began = time.monotonic(), [], time.monotonic()
-    for step, batch in enumerate(prefetched(batches, range(start, steps)), start=start + 1):
-        labels = {name: torch.from_numpy(batch[name]).to(on) for name in ("age", "gender", "expression")}
+    log = None
+    if fabric.is_global_zero:
+        (out / "config.toml").write_text(config_path.read_text(encoding="utf-8"), encoding="utf-8")
+        log = runs.RunLog(out, start)
+    batches = TrainingBatches(parts, config.input_sizes, config.seed, Augmentation(**config.augmentation))
+    bar = progress(total=steps, initial=start, unit="step") if progress and log else None
+    until = steps if stop_after is None else min(steps, start + stop_after)
+    saved_at = began = time.monotonic()
+    losses: list[float] = []
+    for step, batch in enumerate(prefetched(batches, range(start, until)), start=start + 1):
+        mine = {name: torch.from_numpy(v[fabric.global_rank :: devices]).to(fabric.device) for name, v in batch.items()}
         network.train()
-        with torch.autocast(on.type, torch.bfloat16, enabled=half):
-            outputs = network(to_input(torch.from_numpy(batch["crops"]), on))
-        loss = elastic_loss(outputs, config.exit_weights, labels, **config.loss)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        outputs = trained(to_input(mine.pop("crops")))
+        loss = elastic_loss(outputs, config.exit_weights, mine, **config.loss)
+        stepped.zero_grad(set_to_none=True)
+        fabric.backward(loss)
         nn.utils.clip_grad_norm_(network.parameters(), 10.0)
-        optimiser.step()
+        stepped.step()
         schedule.step()
         average.update_parameters(network)
 
         losses.append(float(loss.detach()))
+        if log is None:
+            continue
         if bar:
             bar.update()
         if step % LOG_EVERY == 0:
-            row = {
-                "step": step,
-                "loss": f"{np.mean(losses):.5f}",
-                "learning_rate": f"{schedule.get_last_lr()[0]:.3g}",
-                "ms_per_step": f"{(time.monotonic() - began) / len(losses) * 1e3:.1f}",
-            }
-            _append(out / "log.csv", row)
+            ms = (time.monotonic() - began) / len(losses) * 1e3
+            log.training(step, float(np.mean(losses)), schedule.get_last_lr()[0], ms)
             if bar:
-                bar.set_postfix(loss=row["loss"])
+                bar.set_postfix(loss=f"{np.mean(losses):.4f}")
             losses, began = [], time.monotonic()
-        if time.monotonic() - saved_at > CHECKPOINT_EVERY_S or step == steps:
-            _save(out, step, config_path, network, average, optimiser, schedule)
+        if time.monotonic() - saved_at > CHECKPOINT_EVERY_S or step == until:
+            runs.save(out, step, config_path, **kept)
             saved_at = time.monotonic()
         if step % VALIDATE_EVERY == 0 or step == steps:
             for size in config.input_sizes:
-                report = validate(average.module, held_out, size, on)
-                for name, figures in report.items():
-                    row = {"step": step, "size": size, "exit": name}
-                    _append(out / "validation.csv", row | {k: f"{v:.4f}" for k, v in figures.items()})
+                report = validate(average.module, held_out, size, fabric.device)
+                log.validation(step, size, report)
                 last = ", ".join(f"{k} {v:.3f}" for k, v in report[list(report)[-1]].items())
                 (bar.write if bar else print)(f"step {step}, {size} px: last exit {last}")
             began = time.monotonic()
     if bar:
         bar.close()
+    if log:
+        log.close()
+
+
+def smoke(
+    config_path: Path, faces: Path, initial: Path | None = None, *, device: str = "cpu", half: bool = False
+) -> dict[str, float]:
+    """A few steps, a break, a few more and one small validation per size, in a folder that is thrown away.
+
+    Returns seconds per step and validation MAE per size: enough to see that all parts fit before a long run begins.
+    """
+    config = Config.read(config_path)
+    with TemporaryDirectory() as folder:
+        out = Path(folder)
+        for _ in range(2):
+            train(config_path, faces, out, initial, device=device, half=half, stop_after=SMOKE_STEPS)
+        began = time.monotonic()
+        train(config_path, faces, out, initial, device=device, half=half, stop_after=SMOKE_STEPS)
+        figures = {"seconds per step": (time.monotonic() - began) / SMOKE_STEPS}
+        _, network = runs.load_trained(out)
+        _, held_out = load_parts(config, faces)
+        few = {name: views.take(np.arange(min(SMOKE_FACES, len(views)))) for name, views in held_out.items()}
+        for size in config.input_sizes:
+            report = validate(network, few, size, torch.device("cpu"))
+            figures[f"MAE at {size} px"] = report[list(report)[-1]].get("mae", float("nan"))
+    return figures
+
+
+def _fabric(device: str, devices: int, half: bool) -> Fabric:
+    """Where and how finely to compute."""
+    if device == "cuda" and torch.cuda.device_count() < devices:
+        raise TrainingError(
+            f"--device cuda --devices {devices}: this PyTorch finds {torch.cuda.device_count() or 'no'} GPU. Install its "
+            "CUDA build, ask for fewer, or use --device cpu"
+        )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it warns of its own imports
+        from lightning_fabric import Fabric
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+    fabric = Fabric(
+        accelerator=device,
+        devices=devices,
+        # Exits of weight 0 take no part in the loss.
+        strategy="ddp_find_unused_parameters_true" if devices > 1 else "auto",
+        precision="bf16-mixed" if half else "32-true",
+    )
+    fabric.launch()
+    return fabric
+
+
+def to_input(crops: torch.Tensor) -> torch.Tensor:
+    """(n, s, s, 3) uint8 RGB to (n, 3, s, s) float in [-1, 1], channels last in memory."""
+    return crops.permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0)
 
 
 def load_parts(config: Config, faces: Path) -> tuple[list[tuple[Views, NDArray[np.int64], int]], dict[str, Views]]:
@@ -192,8 +180,7 @@ def load_parts(config: Config, faces: Path) -> tuple[list[tuple[Views, NDArray[n
     for name, count in config.optimiser["batch"].items():
         views, mask = load_views(faces, name)
         parts.append((views, np.flatnonzero(~mask), int(count)))
-        chosen = np.flatnonzero(mask)
-        held_out[name] = Views(views.pixels[chosen], views.age[chosen], views.gender[chosen], views.expression[chosen])
+        held_out[name] = views.take(np.flatnonzero(mask))
     if not parts:
         raise DataError("[optimiser] batch names no data set")
     return parts, held_out
@@ -215,8 +202,8 @@ def predict(
     network.eval()
     chunks: dict[str, dict[str, list[NDArray]]] = {}
     for i in range(0, len(pixels), batch):
-        crops = torch.from_numpy(plain_crops(pixels[i : i + batch], size))
-        for name, output in network(to_input(crops, device)).items():
+        crops = torch.from_numpy(plain_crops(pixels[i : i + batch], size)).to(device)
+        for name, output in network(to_input(crops)).items():
             for head, logits in output._asdict().items():
                 chunks.setdefault(name, {}).setdefault(head, []).append(torch.softmax(logits.float(), 1).cpu().numpy())
     return {name: {head: np.concatenate(c) for head, c in heads.items()} for name, heads in chunks.items()}
@@ -240,96 +227,3 @@ def validate(
                 row["expression"] = metrics.accuracy(p["expression"], views.expression)
                 row["macro_f1"] = metrics.macro_f1(p["expression"], views.expression)
     return figures
-
-
-def _append(path: Path, row: Mapping[str, Any]) -> None:
-    new = not path.exists()
-    with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, list(row))
-        if new:
-            writer.writeheader()
-        writer.writerow(row)
-
-
-def _save(
-    out: Path, step: int, config_path: Path, network: nn.Module, average: nn.Module, optimiser: Any, schedule: Any
-) -> None:
-    """Writes beside the old checkpoint and then takes its place, so that a cut never leaves none."""
-    state = {
-        "version": CHECKPOINT_VERSION,
-        "step": step,
-        "config": config_path.read_text(encoding="utf-8"),
-        "network": network.state_dict(),
-        "average": average.state_dict(),
-        "optimiser": optimiser.state_dict(),
-        "schedule": schedule.state_dict(),
-    }
-    torch.save(state, out / "checkpoint.tmp")
-    os.replace(out / "checkpoint.tmp", out / "checkpoint.pt")
-
-
-def _resume(out: Path, config_path: Path, network: nn.Module, average: nn.Module, optimiser: Any, schedule: Any) -> int:
-    """The step to go on from: 0, or that of the folder's checkpoint."""
-    path = out / "checkpoint.pt"
-    if not path.exists():
-        (out / "config.toml").write_text(config_path.read_text(encoding="utf-8"), encoding="utf-8")
-        return 0
-    state = _checkpoint(path, map_location=next(network.parameters()).device)
-    if state["config"] != config_path.read_text(encoding="utf-8"):
-        raise TrainingError(
-            f"{out} holds a run with another configuration: use a new --out folder, or that run's own {out}/config.toml"
-        )
-    for name in ("log.csv", "validation.csv"):
-        _forget_after(out / name, int(state["step"]))
-    network.load_state_dict(state["network"])
-    average.load_state_dict(state["average"])
-    optimiser.load_state_dict(state["optimiser"])
-    schedule.load_state_dict(state["schedule"])
-    return int(state["step"])
-
-
-def _checkpoint(path: Path, map_location: Any) -> dict[str, Any]:
-    try:
-        state = torch.load(path, weights_only=True, map_location=map_location)
-    except FileNotFoundError as error:
-        raise TrainingError(f"there is no {path}: train first") from error
-    except Exception as error:  # torch's reader raises whatever its unpickler and archive do
-        raise TrainingError(f"{path} is cut off or no checkpoint: {error}") from error
-    if not isinstance(state, dict) or state.get("version") != CHECKPOINT_VERSION:
-        raise TrainingError(f"{path} is no checkpoint of this version")
-    return state
-
-
-def _forget_after(path: Path, step: int) -> None:
-    """Drops a log's lines of steps that a resumed run takes again."""
-    if path.exists():
-        with path.open(newline="") as file:
-            rows = list(csv.DictReader(file))
-        path.unlink()
-        for row in rows:
-            if (row["step"] or "").isdigit() and int(row["step"]) <= step and None not in row.values():
-                _append(path, row)
-
-
-def load_initial(network: ElasticNetwork, path: Path) -> list[str]:
-    """Weights to start from: Keras' for the backbone (.npz), or all that fit of an earlier run's folder.
-
-    Returns what was left out.
-    """
-    if path.is_dir():
-        _, earlier = load_trained(path)
-        mine, theirs = network.state_dict(), earlier.state_dict()
-        fitting = {k: v for k, v in theirs.items() if k in mine and mine[k].shape == v.shape}
-        network.load_state_dict(fitting, strict=False)
-        return sorted({".".join(k.split(".")[:2]) for k in mine.keys() - fitting.keys()})
-    return load_keras_weights(network.backbone, path)
-
-
-def load_trained(run: Path) -> tuple[Config, ElasticNetwork]:
-    """The averaged network of a run folder, in eval mode, with its configuration."""
-    config = Config.read(run / "config.toml")
-    state = _checkpoint(run / "checkpoint.pt", map_location="cpu")
-    network = config.build()
-    average = AveragedModel(network, use_buffers=True)
-    average.load_state_dict(state["average"])
-    return config, average.module.eval()

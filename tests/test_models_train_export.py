@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +16,9 @@ import onnx
 import pytest
 import torch
 
-from models import data, train
+from models import data, runs, train
 from models.batches import Augmentation, TrainingBatches
+from models.config import Config, TrainingError
 from models.evaluate import evaluate, table
 from models.export import ExportError, export
 from models.manifest import Manifest, ManifestError, find_manifest
@@ -64,7 +69,7 @@ def work(tmp_path_factory) -> Path:
 
 def test_what_ships_is_the_average_and_not_the_last_step(work):
     last = state(work / "run")["network"]
-    shipped = train.load_trained(work / "run")[1].state_dict()
+    shipped = runs.load_trained(work / "run")[1].state_dict()
     kernel = "heads.exit_13.dense.age.weight"
     assert not torch.equal(shipped[kernel], last[kernel])
     assert torch.equal(shipped[kernel], state(work / "run")["average"][f"module.{kernel}"])
@@ -74,22 +79,22 @@ def test_what_ships_is_the_average_and_not_the_last_step(work):
 def test_a_broken_checkpoint_says_so(work, tmp_path, content):
     shutil.copytree(work / "run", tmp_path / "run")
     (tmp_path / "run" / "checkpoint.pt").write_bytes(content)
-    with pytest.raises(train.TrainingError, match="cut off or no checkpoint"):
-        train.load_trained(tmp_path / "run")
-    with pytest.raises(train.TrainingError, match="cut off or no checkpoint"):
+    with pytest.raises(TrainingError, match="cut off or no checkpoint"):
+        runs.load_trained(tmp_path / "run")
+    with pytest.raises(TrainingError, match="cut off or no checkpoint"):
         train.train(work / "tiny.toml", work / "faces", tmp_path / "run")
 
 
 def test_a_resumed_run_writes_no_step_twice(tmp_path):
     log = tmp_path / "log.csv"
     log.write_text("step,loss\n20,9.0\n40,8.0\n60,7.0\n80,6")
-    train._forget_after(log, 40)
+    runs.forget_after(log, 40)
     assert log.read_text().split() == ["step,loss", "20,9.0", "40,8.0"]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 def test_training_on_a_gpu_that_is_not_there_says_so(work, tmp_path):
-    with pytest.raises(train.TrainingError, match="finds no GPU"):
+    with pytest.raises(TrainingError, match="finds no GPU"):
         train.train(work / "tiny.toml", work / "faces", tmp_path, device="cuda")
 
 
@@ -109,18 +114,18 @@ def test_a_run_leaves_log_validation_and_checkpoint(work):
 def test_a_resumed_run_is_the_unbroken_one_to_the_bit(work, tmp_path, monkeypatch):
     monkeypatch.setattr(train, "CHECKPOINT_EVERY_S", -1.0)
     saves = []
-    original = train._save
+    original = runs.save
 
     class Cut(Exception):
         pass
 
-    def save_and_cut(out, step, *rest):
-        original(out, step, *rest)
+    def save_and_cut(out, step, *rest, **parts):
+        original(out, step, *rest, **parts)
         saves.append(step)
         if step == 3:
             raise Cut
 
-    monkeypatch.setattr(train, "_save", save_and_cut)
+    monkeypatch.setattr(runs, "save", save_and_cut)
     with pytest.raises(Cut):
         train.train(work / "tiny.toml", work / "faces", tmp_path)
     train.train(work / "tiny.toml", work / "faces", tmp_path)
@@ -135,7 +140,7 @@ def test_a_resumed_run_is_the_unbroken_one_to_the_bit(work, tmp_path, monkeypatc
 def test_another_configuration_does_not_go_on_an_old_run(work, tmp_path):
     shutil.copytree(work / "run", tmp_path / "run")
     (tmp_path / "other.toml").write_text(CONFIG.replace("seed = 3", "seed = 4"))
-    with pytest.raises(train.TrainingError, match="another configuration"):
+    with pytest.raises(TrainingError, match="another configuration"):
         train.train(tmp_path / "other.toml", work / "faces", tmp_path / "run")
 
 
@@ -156,8 +161,8 @@ def test_another_configuration_does_not_go_on_an_old_run(work, tmp_path):
 )
 def test_a_wrong_configuration_says_what_is_wrong(tmp_path, change, says):
     (tmp_path / "c.toml").write_text(CONFIG.replace(*change))
-    with pytest.raises(train.TrainingError, match=says):
-        train.Config.read(tmp_path / "c.toml").build()
+    with pytest.raises(TrainingError, match=says):
+        Config.read(tmp_path / "c.toml").build()
 
 
 @pytest.fixture(scope="module")
@@ -285,18 +290,53 @@ def test_a_run_may_start_from_an_earlier_one(work, tmp_path):
     """All weights that fit are taken over, averaged as they ship; an exit that is new starts at random and is named."""
     config = tmp_path / "more.toml"
     config.write_text(CONFIG.replace("exits = { 3", "exits = { 2 = 1.0, 3"))
-    network = train.Config.read(config).build()
-    left = train.load_initial(network, work / "run")
+    network = Config.read(config).build()
+    left = runs.load_initial(network, work / "run")
     assert left == ["heads.exit_02"]
-    earlier = train.load_trained(work / "run")[1].state_dict()
+    earlier = runs.load_trained(work / "run")[1].state_dict()
     mine = network.state_dict()
     assert all(torch.equal(mine[key], value) for key, value in earlier.items())
 
 
 def test_every_step_has_one_size_out_of_the_shares(work):
-    config = train.Config.read(work / "tiny.toml")
+    config = Config.read(work / "tiny.toml")
     parts, _ = train.load_parts(config, work / "faces")
     batches = TrainingBatches(parts, {32: 3.0, 48: 1.0}, 1, Augmentation())
     sizes = [batches[step]["crops"].shape[1] for step in range(60)]
     assert set(sizes) == {32, 48} and 35 <= sizes.count(32) <= 55
     assert sizes[:5] == [batches[step]["crops"].shape[1] for step in range(5)]
+
+
+def test_a_run_writes_what_tensorboard_reads(work):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(work / "run" / "events"))
+    events.Reload()
+    [mae] = events.Scalars("mae at 48 px/exit_13")
+    rows = csv.DictReader((work / "run" / "validation.csv").read_text().splitlines())
+    [row] = [r for r in rows if r["size"] == "48" and r["exit"] == "exit_13"]
+    assert mae.step == 6 and mae.value == pytest.approx(float(row["mae"]), abs=1e-3)
+
+
+def test_a_smoke_run_tries_everything_and_keeps_nothing(work, tmp_path, monkeypatch):
+    monkeypatch.setattr(train, "SMOKE_STEPS", 2)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    figures = train.smoke(work / "tiny.toml", work / "faces")
+    assert figures["seconds per step"] > 0 and 0 < figures["MAE at 32 px"] < 100 and 0 < figures["MAE at 48 px"] < 100
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_two_processes_share_the_work_and_one_writes(work, tmp_path):
+    """As several GPUs would, through Fabric's own launcher, on two CPU processes."""
+    code = (
+        "import sys; from pathlib import Path; from models.train import train; "
+        "train(*map(Path, sys.argv[1:]), device='cpu', devices=2, stop_after=2)"
+    )
+    script = tmp_path / "go.py"
+    script.write_text(code)
+    subprocess.run(
+        [sys.executable, str(script), str(work / "tiny.toml"), str(work / "faces"), str(tmp_path / "run")],
+        check=True, timeout=170, env={**os.environ, "PYTHONPATH": os.getcwd(), "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert state(tmp_path / "run")["step"] == 2
+    assert runs.load_trained(tmp_path / "run")[0].name == "tiny"

@@ -33,9 +33,9 @@ def training_errors() -> Iterator[None]:
     """Also says what to install where torch is missing."""
     if not find_spec("torch"):
         raise UsageError("this command needs PyTorch: run `pip install -r models/requirements.txt`")
+    from models.config import TrainingError
     from models.export import ExportError
     from models.keras_weights import WeightsError
-    from models.train import TrainingError
 
     with _translated():
         try:
@@ -88,19 +88,42 @@ def prepare(utkface: Path | None, fer2013: Path | None, out: Path, workers: int,
 
 
 def train(
-    config: Path, faces: Path, out: Path, initial: Path | None, device: str, half: bool, plot: Path | None
+    config: Path,
+    faces: Path,
+    out: Path,
+    initial: Path | None,
+    device: str,
+    devices: int,
+    half: bool,
+    plot: Path | None,
+    smoke: bool,
 ) -> int:
     from tqdm import tqdm
 
+    if devices < 1:
+        raise UsageError(f"--devices must be at least 1, got {devices}")
     with training_errors():
+        from models import train as training
         from models.curves import draw_curves
-        from models.train import train as train_network
 
         if plot:
             check_writable(plot)
             draw_curves(out, plot)
-            return 0
-        train_network(config, faces, out, initial, device, half, lambda **k: tqdm(dynamic_ncols=True, **k))
+        elif smoke:
+            for name, value in training.smoke(config, faces, initial, device=device, half=half).items():
+                print(f"{name}: {value:.2f}")
+            print("all parts fit: nothing was kept")
+        else:
+            training.train(
+                config,
+                faces,
+                out,
+                initial,
+                device=device,
+                devices=devices,
+                half=half,
+                progress=lambda **k: tqdm(dynamic_ncols=True, **k),
+            )
     return 0
 
 
