@@ -44,7 +44,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     sub = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for add in (
-        *(_add_run, _add_config, _add_replay, _add_bench, _add_evaluate),
+        *(_add_run, _add_cameras, _add_config, _add_replay, _add_bench, _add_evaluate),
         *(_add_prepare, _add_train, _add_export, _add_flops),
     ):
         add(sub)
@@ -88,6 +88,23 @@ def _run(args: argparse.Namespace) -> int:
     from app.commands import run
 
     return run.run(loaded.settings)
+
+
+def _add_cameras(sub: argparse._SubParsersAction) -> None:
+    p = _command(
+        sub,
+        "cameras",
+        _cameras,
+        "List the cameras by number and name, with their sizes and whether they are in use.",
+        "cameras",
+    )
+    p.add_argument("--json", action="store_true", help="print it as JSON")
+
+
+def _cameras(args: argparse.Namespace) -> int:
+    from app.commands import cameras
+
+    return cameras.cameras(args.json)
 
 
 def _add_config_file(p: argparse.ArgumentParser) -> None:

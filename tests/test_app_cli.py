@@ -255,7 +255,18 @@ def test_a_signal_ends_a_run_with_complete_files(tmp_path, number):
 def test_every_command_has_help_with_an_example(capsys):
     parser = build_parser()
     commands = next(a for a in parser._actions if getattr(a, "choices", None)).choices
-    assert set(commands) == {"run", "config", "replay", "bench", "evaluate", "prepare", "train", "export", "flops"}
+    assert set(commands) == {
+        "run",
+        "cameras",
+        "config",
+        "replay",
+        "bench",
+        "evaluate",
+        "prepare",
+        "train",
+        "export",
+        "flops",
+    }
     for name, command in commands.items():
         text = command.format_help()
         assert f"example: main.py {name}" in " ".join(text.split())

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from app.commands.networks import training_errors
-from app.outputs import check_writable
+from app.files import check_writable
 
 if TYPE_CHECKING:
     from pathlib import Path

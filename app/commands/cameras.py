@@ -1,0 +1,49 @@
+"""`cameras`: what can be given as `--source`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+
+from app.cameras import Camera, CameraState, list_cameras
+
+MOST_SIZES = 8
+
+
+def cameras(as_json: bool = False) -> int:
+    """Prints one line per camera, or one JSON list; none is no error."""
+    found = list_cameras()
+    if as_json:
+        print(json.dumps([dataclasses.asdict(camera) for camera in found], indent=1))
+        return 0
+    if not found:
+        print(f"No camera was found.{_hint()}")
+        return 0
+    for camera in found:
+        print(line(camera))
+    print(
+        f'Choose one by number, path or part of its name: main.py run --source {found[0].index}, or --source "{found[0].name}"'
+    )
+    return 0
+
+
+def line(camera: Camera) -> str:
+    sizes = [f"{width}x{height}" for width, height in camera.sizes]
+    more = [f"and {len(sizes) - MOST_SIZES} more"] if len(sizes) > MOST_SIZES else []
+    about = ", ".join([*sizes[:MOST_SIZES], *more])
+    state = "" if camera.state in (CameraState.FREE, CameraState.UNKNOWN) else f" [{camera.state}]"
+    if camera.state is CameraState.DENIED:
+        state += "; run `sudo usermod -aG video $USER` and log in again"
+    path = f"  {camera.path}" if camera.path.startswith("/dev/") else ""
+    return f"{camera.index:>3}  {camera.name}{path}{state}" + (f"  {about}" if about else "")
+
+
+def _hint() -> str:
+    if sys.platform == "linux":
+        return " Plug one in; in a virtual machine or container it must be passed through (docs/deploy.md)."
+    try:
+        import cv2_enumerate_cameras  # noqa: F401
+    except ImportError:
+        return " Their names are known only with `pip install cv2-enumerate-cameras`; `--source 0` may work without."
+    return " Plug one in, and allow cameras in the system's privacy settings; `--source 0` may work all the same."
