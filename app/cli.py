@@ -248,7 +248,11 @@ def _add_evaluate(sub: argparse._SubParsersAction) -> None:
         action="store_true",
         help="pictures are chips that the data set's makers aligned: one fixed crop, no detector",
     )
-    p.add_argument("--size", type=int, metavar="PX", help="input size; default: the network's largest")
+    p.add_argument("--size", type=int, metavar="PX", help="input size; default: all that the network serves")
+    p.add_argument("--plot", type=Path, metavar="OUT.png", help="error against multiply-adds, a line per input size")
+    p.add_argument(
+        "--beside", type=Path, nargs="+", default=[], metavar="JSON", help="earlier reports to draw in the same plot"
+    )
     p.add_argument("--json", type=Path, metavar="OUT.json", help="write all figures as JSON")
 
 
@@ -258,7 +262,16 @@ def _evaluate(args: argparse.Namespace) -> int:
     from app.commands import networks
 
     return networks.evaluate(
-        args.model, args.dataset, args.root, args.split, args.list, not args.aligned, args.size, args.json
+        args.model,
+        args.dataset,
+        args.root,
+        args.split,
+        args.list,
+        not args.aligned,
+        args.size,
+        args.json,
+        args.plot,
+        args.beside,
     )
 
 
