@@ -6,7 +6,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: run test lint types setup setup-dev clean
+.PHONY: run test lint types translations setup setup-dev clean
 
 run: setup
 	@$(BIN)/python main.py run $(ARGS)
@@ -20,6 +20,13 @@ lint: setup-dev
 
 types: setup-dev
 	$(BIN)/mypy
+
+# Texts of the window: collects what the code says, then compiles; needs lrelease (Debian: qttools5-dev-tools).
+TEXTS := app/cards.py app/overlay.py app/panel.py app/texts.py
+translations: setup-dev
+	for language in fi sv; do $(BIN)/pylupdate5 -noobsolete -tr-function say $(TEXTS) -ts app/translations/$$language.ts; done
+	sed -i /.location/d app/translations/*.ts
+	lrelease -silent app/translations/*.ts
 
 setup: $(VENV)/.requirements
 

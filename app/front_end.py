@@ -100,6 +100,12 @@ class FrontEnd:
         stages = {"detect": (detected - started) * 1e3, "align": (self._clock() - detected) * 1e3}
         return Prepared(frame, tuple(faces), tuple(unread), alive, stages, unserved)
 
+    def budget_changed(self, ratio: float) -> None:
+        """Frames may take so many times as long from now on."""
+        self._scanner.budget_changed(ratio)
+        if self._align_ms is not None:
+            self._align_ms *= ratio
+
     def give_back(self, dropped: Prepared) -> None:
         """A prepared frame never reached the network: its faces are due again, before all others."""
         for face in dropped.faces:

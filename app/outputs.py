@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from app.errors import OutputError
 from app.files import TextFile
+from app.layout import Labels
 from app.mailbox import Closed, Mailbox, WhenFull
 from app.overlay import paint
 
@@ -140,9 +141,9 @@ class VideoWriter:
             stream = container.add_stream("libx264", rate=30, options=X264)
             stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
             stream.codec_context.time_base = TIME_BASE
-            last = -1
+            last, labels = -1, Labels()
             while True:
-                painted = _fitted(paint(result.frame.image, result), width, height)
+                painted = _fitted(paint(result.frame.image, result, labels), width, height)
                 picture = av.VideoFrame.from_ndarray(painted, format="bgr24")
                 picture = picture.reformat(format="yuv420p", dst_colorspace="ITU709")
                 picture.time_base, picture.pts = TIME_BASE, max(last + 1, round(result.frame.time_s * 1000))

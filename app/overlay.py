@@ -1,14 +1,17 @@
-"""Paints one Result: a box and a label per person, and the panel of figures in the top left corner.
+"""Paints people over a picture: a box and a label each. One painter for the window and for annotated video.
 
-`draw` lays everything out in the pixels of a Canvas, which may be larger or smaller than the frame: video output paints
-into a copy of the frame (ImageCanvas), the window at its own resolution (window.QtCanvas), so its text stays crisp.
-Colours are RGB here; only ImageCanvas knows of BGR.
+`draw` lays out in the pixels of a Canvas: video output paints into a copy of the frame (ImageCanvas), the window at its
+own resolution (qt_canvas.QtCanvas), so that its text stays crisp. Colours are RGB; only ImageCanvas knows of BGR.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import math
-from functools import lru_cache
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import cv2
@@ -17,47 +20,93 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 from PIL import ImageDraw, ImageFont
 
-from app.domain import Box, Image, Person, Result, Stats
+from app.domain import Box, Image, Result
+from app.layout import Labels, View
+from app.motion import Shown, as_it_is
+from app.texts import ENGLISH, Texts
 
 Colour = tuple[int, int, int]
-Size = tuple[float, float]
+Point = tuple[float, float]
 Patch = tuple[NDArray[np.uint16], NDArray[np.uint16]]  # (keep, add), (h, w, 3): pixel = (pixel * keep + add) / 256
 
-INK: Colour = (246, 248, 250)
-MUTED: Colour = (170, 181, 194)
-DARK: Colour = (14, 18, 24)
-TRACK: Colour = (70, 80, 92)
-GOOD: Colour = (104, 211, 145)
-BAD: Colour = (255, 107, 107)
-PEOPLE: tuple[Colour, ...] = (
-    (99, 200, 255),
-    (255, 190, 92),
-    (138, 222, 146),
-    (246, 140, 178),
-    (184, 160, 255),
-    (255, 150, 112),
-    (92, 216, 204),
-    (236, 224, 120),
+
+@dataclass(frozen=True)
+class Theme:
+    ink: Colour
+    muted: Colour
+    plate: Colour
+    opacity: float  # of plates
+    track: Colour  # behind bars and charts
+    accent: Colour
+    good: Colour
+    bad: Colour
+    unknown: Colour  # boxes of people who were never read
+    people: tuple[Colour, ...]
+    line: float  # thickness of a box, share of the text's size
+    scale: float = 1.0  # of all text
+
+
+STANDARD = Theme(
+    ink=(250, 251, 252),
+    muted=(186, 196, 208),
+    plate=(13, 17, 23),
+    opacity=0.82,
+    track=(72, 82, 95),
+    accent=(120, 205, 255),
+    good=(104, 211, 145),
+    bad=(255, 112, 104),
+    unknown=(200, 208, 218),
+    people=(
+        (99, 200, 255),
+        (255, 190, 92),
+        (138, 222, 146),
+        (246, 140, 178),
+        (184, 160, 255),
+        (255, 150, 112),
+        (92, 216, 204),
+        (236, 224, 120),
+    ),
+    line=0.13,
+)
+# White and yellow on black: 21:1 and 19:1, beyond the 7:1 that WCAG asks of enhanced contrast.
+CONTRAST = Theme(
+    ink=(255, 255, 255),
+    muted=(255, 255, 255),
+    plate=(0, 0, 0),
+    opacity=1.0,
+    track=(96, 96, 96),
+    accent=(255, 233, 0),
+    good=(255, 255, 255),
+    bad=(255, 233, 0),
+    unknown=(255, 255, 255),
+    people=((255, 233, 0),),
+    line=0.2,
+    scale=1.12,
 )
 
-CAP_HEIGHT = 0.71  # of a font's size; the height of figures and capitals
-SMALLEST_LABEL = 40  # canvas height in pixels under which only boxes are drawn
-SMALLEST_CARD = 150  # canvas height under which a label is the age alone
-HIDES_FACE, HIDES_PANEL, HIDES_LABEL = 4.0, 1.0, 9.0  # what a pixel costs that a label covers
-CROWDED = 0.2  # share of the canvas that full labels may cover, else each is the age alone
+CAP_HEIGHT = 0.66  # of the font's size; the height of figures and capitals
+TEXT_SHARE = 0.0275  # of plain text in the shorter side of a canvas: capitals of 7 mm on a 40 cm high screen
+SMALLEST_TEXT = 9.0
+SMALLEST_LABEL = 40  # shorter side of a canvas, in pixels, under which only boxes are drawn
+STALE_S = 1.0  # since a person was read, from which on the label is dimmer
+EXPRESSIONS = {"disgust": "disgusted", "fear": "afraid", "surprise": "surprised"}  # as a label says it
 
 
 class Canvas(Protocol):
-    """What the layout needs to know how to do. Everything is in pixels of the canvas and clipped to it."""
+    """What the painters need. Everything is in pixels of the canvas and clipped to it."""
 
     width: float
     height: float
 
-    def outline(self, box: Box, radius: float, thickness: float, colour: Colour) -> None: ...
+    def outline(self, box: Box, radius: float, thickness: float, colour: Colour, opacity: float = 1.0) -> None: ...
 
     def fill(self, box: Box, radius: float, colour: Colour, opacity: float) -> None: ...
 
-    def text(self, text: str, x: float, baseline: float, size: float, colour: Colour, bold: bool) -> None: ...
+    def line(self, points: Sequence[Point], thickness: float, colour: Colour, opacity: float = 1.0) -> None: ...
+
+    def text(
+        self, text: str, x: float, baseline: float, size: float, colour: Colour, bold: bool, opacity: float = 1.0
+    ) -> None: ...
 
     def measure(self, text: str, size: float, bold: bool) -> float:
         """Width of the text."""
@@ -71,7 +120,7 @@ class Run(NamedTuple):
     x: float
     baseline: float
     size: float
-    colour: Colour = INK
+    colour: Colour
     bold: bool = False
 
 
@@ -80,221 +129,187 @@ class Card(NamedTuple):
     height: float
     runs: tuple[Run, ...]
 
-    def put(self, canvas: Canvas, x: float, y: float) -> None:
+    def put(self, canvas: Canvas, x: float, y: float, opacity: float = 1.0) -> None:
         for run in self.runs:
-            canvas.text(run.text, x + run.x, y + run.baseline, run.size, run.colour, run.bold)
+            canvas.text(run.text, x + run.x, y + run.baseline, run.size, run.colour, run.bold, opacity)
 
 
-def draw(result: Result, canvas: Canvas, *, panel: bool = True) -> None:
-    """Lays one Result out over the canvas, on which its picture already is."""
-    rows, columns = result.frame.image.shape[:2]
-    across, down = canvas.width / columns, canvas.height / rows
-    boxes = [Box(b.x * across, b.y * down, b.width * across, b.height * down) for b in (p.box for p in result.people)]
-    unit = text_size(canvas.height)
-    for person, box in zip(result.people, boxes, strict=True):
-        _outline(person, box, canvas, unit)
-    corner = _panel(result.stats, canvas, unit) if panel else None
-    if canvas.height < SMALLEST_LABEL:
-        return
-    cards = [_label(person, canvas, unit) for person in result.people]
-    if canvas.height < SMALLEST_CARD or sum(c.width * c.height for c in cards) > CROWDED * canvas.width * canvas.height:
-        cards = [_brief(person, canvas, unit) for person in result.people]
-    spots = place([card[:2] for card in cards], boxes, [corner] if corner else [], (canvas.width, canvas.height))
-    for person, card, spot in zip(result.people, cards, spots, strict=True):
-        if card.width <= canvas.width and card.height <= canvas.height:
-            canvas.fill(spot, 0.45 * unit, DARK, 0.74)
-            if person.estimate:
-                stripe = Box(spot.x + 0.4 * unit, spot.y + 0.5 * unit, 0.2 * unit, spot.height - unit)
-                canvas.fill(stripe, 0.1 * unit, _colour(person), 1.0)
-            card.put(canvas, spot.x, spot.y)
+def text_size(width: float, height: float, theme: Theme = STANDARD) -> float:
+    """Size of plain text on a canvas: 20 px on 1280x720, 30 on 1920x1080 and on 1080x1920."""
+    return max(SMALLEST_TEXT, TEXT_SHARE * min(width, height)) * theme.scale
 
 
-def text_size(height: float) -> float:
-    """Size of plain text: 9 px up to 300 rows, 13 at 540, 20 at 1080."""
-    return max(9.0, round(13 * (height / 540) ** 0.65))
+def draw(
+    people: Sequence[Shown],
+    canvas: Canvas,
+    view: View,
+    labels: Labels,
+    *,
+    theme: Theme = STANDARD,
+    say: Texts = ENGLISH,
+    detail: bool = False,
+    taken: Sequence[Box] = (),
+    now_s: float = 0.0,
+) -> None:
+    """Boxes and labels over the canvas, on which the picture already is.
 
-
-def place(sizes: list[Size], boxes: list[Box], taken: list[Box], frame: Size) -> list[Box]:
-    """Finds each label (width, height) a spot in the frame: above its box where that hides no face and no other label.
-
-    Greedy, in the order given. `taken` are areas to stay off.
+    `detail` adds exit and id to the labels, `taken` are areas that labels stay off.
     """
-    gap = max(2.0, 0.008 * frame[1])
-    fixed = np.array([*boxes, *taken], dtype=np.float64).reshape(-1, 4)
-    areas = np.concatenate([fixed, np.zeros((len(sizes), 4))])  # (x, y, right, bottom)
-    areas[:, 2:] += areas[:, :2]
-    weights = np.array([HIDES_FACE] * len(boxes) + [HIDES_PANEL] * len(taken) + [HIDES_LABEL] * len(sizes))
-    spots: list[Box] = []
-    for (width, height), box in zip(sizes, boxes, strict=True):
-        tried = _candidates(box, width, height, gap, taken)
-        tried = np.clip(tried, 0, [max(0.0, frame[0] - width), max(0.0, frame[1] - height)])
-        known = areas[: len(fixed) + len(spots)]
-        sides = np.minimum(tried[:, None] + (width, height), known[:, 2:]) - np.maximum(tried[:, None], known[:, :2])
-        covered = np.maximum(sides, 0).prod(axis=2) @ weights[: len(known)]
-        x, y = tried[np.argmin(covered)].tolist()
-        areas[len(known)] = x, y, x + width, y + height
-        spots.append(Box(x, y, width, height))
-    return spots
-
-
-def _candidates(box: Box, width: float, height: float, gap: float, taken: list[Box]) -> list[tuple[float, float]]:
-    """Corners for a label around a box, the best first."""
-    left, top, right, bottom = box.x, box.y, box.x + box.width, box.y + box.height
-    flush, middle, before = right - width, (left + right - width) / 2, left - width
-    above, below = top - height - gap, bottom + gap
-    return [
-        *((left, above), (flush, above), (middle, above)),
-        *((left, below), (flush, below), (middle, below)),
-        *((right + gap, top), (right + gap, bottom - height), (before - gap, top), (before - gap, bottom - height)),
-        *((right, above), (before, above), (right, below), (before, below)),
-        *((left, above - height - gap), (left, below + height + gap)),
-        *((area.x + area.width + gap, y) for area in taken for y in (top, bottom - height)),
-        *((left + gap, bottom - height - gap), (left + gap, top + gap)),
-    ]
-
-
-def _colour(person: Person) -> Colour:
-    return PEOPLE[person.id % len(PEOPLE)]
-
-
-def _outline(person: Person, box: Box, canvas: Canvas, unit: float) -> None:
-    """Strong when read in this frame, fine and dim when carried over, fine and grey when never read."""
-    radius = min(0.6 * unit, 0.2 * min(box.width, box.height))
-    red, green, blue = _colour(person) if person.estimate else MUTED
-    if person.estimate and person.fresh:
-        canvas.outline(box, radius, max(2.0, 0.17 * unit), (red, green, blue))
-    else:
-        canvas.outline(box, radius, max(1.0, 0.1 * unit), (red * 5 // 6, green * 5 // 6, blue * 5 // 6))
-
-
-def _label(person: Person, canvas: Canvas, unit: float) -> Card:
-    """Age large; beside it what the face says, the age's interval and where the estimate comes from."""
-    estimate = person.estimate
-    if estimate is None:
-        return _brief(person, canvas, unit)
-    ink = INK if person.fresh else MUTED
-    age, size = f"{estimate.age:.0f}", 2.3 * unit
-    height, words = 3.1 * unit, f"{estimate.gender} · {estimate.expression}"
-    interval, origin = f"{estimate.age_low:.0f}-{estimate.age_high:.0f}", f"{estimate.exit}  #{person.id}"
-    middle = 0.95 * unit + canvas.measure(age, size, True) + 0.6 * unit
-    second = middle + canvas.measure(interval, 0.9 * unit, False) + 0.7 * unit
-    right = max(middle + canvas.measure(words, unit, True), second + canvas.measure(origin, 0.78 * unit, False))
-    runs = (
-        Run(age, 0.95 * unit, (height + CAP_HEIGHT * size) / 2, size, ink, True),
-        Run(words, middle, 1.28 * unit, unit, ink, True),
-        Run(interval, middle, 2.52 * unit, 0.9 * unit, ink),
-        Run(origin, second, 2.52 * unit, 0.78 * unit, MUTED),
-    )
-    return Card(right + 0.7 * unit, height, runs)
-
-
-def _brief(person: Person, canvas: Canvas, unit: float) -> Card:
-    age = f"{person.estimate.age:.0f}" if person.estimate else "..."
-    size, height, left = 1.2 * unit, 1.7 * unit, 0.9 * unit if person.estimate else 0.5 * unit
-    baseline = (height + CAP_HEIGHT * size) / 2 if person.estimate else 0.65 * height
-    run = Run(age, left, baseline, size, INK if person.fresh and person.estimate else MUTED, True)
-    return Card(left + canvas.measure(age, size, True) + 0.5 * unit, height, (run,))
-
-
-def figures(stats: Stats) -> list[tuple[str, str]]:
-    """The panel's rows, the most telling first."""
-    faces = f"{stats.faces}" if stats.served == stats.faces else f"{stats.served} of {stats.faces} read"
-    share = f" ({100 * stats.misses / stats.frames:.1f} %)" if stats.frames and stats.misses else ""
-    return [
-        ("faces", faces),
-        ("exit", f"{stats.exit} · {stats.input_size} px" if stats.exit else "none"),
-        ("network", f"{_ms(stats.measured_ms)} ms, {_ms(stats.predicted_ms)} predicted" if stats.exit else "idle"),
-        ("frame age", f"{_ms(stats.frame_age_ms)} ms"),
-        ("budget", f"{_ms(stats.budget_ms)} ms, {_ms(stats.left_ms)} left"),
-        ("misses", f"{stats.misses}{share}"),
-        ("dropped", f"{stats.dropped}"),
-    ]
-
-
-def _ms(value: float) -> str:
-    return f"{value:.1f}" if abs(value) < 10 else f"{value:.0f}" if math.isfinite(value) else "no limit"
-
-
-def _panel(stats: Stats, canvas: Canvas, unit: float) -> Box | None:
-    """Draws the figures in the top left corner. None where the canvas is too small for them."""
-    margin, pad, line = 0.8 * unit, 0.9 * unit, 1.5 * unit
-    width, head, limit = 18.5 * unit, 3.6 * unit, 0.5 * canvas.height
-    rows = figures(stats)[: max(0, int((limit - head - pad) / line))]
-    if width > 0.55 * canvas.width or not rows:
-        return None
-    inner = width - 2 * pad
-    runs = [Run(f"{stats.fps:.0f}" if stats.fps >= 10 else f"{stats.fps:.1f}", pad, 2.2 * unit, 1.9 * unit, INK, True)]
-    runs.append(Run("fps", pad + canvas.measure(runs[0].text, 1.9 * unit, True) + 0.4 * unit, 2.2 * unit, unit, MUTED))
-    provider = stats.provider.removesuffix("ExecutionProvider")
-    runs.append(_right(provider, width - pad, 2.2 * unit, 0.9 * unit, MUTED, canvas))
-    for index, (name, value) in enumerate(rows):
-        baseline = head + line * (index + 0.75)
-        late = name == "frame age" and stats.frame_age_ms > stats.budget_ms
-        runs += [
-            Run(name, pad, baseline, 0.95 * unit, MUTED),
-            _right(value, width - pad, baseline, 0.95 * unit, BAD if late else INK, canvas),
-        ]
-    height = head + line * len(rows) + 0.5 * pad
-    for text in _wrap(stats.why, inner, 0.8 * unit, int((limit - height) / unit), canvas):
-        runs.append(Run(text, pad, height + 0.6 * unit, 0.8 * unit, MUTED))
-        height += 1.15 * unit
-    area = Box(margin, margin, width, height + 0.4 * pad)
-    canvas.fill(area, 0.6 * unit, DARK, 0.8)
-    _bar(stats, Box(margin + pad, margin + 2.85 * unit, inner, 0.36 * unit), canvas)
-    Card(area.width, area.height, tuple(runs)).put(canvas, area.x, area.y)
-    return area
-
-
-def _right(text: str, right: float, baseline: float, size: float, colour: Colour, canvas: Canvas) -> Run:
-    return Run(text, right - canvas.measure(text, size, False), baseline, size, colour)
-
-
-def _bar(stats: Stats, track: Box, canvas: Canvas) -> None:
-    """The budget as a bar: how much of it the frame's age has used, the part of the network bright."""
-    canvas.fill(track, track.height / 2, TRACK, 0.9)
-    if not (math.isfinite(stats.budget_ms) and stats.budget_ms > 0):
+    people = sorted(people, key=lambda p: p.id)
+    boxes = [view.box(p.box) for p in people]
+    unit = text_size(canvas.width, canvas.height, theme)
+    for person, box in zip(people, boxes, strict=True):
+        _outline(person, box, canvas, unit, theme)
+    if min(canvas.width, canvas.height) < SMALLEST_LABEL:
         return
-    used = min(1.0, max(0.0, stats.frame_age_ms / stats.budget_ms)) * track.width
-    network = min(used, max(0.0, stats.measured_ms / stats.budget_ms) * track.width)
-    colour = GOOD if stats.frame_age_ms <= stats.budget_ms else BAD
-    for length, shade in ((used, MUTED), (network, colour)):
-        if length >= track.height:
-            canvas.fill(Box(track.x + used - length, track.y, length, track.height), track.height / 2, shade, 1.0)
+    seen = [(p, b) for p, b in zip(people, boxes, strict=True) if _in_sight(b, view.area)]
+
+    @cache
+    def cards_at(level: int) -> list[Card]:
+        make, scale = LEVELS[level]
+        return [make(person, canvas, scale * unit, theme, say, detail) for person, _ in seen]
+
+    gap, inset = 0.2 * unit, 0.25 * unit
+    area = Box(view.area.x + inset, view.area.y + inset, view.area.width - 2 * inset, view.area.height - 2 * inset)
+    level, spots = labels.arrange(
+        [p.id for p, _ in seen],
+        len(LEVELS),
+        lambda level: [(card.width, card.height) for card in cards_at(level)],
+        [b for _, b in seen],
+        area,
+        taken,
+        now_s,
+        gap,
+    )
+    scaled = unit * LEVELS[level][1]
+    for (person, box), card, spot in zip(seen, cards_at(level), spots, strict=True):
+        if spot:
+            _tie(box, spot, canvas, scaled, _colour(person, theme), person.opacity)
+            _plate(person, card, spot, canvas, scaled, theme)
 
 
-def _wrap(text: str, width: float, size: float, lines: int, canvas: Canvas) -> list[str]:
-    """Breaks at spaces; three lines at most, the last one ends in dots where text is left over."""
-    rows: list[str] = []
-    used, space = 0.0, canvas.measure("a a", size, False) - canvas.measure("aa", size, False)
-    for word in text.split():
-        length = canvas.measure(word, size, False)
-        if rows and used + space + length <= width:
-            rows[-1] += " " + word
-            used += space + length
-        elif len(rows) < min(lines, 3):
-            rows.append(word)
-            used = length
-        else:
-            return [*rows[:-1], rows[-1] + " ..."] if rows else []
-    return rows
+def _in_sight(box: Box, area: Box) -> bool:
+    """Whether a face's middle can be seen; a label at the border for somebody beyond it would puzzle."""
+    x, y = box.centre
+    return area.x <= x <= area.x + area.width and area.y <= y <= area.y + area.height
 
 
-def paint(image: Image, result: Result) -> Image:
-    """A copy of the picture with the Result painted over it."""
+def _colour(person: Shown, theme: Theme) -> Colour:
+    return theme.people[person.id % len(theme.people)] if person.known else theme.unknown
+
+
+def _outline(person: Shown, box: Box, canvas: Canvas, unit: float, theme: Theme) -> None:
+    """Strong where read of late, fine where carried over or never read; dark around, so that it shows on any picture."""
+    radius, strong = 0.14 * min(box.width, box.height), person.known and person.stale_s <= STALE_S
+    thickness = max(2.0 if strong else 1.0, (1.0 if strong else 0.6) * theme.line * unit)
+    canvas.outline(box, radius, thickness + max(2.0, 0.08 * unit), theme.plate, 0.45)
+    canvas.outline(box, radius, thickness, _colour(person, theme), 1.0 if strong else 0.75)
+
+
+def _tie(box: Box, spot: Box, canvas: Canvas, unit: float, colour: Colour, opacity: float) -> None:
+    """A line from a face to its label where that is not beside it."""
+    here = _nearest(box, spot.centre)
+    there = _nearest(spot, here)
+    if math.dist(here, there) > 0.9 * unit:
+        canvas.line([here, there], max(1.0, 0.07 * unit), colour, opacity)
+
+
+def _nearest(box: Box, point: Point) -> Point:
+    return min(max(point[0], box.x), box.x + box.width), min(max(point[1], box.y), box.y + box.height)
+
+
+def _plate(person: Shown, card: Card, spot: Box, canvas: Canvas, unit: float, theme: Theme) -> None:
+    canvas.fill(spot, 0.4 * unit, theme.plate, theme.opacity * person.opacity)
+    if person.known:
+        stripe = Box(spot.x + 0.32 * unit, spot.y + 0.42 * unit, 0.22 * unit, spot.height - 0.84 * unit)
+        canvas.fill(stripe, 0.11 * unit, _colour(person, theme), person.opacity)
+    card.put(canvas, spot.x, spot.y, person.opacity)
+
+
+def label_words(person: Shown, say: Texts) -> str:
+    """What the face says."""
+    return f"{say(person.gender)} · {say(EXPRESSIONS.get(person.expression, person.expression))}"
+
+
+def interval(person: Shown) -> str:
+    return f"{person.low}–{person.high}"
+
+
+def _full(person: Shown, canvas: Canvas, unit: float, theme: Theme, say: Texts, detail: bool) -> Card:
+    """The age large; beside it what the face says, and the age's interval."""
+    if not person.known:
+        return _waiting(person, canvas, unit, theme)
+    ink = theme.ink if person.stale_s <= STALE_S else theme.muted
+    age, size, height = f"{person.age}", 2.5 * unit, 3.0 * unit
+    says = label_words(person, say)
+    below = say("{interval} years").format(interval=interval(person))
+    if person.unfit:
+        below = f"{interval(person)} · {say(person.unfit)}"
+    if detail:
+        below += f"  {person.exit.replace('exit_', 'exit ')}  #{person.id}"
+    middle = 0.85 * unit + canvas.measure(age, size, True) + 0.5 * unit
+    right = max(middle + canvas.measure(says, unit, True), middle + canvas.measure(below, 0.92 * unit, False))
+    runs = (
+        Run(age, 0.85 * unit, (height + CAP_HEIGHT * size) / 2, size, ink, True),
+        Run(says, middle, 1.3 * unit, unit, ink, True),
+        Run(below, middle, 2.42 * unit, 0.92 * unit, theme.muted),
+    )
+    return Card(right + 0.6 * unit, height, runs)
+
+
+def _short(person: Shown, canvas: Canvas, unit: float, theme: Theme, say: Texts, detail: bool) -> Card:
+    """Age and interval."""
+    if not person.known:
+        return _waiting(person, canvas, unit, theme)
+    ink = theme.ink if person.stale_s <= STALE_S else theme.muted
+    age, size, height = f"{person.age}", 1.7 * unit, 1.9 * unit
+    middle, baseline = 0.8 * unit + canvas.measure(age, size, True) + 0.35 * unit, (height + CAP_HEIGHT * size) / 2
+    runs = (
+        Run(age, 0.8 * unit, baseline, size, ink, True),
+        Run(interval(person), middle, baseline, 0.92 * unit, theme.muted),
+    )
+    return Card(middle + canvas.measure(interval(person), 0.92 * unit, False) + 0.5 * unit, height, runs)
+
+
+def _age(person: Shown, canvas: Canvas, unit: float, theme: Theme, say: Texts, detail: bool) -> Card:
+    if not person.known:
+        return _waiting(person, canvas, unit, theme)
+    ink = theme.ink if person.stale_s <= STALE_S else theme.muted
+    age, size, height = f"{person.age}", 1.5 * unit, 1.7 * unit
+    run = Run(age, 0.8 * unit, (height + CAP_HEIGHT * size) / 2, size, ink, True)
+    return Card(0.8 * unit + canvas.measure(age, size, True) + 0.45 * unit, height, (run,))
+
+
+def _waiting(person: Shown, canvas: Canvas, unit: float, theme: Theme) -> Card:
+    """Somebody who was not read yet."""
+    height, dots = 1.3 * unit, "···"
+    return Card(
+        canvas.measure(dots, unit, True) + unit, height, (Run(dots, 0.5 * unit, 0.98 * unit, unit, theme.muted, True),)
+    )
+
+
+# Labels by length, the longest first, each at a share of the text's size.
+LEVELS = ((_full, 1.0), (_full, 0.8), (_short, 0.9), (_short, 0.7), (_age, 0.7), (_age, 0.5))
+
+
+def paint(image: Image, result: Result, labels: Labels | None = None) -> Image:
+    """A copy of the picture with its people painted over it; `labels` keeps theirs in place from one to the next."""
     painted = np.array(image, order="C")
-    draw(result, ImageCanvas(painted))
+    canvas = ImageCanvas(painted)
+    view = View.of((canvas.width, canvas.height), (canvas.width, canvas.height))
+    people = [as_it_is(person) for person in result.people]
+    draw(people, canvas, view, labels or Labels(), detail=True, now_s=result.frame.time_s)
     return painted
 
 
-def fitted(image: Image, width: int, height: int) -> Image:
-    """The picture at another size, (height, width, 4) BGRA.
-
-    OpenCV and not Qt scales the window's picture: to 1920x1080 it takes 5 ms instead of 9 and lets other threads run.
-    """
-    if image.shape[:2] != (height, width):
-        shrinking = height < image.shape[0]
-        image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR)
-    return cv2.cvtColor(image, cv2.COLOR_BGR2BGRA)
+def fitted(image: Image, width: int, height: int, *, mirrored: bool = False) -> Image:
+    """The picture at another size, (height, width, 4) BGRA. OpenCV lets other threads run meanwhile; Qt would not, and is
+    slower."""
+    if image.shape[0] <= height:  # what is done to each pixel is done to the smaller picture
+        image = cv2.cvtColor(cv2.flip(image, 1) if mirrored else image, cv2.COLOR_BGR2BGRA)
+        return cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
+    image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+    return cv2.cvtColor(cv2.flip(image, 1) if mirrored else image, cv2.COLOR_BGR2BGRA)
 
 
 class ImageCanvas:
@@ -304,21 +319,40 @@ class ImageCanvas:
         self._image = image
         self.height, self.width = image.shape[:2]
 
-    def outline(self, box: Box, radius: float, thickness: float, colour: Colour) -> None:
-        path = _rounded(box, radius)
-        wide = max(1, round(thickness))
-        cv2.polylines(self._image, path, True, colour[::-1], wide, cv2.LINE_AA, SUBPIXEL_BITS)
+    def outline(self, box: Box, radius: float, thickness: float, colour: Colour, opacity: float = 1.0) -> None:
+        self._strokes(_rounded(box, radius), True, thickness, colour, opacity)
 
     def fill(self, box: Box, radius: float, colour: Colour, opacity: float) -> None:
         width, height = max(1, round(box.width)), max(1, round(box.height))
         self._blend(round(box.x), round(box.y), _panel_patch(width, height, round(radius, 1), colour, opacity))
 
-    def text(self, text: str, x: float, baseline: float, size: float, colour: Colour, bold: bool) -> None:
-        patch, ascent = _text_patch(text, round(size), colour, bold)
+    def line(self, points: Sequence[Point], thickness: float, colour: Colour, opacity: float = 1.0) -> None:
+        path = np.rint(np.array(points, np.float64) * (1 << SUBPIXEL_BITS)).astype(np.int32)[None]
+        self._strokes(path, False, thickness, colour, opacity)
+
+    def text(
+        self, text: str, x: float, baseline: float, size: float, colour: Colour, bold: bool, opacity: float = 1.0
+    ) -> None:
+        patch, ascent = _text_patch(text, round(size), colour, bold, opacity)
         self._blend(round(x) - TEXT_PAD, round(baseline) - ascent, patch)
 
     def measure(self, text: str, size: float, bold: bool) -> float:
-        return _length(text, round(size))
+        return _length(text, round(size), bold)
+
+    def _strokes(self, path: NDArray[np.int32], closed: bool, thickness: float, colour: Colour, opacity: float) -> None:
+        wide = max(1, round(thickness))
+        if opacity >= 1:
+            cv2.polylines(self._image, path, closed, colour[::-1], wide, cv2.LINE_AA, SUBPIXEL_BITS)
+            return
+        points = path.reshape(-1, 2) / (1 << SUBPIXEL_BITS)
+        left, top = (max(0, math.floor(v) - wide) for v in points.min(axis=0))
+        right, bottom = (math.ceil(v) + wide + 1 for v in points.max(axis=0))
+        under = self._image[top : max(top, bottom), left : max(left, right)]
+        if under.size:
+            over = under.copy()
+            shift = np.array([left, top], np.int32) << SUBPIXEL_BITS
+            cv2.polylines(over, path - shift, closed, colour[::-1], wide, cv2.LINE_AA, SUBPIXEL_BITS)
+            under[...] = cv2.addWeighted(over, opacity, under, 1 - opacity, 0)
 
     def _blend(self, x: int, y: int, patch: Patch) -> None:
         rows = slice(max(0, -y), max(0, self.height - y))
@@ -332,45 +366,41 @@ class ImageCanvas:
 
 
 SUBPIXEL_BITS = 4
-TEXT_PAD = 2  # pixels around rendered text, for the strokes that make it bold
-BOLDNESS = 0.025  # stroke of bold text, share of its size: the bundled font has one weight
+TEXT_PAD = 2  # pixels around rendered text
 FINER = 4  # text is rendered so much larger: Pillow sets letters on whole pixels, which looks uneven when small
 _TURN = (np.arange(16) + 0.5) * np.pi / 8
 _CIRCLE = np.stack([np.cos(_TURN), np.sin(_TURN)], axis=1)
 
 
-@lru_cache(maxsize=32)
-def _font(size: int) -> ImageFont.FreeTypeFont:
-    return ImageFont.load_default(max(1, size))
+def font_path(bold: bool) -> Path:
+    """Source Sans: its figures are all as wide, so that ages do not shake, and its letters are narrow and clear."""
+    package = importlib.util.find_spec("font_source_sans_pro")
+    if package is None or not package.submodule_search_locations:
+        raise ModuleNotFoundError("font_source_sans_pro is missing: pip install -r requirements.txt")
+    name = "SourceSansPro-Bold.ttf" if bold else "SourceSansPro-Semibold.ttf"
+    return Path(package.submodule_search_locations[0], "files", name)
 
 
-def font_bytes() -> bytes:
-    """The font file, for canvases that render text themselves."""
-    return _font(12).font_bytes
-
-
-def _plain(text: str) -> str:
-    """Pillow's bundled font covers Latin-1 and little more."""
-    return text.translate(
-        {0x2013: "-", 0x2014: "-", 0xD7: "x", 0x2192: "->", 0x2026: "...", 0x2264: "<=", 0x2265: ">="}
-    )
+@lru_cache(maxsize=64)
+def _font(size: int, bold: bool) -> ImageFont.FreeTypeFont:
+    return ImageFont.truetype(str(font_path(bold)), max(1, size), layout_engine=ImageFont.Layout.BASIC)
 
 
 @lru_cache(maxsize=1024)
-def _length(text: str, size: int) -> float:
-    return _font(FINER * size).getlength(_plain(text)) / FINER
+def _length(text: str, size: int, bold: bool) -> float:
+    return _font(FINER * size, bold).getlength(text) / FINER
 
 
 @lru_cache(maxsize=1024)
-def _text_patch(text: str, size: int, colour: Colour, bold: bool) -> tuple[Patch, int]:
+def _text_patch(text: str, size: int, colour: Colour, bold: bool, opacity: float) -> tuple[Patch, int]:
     """The text's patch and its baseline's row."""
     ascent = size + TEXT_PAD
-    width, height = math.ceil(_length(text, size)) + 2 * TEXT_PAD, ascent + size // 3 + TEXT_PAD
+    width, height = math.ceil(_length(text, size, bold)) + 2 * TEXT_PAD, ascent + size // 3 + TEXT_PAD
     card = Pillow.new("L", (FINER * width, FINER * height))
-    stroke = FINER * size * BOLDNESS if bold else 0
-    where, font = (FINER * TEXT_PAD, FINER * ascent), _font(FINER * size)
-    ImageDraw.Draw(card).text(where, _plain(text), fill=255, font=font, anchor="ls", stroke_width=stroke)
-    return _patch(cv2.resize(np.asarray(card), (width, height), interpolation=cv2.INTER_AREA), colour, 1.0), ascent
+    where, font = (FINER * TEXT_PAD, FINER * ascent), _font(FINER * size, bold)
+    ImageDraw.Draw(card).text(where, text, fill=255, font=font, anchor="ls")
+    small = cv2.resize(np.asarray(card), (width, height), interpolation=cv2.INTER_AREA)
+    return _patch(small, colour, opacity), ascent
 
 
 @lru_cache(maxsize=128)

@@ -24,6 +24,7 @@ from app.domain import DropCause, Frame, Person, Result, SourceEvent, SourceEven
 from app.engine import readings
 from app.errors import AppError, InternalError, OutputError, SourceStalled
 from app.mailbox import Closed, Mailbox, WhenFull
+from app.operation import Operation, Operations
 from scheduler.log import FrameRecord, LogWriter
 from scheduler.policy import Decision, Load, Policy
 
@@ -87,11 +88,12 @@ class Pipeline:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._source, self._front_end, self._engine, self._manifest = source, front_end, engine, manifest
-        self._policy, self._latency, self._people, self.budget_ms = policy, latency, people, budget_ms
+        self._policy, self._latency, self._people = policy, latency, people
+        self.operations = Operations(budget_ms, policy, engine.points)
         self._sinks, self._log, self._clock = tuple(sinks), log, clock
         when_full = WhenFull.DROP_OLDEST if source.live else WhenFull.WAIT
         self._grabbed: Mailbox[Frame] = Mailbox(1, when_full)
-        self._prepared: Mailbox[Prepared] = Mailbox(1, when_full)
+        self._prepared: Mailbox[tuple[Operation, Prepared]] = Mailbox(1, when_full)
         self.totals = Totals()
         self.tell: Callable[[SourceEvent], None] = lambda event: (
             None
@@ -121,6 +123,7 @@ class Pipeline:
                 self._count_drop(dropped, DropCause.GRAB_FULL)
 
     def _prepare(self) -> None:
+        budget_ms = self.operations.budget_ms
         while True:
             try:
                 frame = self._grabbed.get(STALL_S)
@@ -133,23 +136,28 @@ class Pipeline:
                 ) from None
             if not self._source.live:
                 frame = dataclasses.replace(frame, born_s=self._clock())
-            dropped = self._prepared.put(self._front_end(frame))
+            operation = self.operations.now
+            if operation.budget_ms != budget_ms:
+                self._front_end.budget_changed(operation.budget_ms / budget_ms)
+                budget_ms = operation.budget_ms
+            dropped = self._prepared.put((operation, self._front_end(frame)))
             if dropped:
-                self._front_end.give_back(dropped)
-                self._count_drop(dropped.frame, DropCause.PREPARE_FULL)
+                self._front_end.give_back(dropped[1])
+                self._count_drop(dropped[1].frame, DropCause.PREPARE_FULL)
 
     def _infer(self) -> None:
         while True:
-            prepared = self._prepared.get()
+            operation, prepared = self._prepared.get()
+            self._take_up(operation.policy)
             if not self._source.live:
                 prepared = self._without_waiting(prepared)
-            left_ms = self.budget_ms - (self._clock() - prepared.frame.born_s) * 1e3
+            left_ms = operation.budget_ms - (self._clock() - prepared.frame.born_s) * 1e3
             new = sum(self._people.estimate(f.person) is None for f in prepared.faces)
             load = Load(len(prepared.faces), left_ms, new, self._late)
             decision = self._policy(load, self._latency) if load.faces else None
             slowdown, tail = self._latency.slowdown, self._latency.tail(decision.point) if decision else 1.0
             read, measured_ms = self._run(prepared, decision)
-            result = self._result(prepared, decision, read, left_ms, measured_ms)
+            result = self._result(prepared, decision, read, operation.budget_ms, left_ms, measured_ms)
             self._late = result.stats.frame_age_ms > result.stats.budget_ms
             self._write_log(prepared, result, decision, slowdown, tail, new)
             for sink in self._sinks:
@@ -163,6 +171,13 @@ class Pipeline:
         waits for us, and each frame is to get the depth that a camera's frame would get."""
         born_s = self._clock() - sum(prepared.stages_ms.values()) / 1e3
         return dataclasses.replace(prepared, frame=dataclasses.replace(prepared.frame, born_s=born_s))
+
+    def _take_up(self, policy: Policy) -> None:
+        """Another rule decides from this frame on: the log says so."""
+        if policy is not self._policy:
+            self._policy = policy
+            if self._log:
+                self._log.event("policy", policy=policy.to_json())
 
     # --- what infer is made of -------------------------------------------------------------------------------------
 
@@ -182,7 +197,13 @@ class Pipeline:
         return {f.person for f in chosen}, measured_ms
 
     def _result(
-        self, prepared: Prepared, decision: Decision | None, read: set[int], left_ms: float, measured_ms: float
+        self,
+        prepared: Prepared,
+        decision: Decision | None,
+        read: set[int],
+        budget_ms: float,
+        left_ms: float,
+        measured_ms: float,
     ) -> Result:
         in_view = [(f.person, f.box) for f in prepared.faces] + list(prepared.unread)
         people = tuple(Person(i, box, self._people.estimate(i), i in read) for i, box in sorted(in_view))
@@ -192,7 +213,7 @@ class Pipeline:
         totals.frames += 1
         totals.faces += len(prepared.faces) + sum(prepared.unserved.values())
         totals.read += len(read)
-        totals.misses += age_ms > self.budget_ms
+        totals.misses += age_ms > budget_ms
         totals.ages_ms.append(age_ms)
         totals.drops.update(self._unserved(prepared, decision))
         totals.first_result_s, totals.last_result_s = totals.first_result_s or now, now
@@ -206,7 +227,7 @@ class Pipeline:
             served=len(read),
             exit=decision.point.exit if decision else "",
             input_size=decision.point.size if decision else 0,
-            budget_ms=self.budget_ms,
+            budget_ms=budget_ms,
             left_ms=left_ms,
             predicted_ms=decision.predicted_ms if decision else 0.0,
             measured_ms=measured_ms,

@@ -103,6 +103,11 @@ class Scanner:
             self._part_ms += 0.2 * ((self._clock() - started) * 1e3 - self._part_ms)
         return Scan(largest_first(found), looked_for)
 
+    def budget_changed(self, ratio: float) -> None:
+        """A frame's parts may cost so many times as much from now on."""
+        if self._scan_ms is not None:
+            self._scan_ms *= ratio
+
     def _known(self, picture: NDArray[np.uint8], known: Mapping[int, Box], most: int) -> tuple[list[Box], set[int]]:
         self._turn += 1
         self._looked = {person: turn for person, turn in self._looked.items() if person in known}

@@ -157,6 +157,25 @@ class Settings:
         default_text="a window where there is a screen",
         example=True,
     )
+    fullscreen: bool = _option(False, "window", "start on the whole screen (F11)")
+    mirror: bool | None = _option(
+        None,
+        "window",
+        "show people as in a mirror (M); texts stay readable, files are never mirrored",
+        default_text="on for a camera",
+        example=True,
+    )
+    fill: bool = _option(
+        False, "window", "fill the screen and cut off the picture's edges (Z), as for an upright screen"
+    )
+    panel: bool = _option(False, "window", "start with the operator's panel (P)")
+    high_contrast: bool = _option(False, "window", "white and yellow on black (C)")
+    language: str = _option(
+        "auto",
+        "window",
+        "of the window's texts: `auto` (the system's), `en`, `fi`, `sv` (L)",
+        choices=("auto", "en", "fi", "sv"),
+    )
     output: Path | None = _option(
         None,
         "data out",

@@ -1,25 +1,60 @@
-"""The kiosk window: the application's one bridge to Qt. It pulls the newest Result and never makes a worker wait.
+"""The kiosk window: the application's bridge to Qt. It pulls the newest Result and never makes a worker wait.
 
 Import it only when a window is wanted and `display.why_no_display()` is None.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import sys
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
 
-from PyQt5.QtCore import QEventLoop, QPointF, QRect, QRectF, Qt, QTimer, pyqtSignal
-from PyQt5.QtGui import QColor, QFont, QFontDatabase, QFontMetricsF, QImage, QPainter, QPen
+from PyQt5.QtCore import QEventLoop, QRect, Qt, QTimer, pyqtSignal
+from PyQt5.QtGui import QColor, QImage, QPainter
 from PyQt5.QtWidgets import QApplication, QWidget
 
-from app import overlay
+from app import cards, overlay, panel
 from app.display import qt_platform
-from app.domain import Box, Image, Result
-from app.overlay import Colour
+from app.domain import Box, Result, SourceState, SourceStatus
+from app.layout import Labels, View
+from app.motion import Motion
+from app.presenter import Presenter, Ready, Want
+from app.qt_canvas import QtCanvas
+from app.texts import LANGUAGES, load_texts
 
-POLL_MS = 16
-BACKGROUND = QColor(*overlay.DARK)
+SLOWEST_RATE, FASTEST_RATE = 25.0, 60.0  # of the display, Hz
+IDLE_S, FADE_S = 4.0, 0.5  # nobody in view for so long: the invitation appears, over so long
+BREATH_S = 1 / 15  # between pictures of what merely breathes or counts seconds
+BUDGET_STEPS_MS = ((20, 1), (60, 2), (120, 5), (300, 20), (10_000, 100))  # below, by
+
+
+class Controls(Protocol):
+    """What can be changed while a run goes on."""
+
+    budget_ms: float
+    exit: str
+
+    @property
+    def exits(self) -> tuple[str, ...]:
+        """What `exit` may be."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """How the window starts; each but the notice has a key."""
+
+    fullscreen: bool = False
+    mirrored: bool = False
+    fill: bool = False
+    panel: bool = False
+    high_contrast: bool = False
+    language: str = "auto"
+    notice: str = ""  # for visitors, along the lower border
 
 
 def show(
@@ -28,18 +63,21 @@ def show(
     stop: Callable[[], None],
     *,
     title: str,
-    fullscreen: bool = False,
+    look: Look | None = None,
+    status: Callable[[], SourceStatus] = SourceStatus,
+    controls: Controls | None = None,
 ) -> None:
     """Shows results until the user closes the window or `finished()`; then calls `stop()`.
 
-    What `latest`, `finished` or painting raise is raised here, after the window has closed.
+    What `latest`, `finished`, `status` or painting raise is raised here, after the window has closed.
     """
     application = QApplication.instance() or _start_qt(title)
-    window, loop, hook = KioskWindow(latest, finished, stop, title=title), QEventLoop(), sys.excepthook
+    window = KioskWindow(latest, finished, stop, title=title, look=look, status=status, controls=controls)
+    loop, hook = QEventLoop(), sys.excepthook
     window.closed.connect(loop.quit)
     sys.excepthook = lambda kind, error, trace: window.fail(error)  # without a hook PyQt5 aborts the process
     try:
-        window.fill_screen() if fullscreen else window.show()
+        window.open()
         if not window.is_closed:
             loop.exec_()
         application.processEvents()
@@ -57,37 +95,63 @@ def _start_qt(title: str) -> QApplication:
 
 
 class KioskWindow(QWidget):
-    """q and Esc close, F11 switches full screen, P the panel of figures."""
+    """The keys are listed by cards.keys."""
 
     closed = pyqtSignal()
 
     def __init__(
-        self, latest: Callable[[], Result | None], finished: Callable[[], bool], stop: Callable[[], None], *, title: str
+        self,
+        latest: Callable[[], Result | None],
+        finished: Callable[[], bool],
+        stop: Callable[[], None],
+        *,
+        title: str,
+        look: Look | None = None,
+        status: Callable[[], SourceStatus] = SourceStatus,
+        controls: Controls | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__()
         self._latest, self._finished, self._stop = latest, finished, stop
-        self._result: Result | None = None
-        self._scaled: tuple[Result, Image] | None = None
-        self._canvas = QtCanvas()
-        self.panel = True
-        self.is_closed = False
+        self._source_status, self._controls, self._clock = status, controls, clock
+        look = look or Look()
+        self.look, self.mirrored, self.fill, self.panel = look, look.mirrored, look.fill, look.panel
+        self.theme = overlay.CONTRAST if look.high_contrast else overlay.STANDARD
+        self.say = load_texts(look.language)
+        self.help = self.is_closed = False
         self.failure: BaseException | None = None
+        self._at_start = (controls.budget_ms, controls.exit) if controls else None
+        self._newest: Result | None = None  # as taken from the pipeline
+        self._shown: Ready | None = None  # as on the screen
+        self._status = SourceStatus()
+        self._seen_s = self._painted_s = clock()
+        self._history, self._motion, self._labels = panel.History(), Motion(), Labels()
+        self._presenter, self._canvas = Presenter(), QtCanvas()
         self.setWindowTitle(title)
         self.setAttribute(Qt.WA_OpaquePaintEvent)
         self.setMinimumSize(320, 180)
         self.resize(1280, 720)
         self._normal = self.geometry()
-        self._timer = QTimer(self, interval=POLL_MS, timerType=Qt.PreciseTimer)
+        rate = self.screen().refreshRate()
+        rate = min(max(rate, SLOWEST_RATE), FASTEST_RATE) if rate > 0 else FASTEST_RATE
+        self._timer = QTimer(self, interval=max(1, int(1000 / rate)), timerType=Qt.PreciseTimer)
         self._timer.timeout.connect(self.poll)
         self._timer.start()
 
+    def open(self) -> None:
+        self.fill_screen() if self.look.fullscreen else self.show()
+
     def poll(self) -> None:
-        """Takes the newest result, repaints if it is another one. Between polls Python runs its signal handlers."""
-        result = self._latest()
-        if result is not None and result is not self._result:
-            if self._result is None and not self.isFullScreen():
-                self._take_shape(result)
-            self._result = result
+        """Takes what is new and repaints where something moves. Between polls Python runs its signal handlers."""
+        now_s, result = self._clock(), self._latest()
+        if result is not None and result is not self._newest:
+            self._take(result, now_s)
+        ready = self._presenter.ready()
+        if ready is not None and ready is not self._shown:
+            self._turn_to(ready, now_s)
+        self._status = self._source_status()
+        breathes = self._status.state is SourceState.LOST or self._idle(now_s) > 0
+        if self._motion.moving or (breathes and now_s - self._painted_s >= BREATH_S):
             self.update()
         if self._finished():
             self.close()
@@ -96,14 +160,98 @@ class KioskWindow(QWidget):
         """Stops polling by itself."""
         self._timer.stop()
 
+    def settle(self) -> None:
+        """Polls until the newest result is on the screen."""
+        self.poll()
+        if not self.is_closed and self._presenter.wait(10):
+            self.poll()
+
+    def _take(self, result: Result, now_s: float) -> None:
+        first, self._newest = self._newest is None, result
+        self._history.add(result.stats, now_s)
+        if result.people or result.stats.faces or first:
+            self._seen_s = now_s
+        if first and not self.isFullScreen():
+            self._take_shape(result)
+        self._ask()
+
+    def _ask(self) -> None:
+        """For the newest picture at the window's present size."""
+        if self._newest is not None:
+            ratio = self.devicePixelRatioF()
+            size = max(1, round(self.width() * ratio)), max(1, round(self.height() * ratio))
+            self._presenter.ask(Want(self._newest, *size, self.mirrored, self.fill))
+
+    def _turn_to(self, ready: Ready, now_s: float) -> None:
+        old, result = self._shown, ready.want.result
+        self._shown = ready
+        if old is None or old.want.result is not result:
+            if old is not None and old.want.result.frame.image.shape != result.frame.image.shape:
+                self._motion.forget()
+            self._motion.follow(result.people, now_s)
+        self.update()
+
+    def _idle(self, now_s: float) -> float:
+        """How much of the invitation is to be seen, 0 to 1."""
+        return 0.0 if self._shown is None else min(1.0, max(0.0, (now_s - self._seen_s - IDLE_S) / FADE_S))
+
+    # --- painting --------------------------------------------------------------------------------------------------
+
     def paintEvent(self, event: object) -> None:
+        now_s = self._painted_s = self._clock()
         with QPainter(self) as painter:
             painter.setRenderHint(QPainter.Antialiasing)
-            painter.fillRect(self.rect(), BACKGROUND)
-            if self._result is None:
-                self._paint_starting(painter)
+            canvas = self._canvas.on(painter, self.width(), self.height())
+            if self._status.state is SourceState.LOST:
+                cards.lost(canvas, self.theme, self.say, self._status)
+            elif self._shown is None:
+                painter.fillRect(self.rect(), QColor(*self.theme.plate))
+                cards.starting(canvas, self.theme, self.say, title=self.windowTitle())
             else:
-                self._paint_result(painter, self._result)
+                self._paint_picture(painter, self._shown)
+            self._paint_over(canvas, now_s)
+            if self.help:
+                cards.help_card(canvas, self.theme, self.say, title=self.windowTitle())
+
+    def _paint_over(self, canvas: QtCanvas, now_s: float) -> None:
+        """People under panel and notice, which they keep off as far as labels go."""
+        laid = panel.lay_out(self._history, self._setting(), canvas, self.theme, self.say) if self.panel else None
+        notice = cards.notice_area(self.look.notice, canvas, self.theme)
+        if self._shown is not None and self._status.state is not SourceState.LOST:
+            taken = [area for area in (laid and laid.area, notice) if area]
+            self._paint_people(self._shown, taken, now_s)
+        if notice:
+            cards.notice(self.look.notice, canvas, self.theme)
+        if laid:
+            panel.draw(laid, self._history, canvas, self.theme, self.say, now_s=now_s)
+
+    def _paint_picture(self, painter: QPainter, ready: Ready) -> None:
+        ratio, area = ready.want.width / max(1, self.width()), ready.view.area
+        rows, columns = ready.picture.shape[:2]
+        picture = QImage(ready.picture.data, columns, rows, 4 * columns, QImage.Format_RGB32)
+        if (columns, rows) != (self.width(), self.height()):
+            painter.fillRect(self.rect(), QColor(*self.theme.plate))
+        picture.setDevicePixelRatio(ratio)
+        painter.drawImage(QRect(round(area.x / ratio), round(area.y / ratio), 0, 0).topLeft(), picture)
+
+    def _paint_people(self, ready: Ready, taken: list[Box], now_s: float) -> None:
+        people, idle = self._motion.at(now_s), self._idle(now_s)
+        if people:
+            rows, columns = ready.want.result.frame.image.shape[:2]
+            size = (self.width(), self.height())
+            view = View.of((columns, rows), size, mirrored=ready.want.mirrored, fill=ready.want.fill)
+            overlay.draw(
+                people, self._canvas, view, self._labels, theme=self.theme, say=self.say, detail=self.panel,
+                taken=taken, now_s=now_s,
+            )  # fmt: skip
+        elif idle > 0 and not self.panel and not self.help:
+            cards.idle(self._canvas, self.theme, self.say, now_s=now_s, opacity=idle)
+
+    def _setting(self) -> panel.Setting | None:
+        controls = self._controls
+        return panel.Setting(controls.budget_ms, controls.exit, len(controls.exits)) if controls else None
+
+    # --- keys ------------------------------------------------------------------------------------------------------
 
     def keyPressEvent(self, event: object) -> None:
         key = event.key()
@@ -113,13 +261,45 @@ class KioskWindow(QWidget):
             self.leave_full_screen() if self.isFullScreen() else self.fill_screen()
         elif key == Qt.Key_P:
             self.panel = not self.panel
-            self.update()
+        elif key in (Qt.Key_H, Qt.Key_F1):
+            self.help = not self.help
+        elif key == Qt.Key_M:
+            self.mirrored = not self.mirrored
+            self._ask()
+        elif key == Qt.Key_Z:
+            self.fill = not self.fill
+            self._ask()
+        elif key == Qt.Key_C:
+            self.theme = overlay.STANDARD if self.theme is overlay.CONTRAST else overlay.CONTRAST
+        elif key == Qt.Key_L:
+            names = list(LANGUAGES)
+            self.say = load_texts(names[(names.index(self.say.language) + 1) % len(names)])
+        elif self.panel and self._controls:
+            self._change(key, self._controls)
+        self.update()
+
+    def _change(self, key: int, controls: Controls) -> None:
+        """Budget and exit of the run; they hold from the next frame on."""
+        turn = {Qt.Key_Down: -1, Qt.Key_Left: -1, Qt.Key_Up: 1, Qt.Key_Right: 1}.get(key, 0)
+        if key in (Qt.Key_Up, Qt.Key_Down):
+            controls.budget_ms = next_budget(controls.budget_ms, turn)
+        elif key in (Qt.Key_Left, Qt.Key_Right):
+            exits = controls.exits
+            controls.exit = exits[(exits.index(controls.exit) + turn) % len(exits)]
+        elif key == Qt.Key_0 and self._at_start:
+            controls.budget_ms, controls.exit = self._at_start
+
+    # --- the window itself -----------------------------------------------------------------------------------------
+
+    def resizeEvent(self, event: object) -> None:
+        self._ask()
 
     def changeEvent(self, event: object) -> None:
         self.setCursor(Qt.BlankCursor if self.isFullScreen() else Qt.ArrowCursor)
 
     def closeEvent(self, event: object) -> None:
         self._timer.stop()
+        self._presenter.close()
         if not self.is_closed:
             self.is_closed = True
             self.closed.emit()
@@ -148,76 +328,12 @@ class KioskWindow(QWidget):
         scale = min(wanted.width() / columns, wanted.height() / rows)
         self.resize(max(320, round(columns * scale)), max(180, round(rows * scale)))
 
-    def _paint_result(self, painter: QPainter, result: Result) -> None:
-        area = self._picture_area(result.frame.image)
-        ratio = self.devicePixelRatioF()
-        width, height = max(1, round(area.width() * ratio)), max(1, round(area.height() * ratio))
-        if self._scaled is None or self._scaled[0] is not result or self._scaled[1].shape[:2] != (height, width):
-            self._scaled = result, overlay.fitted(result.frame.image, width, height)
-        picture = QImage(self._scaled[1].data, width, height, 4 * width, QImage.Format_RGB32)
-        picture.setDevicePixelRatio(ratio)
-        painter.drawImage(area.topLeft(), picture)
-        painter.translate(area.topLeft())
-        painter.setClipRect(QRectF(0, 0, area.width(), area.height()))
-        overlay.draw(result, self._canvas.on(painter, area.width(), area.height()), panel=self.panel)
 
-    def _picture_area(self, image: Image) -> QRect:
-        """The largest rectangle of the image's proportions, in the middle."""
-        scale = min(self.width() / image.shape[1], self.height() / image.shape[0])
-        width, height = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
-        return QRect((self.width() - width) // 2, (self.height() - height) // 2, width, height)
-
-    def _paint_starting(self, painter: QPainter) -> None:
-        canvas = self._canvas.on(painter, self.width(), self.height())
-        size, middle = 2 * overlay.text_size(self.height()), QPointF(self.width() / 2, self.height() / 2)
-        keys = "q closes   F11 full screen   P figures"
-        for text, down, scale, colour, bold in (
-            (self.windowTitle(), -1.1, 1.0, overlay.INK, True),
-            ("starting...", 0.3, 0.6, overlay.MUTED, False),
-            (keys, 2.2, 0.45, overlay.MUTED, False),
-        ):
-            left = middle.x() - canvas.measure(text, scale * size, bold) / 2
-            canvas.text(text, left, middle.y() + down * size, scale * size, colour, bold)
-
-
-class QtCanvas:
-    """Paints at the window's own resolution. One for the window's life: it keeps the fonts that it has measured."""
-
-    def __init__(self) -> None:
-        self.width = self.height = 0.0
-        self._painter: QPainter | None = None
-        self._fonts: dict[tuple[int, bool], tuple[QFont, QFontMetricsF]] = {}
-        known = QFontDatabase.addApplicationFontFromData(overlay.font_bytes())
-        self._families = QFontDatabase.applicationFontFamilies(known) if known >= 0 else []
-
-    def on(self, painter: QPainter, width: float, height: float) -> QtCanvas:
-        self._painter, self.width, self.height = painter, width, height
-        return self
-
-    def outline(self, box: Box, radius: float, thickness: float, colour: Colour) -> None:
-        self._painter.setPen(QPen(QColor(*colour), thickness))
-        self._painter.setBrush(Qt.NoBrush)
-        self._painter.drawRoundedRect(QRectF(*box), radius, radius)
-
-    def fill(self, box: Box, radius: float, colour: Colour, opacity: float) -> None:
-        self._painter.setPen(Qt.NoPen)
-        self._painter.setBrush(QColor(*colour, round(255 * opacity)))
-        self._painter.drawRoundedRect(QRectF(*box), radius, radius)
-
-    def text(self, text: str, x: float, baseline: float, size: float, colour: Colour, bold: bool) -> None:
-        self._painter.setPen(QColor(*colour))
-        self._painter.setFont(self._font(size, bold)[0])
-        self._painter.drawText(QPointF(x, baseline), text)
-
-    def measure(self, text: str, size: float, bold: bool) -> float:
-        return self._font(size, bold)[1].horizontalAdvance(text)
-
-    def _font(self, size: float, bold: bool) -> tuple[QFont, QFontMetricsF]:
-        key = max(1, round(size)), bold
-        if key not in self._fonts:
-            font = QFont(self._families[0] if self._families else "sans-serif")
-            font.setPixelSize(key[0])
-            font.setWeight(QFont.Bold if bold else QFont.Normal)
-            font.setHintingPreference(QFont.PreferNoHinting)
-            self._fonts[key] = font, QFontMetricsF(font)
-        return self._fonts[key]
+def next_budget(budget_ms: float, turn: int) -> float:
+    """The next round number of milliseconds above (1) or below (-1)."""
+    for below, step in BUDGET_STEPS_MS:
+        if budget_ms < below or (turn < 0 and budget_ms == below):
+            whole = budget_ms / step
+            changed = (math.floor(whole) + 1 if turn > 0 else math.ceil(whole) - 1) * step
+            return min(10_000.0, max(1.0, float(changed)))
+    return 10_000.0

@@ -129,6 +129,9 @@ class FakeScanner:
         self.calls += 1
         return Scan(boxes, set(known))
 
+    def budget_changed(self, ratio: float) -> None:
+        pass
+
 
 class FakePredictor:
     """Lays the mean shape into the box; into the last one where that is about the same, as landmarks of a face stay."""

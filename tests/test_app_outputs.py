@@ -76,6 +76,16 @@ def test_video_is_complete_and_keeps_the_frames_times(tmp_path):
     assert flat.std() > 3, "the overlay is painted"
 
 
+def test_the_same_results_make_the_same_video_whatever_the_run_was_like(tmp_path):
+    for name, fps in (("a.mp4", 15.0), ("b.mp4", 3.2)):
+        writer = VideoWriter(tmp_path / name, WhenFull.WAIT)
+        for i in range(12):
+            stats = dataclasses.replace(STATS, fps=fps, frame_age_ms=fps * 10, misses=i)
+            writer.deliver(dataclasses.replace(result(i, i / 25), stats=stats))
+        writer.close()
+    assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
+
+
 @pytest.mark.parametrize("shape", [(271, 481), (1, 1), (3, 2)])
 def test_odd_and_tiny_sizes_are_evened(tmp_path, shape):
     writer = VideoWriter(tmp_path / "o.mkv", WhenFull.WAIT)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
-import math
 
 import numpy as np
 import pytest
 
 from app import overlay
 from app.domain import Box, Estimate, Frame, Person, Result, Stats
+from app.layout import Labels, View
+from app.motion import as_it_is
 
 SIZES = [(1, 1), (2, 700), (40, 30), (160, 120), (480, 270), (960, 540), (1920, 1080)]
 
@@ -56,18 +58,33 @@ class Recorder:
 
     def __init__(self, width: float, height: float) -> None:
         self.width, self.height = width, height
-        self.outlines: list[tuple[Box, float, overlay.Colour]] = []
+        self.outlines: list[tuple[Box, float, overlay.Colour, float]] = []
         self.fills: list[Box] = []
+        self.lines: list[list[tuple[float, float]]] = []
         self.texts: list[str] = []
         self.extents: list[Box] = []
 
-    def outline(self, box: Box, radius: float, thickness: float, colour: overlay.Colour) -> None:
-        self.outlines.append((box, thickness, colour))
+    def outline(self, box: Box, radius: float, thickness: float, colour: overlay.Colour, opacity: float = 1.0) -> None:
+        self.outlines.append((box, thickness, colour, opacity))
 
     def fill(self, box: Box, radius: float, colour: overlay.Colour, opacity: float) -> None:
         self.fills.append(box)
 
-    def text(self, text: str, x: float, baseline: float, size: float, colour: overlay.Colour, bold: bool) -> None:
+    def line(
+        self, points: list[tuple[float, float]], thickness: float, colour: overlay.Colour, opacity: float = 1.0
+    ) -> None:
+        self.lines.append(points)
+
+    def text(
+        self,
+        text: str,
+        x: float,
+        baseline: float,
+        size: float,
+        colour: overlay.Colour,
+        bold: bool,
+        opacity: float = 1.0,
+    ) -> None:
         self.texts.append(text)
         self.extents.append(Box(x, baseline - size * 0.8, self.measure(text, size, bold), size))
 
@@ -75,9 +92,11 @@ class Recorder:
         return 0.5 * size * len(text)
 
 
-def recorded(result: Result, width: float = 960, height: float = 540, *, panel: bool = True) -> Recorder:
+def recorded(result: Result, width: float = 960, height: float = 540, **options: object) -> Recorder:
     canvas = Recorder(width, height)
-    overlay.draw(result, canvas, panel=panel)
+    rows, columns = result.frame.image.shape[:2]
+    view = View.of((columns, rows), (width, height))
+    overlay.draw([as_it_is(p) for p in result.people], canvas, view, Labels(), **options)
     return canvas
 
 
@@ -126,80 +145,116 @@ def test_everything_scales_with_the_canvas() -> None:
     result = make_result((480, 270), make_person(Box(200, 100, 60, 60)))
     canvas = recorded(result, 1920, 1080)
     assert canvas.outlines[0][0] == Box(800, 400, 240, 240)
-    assert overlay.text_size(270) < overlay.text_size(540) < overlay.text_size(1080)
+    sizes = [overlay.text_size(*size) for size in ((480, 270), (960, 540), (1920, 1080))]
+    assert sizes == sorted(set(sizes))
+    assert overlay.text_size(1080, 1920) == overlay.text_size(1920, 1080), "an upright screen is read from as far"
 
 
 def test_label_says_what_is_known() -> None:
-    canvas = recorded(make_result((960, 540), make_person(Box(500, 200, 100, 120), 7)), panel=False)
-    assert canvas.texts == ["34", "female · surprise", "29-40", "b9  #7"]
+    result = make_result((960, 540), make_person(Box(500, 200, 100, 120), 7))
+    assert recorded(result).texts == ["34", "female · surprised", "29–40 years"]
+    assert recorded(result, detail=True).texts == ["34", "female · surprised", "29–40 years  b9  #7"]
 
 
 def test_unread_person_gets_dots() -> None:
-    assert recorded(make_result((960, 540), make_person(Box(500, 200, 99, 99), known=False)), panel=False).texts == [
-        "..."
-    ]
+    assert recorded(make_result((960, 540), make_person(Box(500, 200, 99, 99), known=False))).texts == ["···"]
+
+
+def test_a_reason_why_a_face_is_not_read_is_told_in_its_label() -> None:
+    canvas = Recorder(960, 540)
+    shown = dataclasses.replace(as_it_is(make_person(Box(500, 200, 100, 120))), unfit="turned away")
+    overlay.draw([shown], canvas, View.of((960, 540), (960, 540)), Labels())
+    assert canvas.texts == ["34", "female · surprised", "29–40 · turned away"]
 
 
 def test_carried_over_estimate_is_dimmer_and_thinner() -> None:
     boxes = [Box(300, 300, 80, 80), Box(600, 300, 80, 80)]
     result = make_result((960, 540), make_person(boxes[0], 3), make_person(boxes[1], 3, fresh=False))
-    (_, strong, bright), (_, fine, dim) = recorded(result).outlines
+    _, (_, strong, _, bright), _, (_, fine, _, dim) = recorded(result).outlines
     assert fine < strong
-    assert sum(dim) < sum(bright)
+    assert dim < bright
+
+
+def test_boxes_have_a_dark_edge_and_a_label_far_away_is_tied_to_its_face() -> None:
+    result = make_result((960, 540), make_person(Box(300, 300, 80, 80)))
+    (edge, thick, dark, _), (box, thin, colour, _) = recorded(result).outlines
+    assert edge == box and thick > thin and sum(dark) < sum(colour)
+    assert recorded(result).lines == []
+    assert len(recorded(result, taken=[Box(200, 180, 400, 280)]).lines) == 1
+
+
+def test_nobody_gets_a_label_whose_face_is_out_of_sight() -> None:
+    canvas = Recorder(540, 960)
+    view = View.of((960, 540), (540, 960), fill=True)
+    people = [as_it_is(make_person(box, i)) for i, box in enumerate((Box(100, 200, 80, 80), Box(440, 200, 80, 80)))]
+    overlay.draw(people, canvas, view, Labels())
+    assert len(canvas.outlines) == 4
+    assert canvas.texts.count("34") == 1
+
+
+def test_high_contrast_has_contrast() -> None:
+    def luminance(colour: overlay.Colour) -> float:
+        linear = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in (c / 255 for c in colour)]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    def contrast(theme: overlay.Theme, colour: overlay.Colour) -> float:
+        return (luminance(colour) + 0.05) / (luminance(theme.plate) + 0.05)
+
+    texts = ("ink", "muted", "accent", "good", "bad")
+    assert all(contrast(overlay.CONTRAST, getattr(overlay.CONTRAST, name)) >= 15 for name in texts)
+    assert all(contrast(overlay.STANDARD, getattr(overlay.STANDARD, name)) >= 7 for name in texts), "WCAG AAA"
+    assert overlay.CONTRAST.opacity == 1.0
 
 
 @pytest.mark.parametrize("size", [(480, 270), (960, 540), (1920, 1080)])
 def test_labels_of_a_crowd_do_not_overlap(size: tuple[int, int]) -> None:
     boxes = crowd(*size)
-    canvas = recorded(make_result(size, *map(make_person, boxes, range(12))), *size, panel=False)
+    canvas = recorded(make_result(size, *map(make_person, boxes, range(12))), *size)
     labels = canvas.fills[::2]  # every other one is a label's stripe
     assert len(labels) == 12
     assert not any(overlaps(one, two) for one, two in itertools.combinations(labels, 2))
 
 
-def test_label_goes_below_where_there_is_no_room_above() -> None:
-    (spot,) = overlay.place([(120, 40)], [Box(400, 5, 100, 100)], [], (960, 540))
-    assert spot.y >= 105
+def test_crowded_labels_are_shorter() -> None:
+    texts = recorded(make_result((240, 135), *map(make_person, crowd(240, 135), range(12))), 240, 135).texts
+    assert texts.count("34") == 12
+    assert "female · surprised" not in texts
 
 
-def test_label_stays_off_other_faces_and_the_panel() -> None:
-    boxes = [Box(400, 300, 80, 80), Box(400, 200, 80, 80)]
-    spots = overlay.place([(120, 40), (120, 40)], boxes, [Box(350, 100, 300, 90)], (960, 540))
-    obstacles = [*boxes, Box(350, 100, 300, 90)]
-    assert not any(overlaps(spot, obstacle) for spot in spots for obstacle in obstacles)
+def test_labels_of_a_video_stay_in_place() -> None:
+    labels, spots = Labels(), []
+    for step in range(5):
+        people = [make_person(Box(200 + 2 * step, 200, 90, 90), 1), make_person(Box(300 - 2 * step, 230, 90, 90), 2)]
+        result = make_result((960, 540), *people)
+        overlay.paint(result.frame.image, result, labels)
+        spots.append(dict(labels._offsets))
+    assert spots[0].keys() == {1, 2}
+    assert all(spot == pytest.approx(spots[0][1], abs=1e-6) for spot in (s[1] for s in spots))
 
 
-def test_crowded_labels_are_the_age_alone() -> None:
-    texts = recorded(make_result((480, 270), *map(make_person, crowd(480, 270))), 480, 270, panel=False).texts
-    assert texts == ["34"] * 12
+def test_painting_is_the_same_every_time() -> None:
+    result = make_result((960, 540), *map(make_person, crowd(960, 540), range(12)))
+    one, two = (overlay.paint(result.frame.image, result) for _ in range(2))
+    assert np.array_equal(one, two)
 
 
-def test_panel_shows_the_figures() -> None:
-    texts = recorded(make_result(faces=12, served=9)).texts
-    assert {"30", "9 of 12 read", "b9 · 128 px", "10 ms, 9.6 predicted", "33 ms, 14 left"} <= set(texts)
-    assert {"21 ms", "3 (0.2 %)", "17", "CPU"} <= set(texts)
-    assert "b13" in " ".join(texts)
+def test_strokes_that_let_the_picture_through() -> None:
+    image = np.full((60, 80, 3), 100, np.uint8)
+    canvas = overlay.ImageCanvas(image)
+    canvas.line([(-20, 10), (100, 10)], 3, (200, 0, 0), 0.5)
+    canvas.line([(10, -50), (90, -20)], 3, (0, 0, 0), 0.5)
+    assert image[10, 40].tolist() == [50, 50, 150]
+    assert (image[30:] == 100).all()
 
 
-def test_panel_can_be_left_out_and_leaves_itself_out() -> None:
-    assert recorded(make_result(), panel=False).texts == []
-    assert recorded(make_result((60, 60)), 60, 60).texts == []
+def test_fonts_have_every_letter_and_figures_of_one_width() -> None:
+    from fontTools.ttLib import TTFont
 
-
-@pytest.mark.parametrize("budget", [math.inf, math.nan, 0.0])
-def test_panel_without_a_budget(budget: float) -> None:
-    result = make_result(budget_ms=budget, left_ms=budget, exit="", served=0, why="")
-    overlay.paint(result.frame.image, result)
-    assert "idle" in recorded(result).texts
-
-
-def test_long_reason_ends_in_dots() -> None:
-    canvas = recorded(make_result(why="because " * 60))
-    assert canvas.texts[-1].endswith("...")
-
-
-def test_font_is_a_font_file() -> None:
-    assert len(overlay.font_bytes()) > 1000
+    for bold in (False, True):
+        font = TTFont(overlay.font_path(bold))
+        letters = font.getBestCmap()
+        assert all(ord(c) in letters for c in "–·…åäöÅÄÖ←→↑↓#∞"), bold
+        assert len({font["hmtx"][letters[ord(c)]][0] for c in "0123456789"}) == 1
 
 
 @pytest.mark.parametrize("target", [(480, 270), (960, 540), (1920, 1080)])
@@ -209,3 +264,11 @@ def test_fitted_is_bgra(target: tuple[int, int]) -> None:
     fitted = overlay.fitted(image, *target)
     assert fitted.shape == (target[1], target[0], 4)
     assert fitted[0, 0].tolist() == [200, 0, 0, 255]
+
+
+@pytest.mark.parametrize("target", [(480, 270), (1920, 1080)])
+def test_fitted_mirrors(target: tuple[int, int]) -> None:
+    image = np.zeros((540, 960, 3), np.uint8)
+    image[:, :480, 2] = 255
+    red = overlay.fitted(image, *target, mirrored=True)[..., 2]
+    assert red[:, : target[0] // 2 - 4].max() == 0 and red[:, target[0] // 2 + 4 :].min() == 255

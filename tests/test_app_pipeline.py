@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import threading
 from pathlib import Path
@@ -279,6 +280,72 @@ def test_the_log_replays_to_the_bit_and_holds_nothing_about_people(tmp_path):
     assert len({r.slowdown for r in written.frames}) > 3 and written.frames[0].slowdown == 1.0
     record = json.loads((tmp_path / "log.jsonl").read_text().splitlines()[5])
     assert not {"people", "box", "age", "gender", "expression", "image"} & set(record)
+
+
+def test_budget_and_exit_change_while_it_runs_and_the_log_still_replays_to_the_bit(tmp_path):
+    """Changed between frames as from the window; every frame has one budget and one rule."""
+    clock = FakeClock()
+    engine = FakeEngine(clock, lambda p, k: (2.1, 3.3, 4.7)[POINTS.index(p)] * k ** 0.9)  # fmt: skip
+    policy, latency = DeepestThatFits(), LatencyModel(make_profile())
+    log = LogWriter(
+        (tmp_path / "log.jsonl").open("w"), {"policy": policy.to_json(), "profile": latency.profile.to_json()}
+    )
+    sizes = [1, 4, 9, 14, 6, 2, 8, 3] * 10
+    pipeline, sink = make(
+        FakeSource(images(len(sizes), 500)), boxes=lambda i: crowd(sizes[i]), engine=engine, clock=clock,
+        policy=policy, latency=latency, log=log,
+    )  # fmt: skip
+    keep, operations = sink.deliver, pipeline.operations
+
+    changes = {15: ("budget_ms", 12.0), 30: ("exit", "exit_13@96"), 45: ("budget_ms", 60.0), 60: ("exit", "auto")}
+
+    def deliver(result):
+        keep(result)
+        if result.frame.id in changes:
+            setattr(operations, *changes[result.frame.id])
+
+    sink.deliver = deliver
+    run(pipeline)
+    assert pipeline.failure is None and len(sink.results) == len(sizes)
+    budgets = [r.stats.budget_ms for r in sink.results]
+    assert budgets[:16] == [33.0] * 16 and sorted(set(budgets), key=budgets.index) == [33.0, 12.0, 60.0]
+    assert budgets.index(12.0) <= 15 + 3 and budgets.index(60.0) <= 45 + 3, "frames that were already prepared, no more"
+    fixed = [r.stats.exit for r in sink.results[34:60] if r.stats.exit]
+    assert set(fixed) == {"exit_13"}
+    assert {r.stats.exit for r in sink.results[64:]} > {"exit_13"}
+
+    written = read_log(tmp_path / "log.jsonl")
+    assert [r.budget_ms for r in written.frames] == budgets
+    assert all(r.served == r.wanted for r in written.frames[34:60]), "a fixed exit reads everybody"
+    assert [(e.name, e.details["policy"]["name"]) for e in written.events] == [
+        ("policy", "fixed"),
+        ("policy", "deepest-that-fits"),
+    ]
+    assert not [r.id for r, d in exact(written) if differs(r, d)]
+    assert (
+        sum(r.miss for r in written.frames)
+        == pipeline.totals.misses
+        == sum(r.stats.frame_age_ms > r.stats.budget_ms for r in sink.results)
+    )
+    without = dataclasses.replace(written, events=())
+    assert [r.id for r, d in exact(without) if differs(r, d)], "it is the events that make the replay exact"
+
+
+def test_a_longer_budget_aligns_more_faces():
+    clock = FakeClock()
+
+    class Slow(FakePredictor):
+        def __call__(self, gray, box):
+            clock.pass_ms(3)
+            return super().__call__(gray, box)
+
+    from app.domain import Frame
+
+    front_end = FrontEnd(
+        FakeScanner(crowd(9)), Slow(load_mean_shape()), TEMPLATE, acquainted(crowd(9)), 32, 10.0, clock
+    )
+    front_end.budget_changed(2.0)
+    assert len(front_end(Frame(0, images(1, 500)[0], 0.0, clock())).faces) == 7
 
 
 def test_a_failure_is_kept_before_anybody_is_told_of_the_end():

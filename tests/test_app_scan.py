@@ -183,6 +183,18 @@ def test_dear_parts_slow_the_sweep_down_to_a_limit(part_ms, sweep_s):
     assert (detector.coarse - before) / (STRIPS + 1) == pytest.approx(10 / sweep_s, rel=0.05)
 
 
+def test_a_longer_budget_sweeps_faster():
+    clock = FakeClock()
+    detector = Counting(clock=clock, ms=10.0)
+    scanner, looks = Scanner(detector, scan_ms=2.5, clock=clock), []
+    for i in range(500):
+        if i == 250:
+            scanner.budget_changed(2.0)
+        look(scanner, EMPTY, i / FPS)
+        looks.append(detector.coarse)
+    assert (looks[499] - looks[350]) / (looks[249] - looks[100]) == pytest.approx(2.0, rel=0.1)
+
+
 def test_the_same_times_give_the_same_answer_whatever_the_clock_says():
     faces = [Box(60 + 250 * i, 100 + 80 * (i % 3), 90, 90) for i in range(5)]
     picture = scene(*faces)

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from app import display
-from app.domain import Box, Estimate, Frame, Person, Result, Stats
+from app import display, presenter
+from app.domain import Box, Estimate, Frame, Person, Result, SourceState, SourceStatus, Stats
+from tests.fakes import FakeClock
 
 os.environ["QT_QPA_PLATFORM"] = "offscreen"
 NO_QT = display.why_no_display()
@@ -31,11 +32,15 @@ if NO_QT is None:
 SCREEN = {"DISPLAY": ":99"}
 
 
-def make_result(number: int = 0) -> Result:
+def make_result(number: int = 0, people: int = 1) -> Result:
     image = np.full((270, 480, 3), 40 + number, np.uint8)
     estimate = Estimate(34.0, 29.0, 40.0, "female", 0.9, "happy", 0.9, "b9")
-    stats = Stats(30.0, 1, 1, "b9", 128, 33.0, 14.0, 9.0, 10.0, 21.0, 0, 9, 0, "CPUExecutionProvider", "b9 fits")
-    return Result(Frame(number, image, 0.0, 0.0), (Person(1, Box(200, 100, 80, 80), estimate, True),), stats)
+    stats = Stats(
+        30.0, people, people, "b9", 128, 33.0, 14.0, 9.0, 10.0, 21.0, 0, 9, 0, "CPUExecutionProvider", "b9 fits"
+    )
+    image[:, :20] = (200, 0, 0)
+    seen = tuple(Person(i, Box(100 + 90 * i, 100, 80, 80), estimate, True) for i in range(people))
+    return Result(Frame(number, image, 0.0, 0.0), seen, stats)
 
 
 class Feed:
@@ -45,6 +50,11 @@ class Feed:
         self.result: Result | None = None
         self.over = False
         self.stops = 0
+        self.state = SourceStatus()
+        self.budget_ms, self.exit, self.exits = 33.0, "auto", ("auto", "exit_07@96", "exit_13@96")
+
+    def status(self) -> SourceStatus:
+        return self.state
 
     def latest(self) -> Result | None:
         return self.result
@@ -68,23 +78,48 @@ def application() -> Any:
 
 
 @pytest.fixture
-def kiosk(application: Any, feed: Feed) -> Iterator[Any]:
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def kiosk(application: Any, feed: Feed, clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A shown window whose timer stands still: the tests poll."""
-    widget = window.KioskWindow(feed.latest, feed.finished, feed.stop, title="faces")
+    widget = window.KioskWindow(
+        feed.latest, feed.finished, feed.stop, title="faces", look=window.Look(language="en"),
+        status=feed.status, controls=feed, clock=clock,
+    )  # fmt: skip
+    failures: list[BaseException] = []
+    monkeypatch.setattr(sys, "excepthook", lambda kind, error, trace: failures.append(error))  # else PyQt5 aborts
     widget.halt()
     widget.show()
     yield widget
     widget.close()
+    assert failures == []
 
 
 def pixel(kiosk: Any, x: int, y: int) -> tuple[int, int, int]:
     return kiosk.grab().toImage().pixelColor(x, y).getRgb()[:3]
 
 
+def pressed(kiosk: Any, *keys: str) -> Any:
+    for key in keys:
+        QTest.keyClick(kiosk, getattr(Qt, f"Key_{key}"))
+    return kiosk
+
+
+def picture(kiosk: Any) -> Any:
+    """What is on the screen, (height, width, 3) RGB."""
+    image = kiosk.grab().toImage().convertToFormat(4)  # QImage.Format_RGB32
+    pixels = np.frombuffer(image.constBits().asstring(image.byteCount()), np.uint8)
+    return pixels.reshape(image.height(), -1, 4)[:, : image.width(), 2::-1]
+
+
 @needs_qt
 def test_starts_with_a_card(kiosk: Any) -> None:
-    assert pixel(kiosk, 3, 3) == window.overlay.DARK
-    kiosk.poll()
+    assert pixel(kiosk, 3, 3) == window.overlay.STANDARD.plate
+    assert picture(kiosk)[300:420].max() > 200
+    kiosk.settle()
     assert not kiosk.is_closed
 
 
@@ -92,7 +127,7 @@ def test_starts_with_a_card(kiosk: Any) -> None:
 def test_shows_the_newest_result(kiosk: Any, feed: Feed) -> None:
     for number in (0, 7):
         feed.result = make_result(number)
-        kiosk.poll()
+        kiosk.settle()
         assert pixel(kiosk, kiosk.width() - 9, kiosk.height() // 2) == (40 + number,) * 3
     assert kiosk.failure is None
 
@@ -100,24 +135,162 @@ def test_shows_the_newest_result(kiosk: Any, feed: Feed) -> None:
 @needs_qt
 def test_takes_the_pictures_shape_and_keeps_its_aspect(kiosk: Any, feed: Feed) -> None:
     feed.result = make_result()
-    kiosk.poll()
+    kiosk.settle()
     assert kiosk.width() / kiosk.height() == pytest.approx(480 / 270, abs=0.01)
     kiosk.resize(900, 300)
-    assert pixel(kiosk, 5, 150) == window.overlay.DARK
+    kiosk.settle()
+    assert pixel(kiosk, 5, 150) == window.overlay.STANDARD.plate
     assert pixel(kiosk, 640, 290) == (40, 40, 40)
+    pressed(kiosk, "Z").settle()
+    assert pixel(kiosk, 893, 150) == (40, 40, 40)
 
 
 @needs_qt
-def test_repaints_only_for_another_result(kiosk: Any, feed: Feed, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_repaints_only_for_another_result_or_where_something_moves(
+    kiosk: Any, feed: Feed, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     updates: list[int] = []
     monkeypatch.setattr(kiosk, "update", lambda: updates.append(1))
     feed.result = make_result()
+    kiosk.settle()
+    assert updates
+    clock.pass_ms(1000)
+    kiosk.grab()
+    updates.clear()
     for _ in range(3):
-        kiosk.poll()
-    assert len(updates) == 1
+        kiosk.settle()
+    assert updates == []
     feed.result = dataclasses.replace(feed.result)
-    kiosk.poll()
-    assert len(updates) == 2
+    kiosk.settle()
+    assert len(updates) == 2, "the new picture, and people who may move"
+
+
+@needs_qt
+def test_mirrors_the_picture_and_the_boxes(kiosk: Any, feed: Feed) -> None:
+    feed.result = make_result()
+    kiosk.settle()
+    blue, width, middle = (0, 0, 200), kiosk.width(), kiosk.height() // 2
+    left = round(100 / 480 * width)
+    assert pixel(kiosk, 9, middle) == blue and pixel(kiosk, width - 9, middle) == (40, 40, 40)
+    assert max(pixel(kiosk, left, middle)) > 90
+    pressed(kiosk, "M").settle()
+    assert pixel(kiosk, width - 9, middle) == blue and pixel(kiosk, 9, middle) == (40, 40, 40)
+    assert max(pixel(kiosk, left, middle)) < 60 and max(pixel(kiosk, width - left, middle)) > 90
+
+
+@needs_qt
+def test_texts_are_not_mirrored(kiosk: Any, feed: Feed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same letters in the same order, and never under a painter that turns them round."""
+    drawn: list[str] = []
+    plain = window.QtCanvas.text
+
+    def text(self: Any, text: str, *place: object) -> None:
+        drawn.append(text)
+        assert self._painter.worldTransform().m11() > 0
+        plain(self, text, *place)
+
+    monkeypatch.setattr(window.QtCanvas, "text", text)
+    feed.result = make_result()
+    kiosk.settle()
+    kiosk.grab()
+    before = set(drawn)
+    drawn.clear()
+    pressed(kiosk, "M").settle()
+    kiosk.grab()
+    assert set(drawn) == before == {"34", "female · happy", "29–40 years"}
+
+
+@needs_qt
+def test_nobody_for_a_while_brings_the_invitation_and_somebody_ends_it(
+    kiosk: Any, feed: Feed, clock: FakeClock
+) -> None:
+    feed.result = make_result(people=0)
+    kiosk.settle()
+    plain = picture(kiosk)
+    clock.pass_ms(1000 * (window.IDLE_S + window.FADE_S))
+    feed.result = make_result(people=0)
+    kiosk.settle()
+    invited = picture(kiosk)
+    assert plain.max() == 200 and invited.max() >= 250, "its letters are white"
+    assert invited[5, -5].max() < plain[5, -5].max(), "the picture is darker behind it"
+    feed.result = make_result(people=1)
+    kiosk.settle()
+    assert pixel(kiosk, kiosk.width() - 9, kiosk.height() // 2) == (40, 40, 40)
+
+
+@needs_qt
+def test_a_lost_camera_hides_the_last_picture(kiosk: Any, feed: Feed) -> None:
+    feed.result = make_result()
+    kiosk.settle()
+    feed.state = SourceStatus(SourceState.LOST, 12.0, 4.0, "camera 0 was unplugged")
+    kiosk.settle()
+    assert pixel(kiosk, 9, kiosk.height() // 2) == window.overlay.STANDARD.plate
+    feed.state = SourceStatus()
+    kiosk.settle()
+    assert pixel(kiosk, 9, kiosk.height() // 2) == (0, 0, 200)
+
+
+@needs_qt
+def test_the_lost_card_tells_time_and_cause(kiosk: Any, feed: Feed, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[str] = []
+    monkeypatch.setattr(window.QtCanvas, "text", lambda self, text, *place: drawn.append(text))
+    feed.state = SourceStatus(SourceState.LOST, 12.4, 3.2, "camera 0 was unplugged")
+    kiosk.settle()
+    kiosk.grab()
+    assert {"for 12 seconds · trying again in 4 seconds", "camera 0 was unplugged"} <= set(drawn)
+
+
+@needs_qt
+def test_h_shows_every_key_and_c_and_l_change_looks(kiosk: Any, feed: Feed, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[str] = []
+    monkeypatch.setattr(window.QtCanvas, "text", lambda self, text, *place: drawn.append(text))
+    pressed(kiosk, "H").grab()
+    assert {key for key, _ in window.cards.keys(kiosk.say)} <= set(drawn)
+    assert "high contrast" in drawn
+    pressed(kiosk, "L").grab()
+    assert "suuri kontrasti" in drawn
+    pressed(kiosk, "L", "L", "F1")
+    assert kiosk.say.language == "en" and not kiosk.help
+    pressed(kiosk, "C")
+    assert kiosk.theme is window.overlay.CONTRAST
+    assert pressed(kiosk, "C").theme is window.overlay.STANDARD
+
+
+@needs_qt
+def test_budget_and_exit_are_changed_from_the_panel_only(kiosk: Any, feed: Feed) -> None:
+    pressed(kiosk, "Up", "Right")
+    assert (feed.budget_ms, feed.exit) == (33.0, "auto")
+    pressed(kiosk, "P", "Up", "Right")
+    assert (feed.budget_ms, feed.exit) == (34.0, "exit_07@96")
+    pressed(kiosk, "Down", "Down", "Left", "Left")
+    assert (feed.budget_ms, feed.exit) == (30.0, "exit_13@96")
+    pressed(kiosk, "0")
+    assert (feed.budget_ms, feed.exit) == (33.0, "auto")
+
+
+@needs_qt
+def test_budget_steps_are_round_and_end_somewhere() -> None:
+    up = [1.0]
+    while up[-1] < window.next_budget(up[-1], 1):
+        up.append(window.next_budget(up[-1], 1))
+    down = [10_000.0]
+    while down[-1] > window.next_budget(down[-1], -1):
+        down.append(window.next_budget(down[-1], -1))
+    assert up == down[::-1] and up[0] == 1 and up[-1] == 10_000
+    assert {20, 22, 60, 65, 120, 140, 300, 400} <= set(up)
+    assert window.next_budget(66.7, 1) == 70 and window.next_budget(66.7, -1) == 65
+
+
+@needs_qt
+def test_another_size_of_the_picture_is_taken_up(kiosk: Any, feed: Feed) -> None:
+    """As when a camera comes back with another resolution."""
+    feed.result = make_result()
+    kiosk.settle()
+    image = np.full((480, 640, 3), 90, np.uint8)
+    feed.result = dataclasses.replace(make_result(), frame=Frame(1, image, 0.1, 0.0))
+    kiosk.settle()
+    assert pixel(kiosk, kiosk.width() // 2, kiosk.height() - 5) == (90, 90, 90)
+    assert pixel(kiosk, 3, kiosk.height() // 2) == window.overlay.STANDARD.plate
 
 
 @needs_qt
@@ -141,7 +314,7 @@ def test_closing_stops(kiosk: Any, feed: Feed) -> None:
 @needs_qt
 def test_finished_closes_after_taking_the_last_result(kiosk: Any, feed: Feed) -> None:
     feed.result, feed.over = make_result(), True
-    kiosk.poll()
+    kiosk.settle()
     assert kiosk.is_closed
     assert feed.stops == 1
 
@@ -159,17 +332,35 @@ def test_f11_switches_full_screen(kiosk: Any) -> None:
 @needs_qt
 def test_p_switches_the_panel(kiosk: Any, feed: Feed) -> None:
     feed.result = make_result()
-    kiosk.poll()
-    corner = kiosk.height() // 20
-    assert pixel(kiosk, corner, corner) != (40, 40, 40)
-    QTest.keyClick(kiosk, Qt.Key_P)
-    assert pixel(kiosk, corner, corner) == (40, 40, 40)
+    kiosk.settle()
+    corner = 60, 60
+    assert pixel(kiosk, *corner) == (40, 40, 40)
+    pressed(kiosk, "P").settle()
+    assert pixel(kiosk, *corner) != (40, 40, 40)
+    pressed(kiosk, "P").settle()
+    assert pixel(kiosk, *corner) == (40, 40, 40)
+
+
+@needs_qt
+def test_starts_as_asked_for(application: Any, feed: Feed) -> None:
+    look = window.Look(
+        fullscreen=True, mirrored=True, fill=True, panel=True, high_contrast=True, language="sv", notice="Cameras"
+    )
+    widget = window.KioskWindow(feed.latest, feed.finished, feed.stop, title="faces", look=look)
+    widget.halt()
+    widget.open()
+    assert widget.isFullScreen() and widget.mirrored and widget.fill and widget.panel
+    assert widget.theme is window.overlay.CONTRAST and widget.say.language == "sv"
+    feed.result = make_result()
+    widget.settle()
+    assert pixel(widget, 3, widget.height() - 3) == (0, 0, 0), "the notice's strip"
+    widget.close()
 
 
 @needs_qt
 def test_show_returns_when_finished(application: Any, feed: Feed) -> None:
     feed.result, feed.over = make_result(), True
-    window.show(feed.latest, feed.finished, feed.stop, title="faces", fullscreen=True)
+    window.show(feed.latest, feed.finished, feed.stop, title="faces", look=window.Look(fullscreen=True))
     assert feed.stops == 1
 
 
@@ -202,6 +393,18 @@ def test_show_raises_what_painting_raised(application: Any, feed: Feed, monkeypa
         raise ZeroDivisionError
 
     monkeypatch.setattr(window.overlay, "draw", draw)
+    feed.result = make_result()
+    with pytest.raises(ZeroDivisionError):
+        window.show(feed.latest, feed.finished, feed.stop, title="faces")
+    assert feed.stops == 1
+
+
+@needs_qt
+def test_show_raises_what_the_presenter_raised(application: Any, feed: Feed, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fitted(*args: object, **options: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(presenter, "fitted", fitted)
     feed.result = make_result()
     with pytest.raises(ZeroDivisionError):
         window.show(feed.latest, feed.finished, feed.stop, title="faces")

@@ -43,14 +43,12 @@ def run(settings: Settings) -> int:
             _tell(app)
             pipeline.start()
             if window:
-                from app.window import show
-
-                show(pipeline.latest, pipeline.finished, pipeline.stop, title=TITLE)
+                _show(app)
             else:
                 _watch(app)
         finally:
             pipeline.close()
-    for line in summary(pipeline.totals, started, settings.frame_budget_ms):
+    for line in summary(pipeline.totals, started, pipeline.operations.budget_ms):
         print(line)
     note = getattr(app.source, "note", "")
     if note:
@@ -72,6 +70,29 @@ def _wants_window(settings: Settings) -> bool:
         raise DisplayError(f"no window can be shown: {reason}. Leave out --show to do the same without one")
     print(f"No window: {reason}\nDoing the same without one; Ctrl-C ends it.")
     return False
+
+
+def _show(app: App) -> None:
+    from app.window import Look, show
+
+    settings, pipeline = app.settings, app.pipeline
+    look = Look(
+        fullscreen=settings.fullscreen,
+        mirrored=app.source.camera if settings.mirror is None else settings.mirror,
+        fill=settings.fill,
+        panel=settings.panel,
+        high_contrast=settings.high_contrast,
+        language=settings.language,
+    )
+    show(
+        pipeline.latest,
+        pipeline.finished,
+        pipeline.stop,
+        title=TITLE,
+        look=look,
+        status=app.source.status,
+        controls=pipeline.operations,
+    )
 
 
 def _calibration_bar():
@@ -160,7 +181,7 @@ def _ends_on_signals(pipeline: Pipeline) -> Iterator[None]:
 
 
 def summary(totals: Totals, started_s: float, budget_ms: float) -> list[str]:
-    """The run in figures, for people."""
+    """The run in figures, for people; `budget_ms` is the last one, if it was changed on the way."""
     if not totals.frames or totals.first_result_s is None or totals.last_result_s is None:
         return ["no frame was processed"]
     span = totals.last_result_s - totals.first_result_s

@@ -1,0 +1,309 @@
+"""Where labels go: a step of its own between what is to be said and the painting of it. Pixels of a canvas; NumPy only.
+
+A label never covers another label or an area that is taken, and never leaves the area that it may use: one for which
+no such spot is left is not shown. Faces are kept clear as far as there is room.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.domain import Box
+
+Size = tuple[float, float]
+Point = tuple[float, float]
+Corners = NDArray[np.float64]  # (n, 2): left, top; or (n, 4): left, top, right, bottom
+
+COVERS_FACE, COVERS_OWN = 6.0, 9.0  # what a covered pixel of a face costs, in labels' areas
+MOVES = 0.35  # what a label's leaving the spot where it is costs, likewise: labels that jump cannot be read
+REACH = 3.5  # heights of a label between it and its face; further off nobody would know whose it is
+STAYS, CROWDED = 0.45, 0.8  # up to the one a label stays without looking further; above the other it looks everywhere
+FREE_FACES = 0.1  # share of a face that a label may cover before everybody's labels become shorter
+FEW = 2  # so many people keep their full labels, whatever these cover
+LENGTHEN_S, PROBE_S = 0.8, 0.2  # how long longer labels must have fitted before they are taken, and how often to look
+FULL = 0.75  # share of the picture that labels and faces may take together; beyond it nobody need try
+
+
+def place(
+    sizes: Sequence[Size],
+    boxes: Sequence[Box],
+    area: Box,
+    taken: Sequence[Box] = (),
+    held: Sequence[Point | None] | None = None,
+    gap: float = 4.0,
+    *,
+    all_or_none: bool = False,
+) -> list[Box | None]:
+    """A spot for the label (width, height) of each face box, None where there is none. Greedy, in the order given.
+
+    `held` are corners where labels are now and would best stay. Labels keep `gap` pixels between each other. With
+    `all_or_none` the first label without a spot that leaves the faces free makes all of them None.
+    """
+    faces = _corners(boxes)
+    blocked = np.empty((len(taken) + len(sizes), 4))
+    blocked[: len(taken)] = _corners(taken)
+    count, spots = len(taken), list[Box | None]()
+    for i, (size, box, now) in enumerate(zip(sizes, boxes, held or [None] * len(sizes), strict=True)):
+        spot, cost = _spot(size, box, i, area, faces, blocked[:count], now, gap)
+        if all_or_none and cost > FREE_FACES * COVERS_FACE * box.width * box.height / (size[0] * size[1]) + 1.5:
+            return [None] * len(sizes)
+        if spot is not None:
+            blocked[count] = spot[0], spot[1], spot[0] + size[0], spot[1] + size[1]
+            count += 1
+        spots.append(None if spot is None else Box(*spot, *size))
+    return spots
+
+
+def covered(spots: Sequence[Box | None], boxes: Sequence[Box]) -> float:
+    """The largest share of a face that lies under labels."""
+    labels, faces = _corners([s for s in spots if s is not None]), _corners(boxes)
+    if not len(labels) or not len(faces):
+        return 0.0
+    areas = np.maximum(np.prod(faces[:, 2:] - faces[:, :2], axis=1), 1.0)
+    return float((_overlap(faces, labels).sum(axis=1) / areas).max())
+
+
+def _spot(
+    size: Size,
+    box: Box,
+    own: int,
+    area: Box,
+    faces: Corners,
+    blocked: Corners,
+    now: Point | None,
+    gap: float,
+) -> tuple[Point | None, float]:
+    """The cheapest allowed corner of a label and its cost, in labels' areas; infinite where there is none."""
+    if size[0] > area.width or size[1] > area.height:
+        return None, math.inf
+
+    def cheapest(tried: Corners) -> tuple[Point | None, float]:
+        spots, costs = _judge(tried, size, box, own, area, faces, blocked, now, gap)
+        if not len(spots):
+            return None, math.inf
+        best = int(np.argmin(costs))
+        return (float(spots[best, 0]), float(spots[best, 1])), float(costs[best])
+
+    if now is not None:
+        spot, cost = cheapest(np.array([now]))
+        if cost <= STAYS:
+            return spot, cost
+    near = _near(size, box, gap) if now is None else np.concatenate([np.array([now]), _near(size, box, gap)])
+    spot, cost = cheapest(near)
+    if cost > CROWDED:  # nothing, or only over a face: look along the borders of what is in the way
+        spot, cost = min((spot, cost), cheapest(_along(size, box, faces, blocked, gap)), key=lambda found: found[1])
+    return spot, cost
+
+
+def _judge(
+    tried: Corners,
+    size: Size,
+    box: Box,
+    own: int,
+    area: Box,
+    faces: Corners,
+    blocked: Corners,
+    now: Point | None,
+    gap: float,
+) -> tuple[Corners, NDArray[np.float64]]:
+    """Those of the corners that are allowed, and what each costs in areas of the label."""
+    width, height = size
+    low, shape = np.array([area.x, area.y]), np.array(size)
+    tried = np.clip(tried, low, low + np.array([area.width, area.height]) - shape)
+    rects = np.concatenate([tried, tried + shape], axis=1)
+    away = _distances(rects, faces[own : own + 1])
+    allowed = away <= REACH * height
+    tried, rects, away = tried[allowed], rects[allowed], away[allowed]
+    if len(blocked) and len(rects):
+        over = np.ones((len(rects), len(blocked)), bool)
+        for side in (0, 1):
+            over &= rects[:, None, side] < blocked[None, :, side + 2] + gap
+            over &= rects[:, None, side + 2] > blocked[None, :, side] - gap
+        allowed = np.logical_not(over.any(axis=1))
+        tried, rects, away = tried[allowed], rects[allowed], away[allowed]
+    weights = np.full(len(faces), COVERS_FACE)
+    weights[own] = COVERS_OWN
+    costs = _overlap(rects, faces) @ weights / (width * height) + 0.25 * away / height
+    costs += 0.15 * np.abs(rects[:, 0] - box.x) / max(width, box.width)  # flush left over its face where that is free
+    costs += np.where(rects[:, 3] <= box.y + 1, 0.0, 0.12)
+    if now is not None:
+        costs += MOVES * (np.abs(tried - np.array(now)).max(axis=1) > 2.0)
+    return tried, costs
+
+
+def _near(size: Size, box: Box, gap: float) -> NDArray[np.float64]:
+    """Corners of a label around its face."""
+    (width, height), (left, top, right, bottom) = size, (box.x, box.y, box.x + box.width, box.y + box.height)
+    across = (left, right - width, (left + right - width) / 2, right + gap, left - width - gap)
+    down = (top - height - gap, bottom + gap, top, bottom - height, (top + bottom - height) / 2)
+    return np.array([(x, y) for y in down for x in across])
+
+
+def _along(size: Size, box: Box, faces: Corners, blocked: Corners, gap: float) -> Corners:
+    """Corners that touch what is in the way."""
+    things = np.concatenate([faces, blocked])
+    reach = REACH * size[1]
+    around = np.array([box.x - reach - size[0], box.y - reach - size[1]])
+    until = np.array([box.x + box.width + reach + size[0], box.y + box.height + reach + size[1]])
+    things = things[(things[:, 2:] > around).all(axis=1) & (things[:, :2] < until).all(axis=1)]
+    pad = 1.01 * gap  # rounding must not turn touching into overlapping
+    columns = np.concatenate([[box.x, box.x + box.width - size[0]], things[:, 2] + pad, things[:, 0] - size[0] - pad])
+    lines = np.concatenate(
+        [[box.y - size[1] - gap, box.y + box.height + gap], things[:, 3] + pad, things[:, 1] - size[1] - pad]
+    )
+    grid = np.stack(np.meshgrid(columns, lines), axis=-1).reshape(-1, 2)
+    return grid[(grid > around).all(axis=1) & (grid < until).all(axis=1)]
+
+
+def _corners(boxes: Sequence[Box]) -> NDArray[np.float64]:
+    """(n, 4): left, top, right, bottom."""
+    corners = np.array(boxes, dtype=np.float64).reshape(-1, 4)
+    corners[:, 2:] += corners[:, :2]
+    return corners
+
+
+def _overlap(one: NDArray[np.float64], two: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(len(one), len(two)): pixels that two rectangles share."""
+    across, down = (
+        np.minimum(one[:, None, s + 2], two[None, :, s + 2]) - np.maximum(one[:, None, s], two[None, :, s])
+        for s in (0, 1)
+    )
+    shared: NDArray[np.float64] = np.maximum(across, 0) * np.maximum(down, 0)
+    return shared
+
+
+def _distances(rects: Corners, faces: Corners) -> NDArray[np.float64]:
+    """Pixels between each rectangle and its face (or the one face of all), 0 where they touch."""
+    across = np.maximum(rects[:, 0] - faces[:, 2], faces[:, 0] - rects[:, 2])
+    down = np.maximum(rects[:, 1] - faces[:, 3], faces[:, 1] - rects[:, 3])
+    gaps: NDArray[np.float64] = np.hypot(np.maximum(across, 0), np.maximum(down, 0))
+    return gaps
+
+
+class Arrangement(NamedTuple):
+    level: int  # index of the label's length that everybody has
+    spots: list[Box | None]
+
+
+class Labels:
+    """Labels over time: each stays at its place beside its face while that is possible, and all have the same length,
+    which becomes shorter at once where they do not fit and longer only when that would have fitted for a while."""
+
+    def __init__(self) -> None:
+        self._offsets: dict[int, Point] = {}
+        self._level = 0
+        self._fits_since_s: float | None = None
+        self._probed_s = -math.inf
+
+    def arrange(
+        self,
+        people: Sequence[int],
+        levels: int,
+        sizes_at: Callable[[int], Sequence[Size]],
+        boxes: Sequence[Box],
+        area: Box,
+        taken: Sequence[Box] = (),
+        now_s: float = 0.0,
+        gap: float = 4.0,
+    ) -> Arrangement:
+        """`sizes_at` gives everybody's size at each of so many lengths, 0 the longest."""
+        held = [_moved(box, self._offsets.get(person)) for person, box in zip(people, boxes, strict=True)]
+        last = 0 if len(people) <= FEW else levels - 1
+        level = min(self._level, last)
+
+        def spots_at(level: int) -> list[Box | None]:
+            """Everybody's spot, or None for all where labels of this length do not fit and others are shorter."""
+            sizes = sizes_at(level)
+            if level == self._level and (still := _all_stay(sizes, boxes, area, taken, held, gap)):
+                return still
+            if level == last:
+                return place(sizes, boxes, area, taken, held, gap)
+            used = sum(w * h for w, h in sizes) + sum(b.width * b.height for b in boxes)
+            if used > FULL * area.width * area.height:
+                return [None] * len(boxes)
+            spots = place(sizes, boxes, area, taken, held, gap, all_or_none=True)
+            return spots if covered(spots, boxes) <= FREE_FACES else [None] * len(boxes)
+
+        spots = spots_at(level)
+        while level < last and None in spots:
+            level += 1
+            spots = spots_at(level)
+        if level > self._level or not level:
+            self._fits_since_s = None
+        elif not 0 <= now_s - self._probed_s < PROBE_S:
+            self._probed_s, longer = now_s, spots_at(level - 1)
+            if None in longer:
+                self._fits_since_s = None
+            else:
+                self._fits_since_s = now_s if self._fits_since_s is None else self._fits_since_s
+                if now_s - self._fits_since_s >= LENGTHEN_S:
+                    level, spots, self._fits_since_s = level - 1, longer, None
+        self._level = level
+        self._offsets = {
+            person: (spot.x - box.x, spot.y - box.y)
+            for person, spot, box in zip(people, spots, boxes, strict=True)
+            if spot is not None
+        }
+        return Arrangement(level, list(spots))
+
+
+def _all_stay(
+    sizes: Sequence[Size],
+    boxes: Sequence[Box],
+    area: Box,
+    taken: Sequence[Box],
+    held: Sequence[Point | None],
+    gap: float,
+) -> list[Box | None] | None:
+    """Everybody's label where it is, if that is as good as any; the usual case, and quickly told."""
+    corners = [corner for corner in held if corner is not None]
+    if not corners or len(corners) < len(held):
+        return None
+    shapes, faces = np.array(sizes), _corners(boxes)
+    low = np.array([area.x, area.y])
+    lefts = np.clip(np.array(corners), low, low + np.array([area.width, area.height]) - shapes)
+    rects = np.concatenate([lefts, lefts + shapes], axis=1)
+    wide = rects + np.array([-gap, -gap, gap, gap])
+    between = _overlap(wide, np.concatenate([rects, _corners(taken)]))
+    np.fill_diagonal(between, 0.0)
+    fits = (shapes <= [area.width, area.height]).all() and not between.any()
+    near = _distances(rects, faces) <= 0.5 * shapes[:, 1]
+    if not (fits and near.all() and _overlap(rects, faces).max() <= STAYS / COVERS_OWN * shapes.prod(axis=1).min()):
+        return None
+    return [Box(x, y, *size) for (x, y), size in zip(lefts.tolist(), sizes, strict=True)]
+
+
+def _moved(box: Box, offset: Point | None) -> Point | None:
+    return None if offset is None else (box.x + offset[0], box.y + offset[1])
+
+
+class View(NamedTuple):
+    """How a picture lies on a canvas: `picture` is where all of it would be, `area` what is seen of it."""
+
+    picture: Box
+    area: Box
+    across: float  # canvas pixels per pixel of the frame
+    down: float
+    mirrored: bool = False
+
+    @classmethod
+    def of(cls, frame: Size, canvas: Size, *, mirrored: bool = False, fill: bool = False) -> View:
+        """The whole picture in the middle, as large as it goes; `fill`: the whole canvas, the picture's edges cut off."""
+        scale = (max if fill else min)(canvas[0] / frame[0], canvas[1] / frame[1])
+        width, height = max(1, round(frame[0] * scale)), max(1, round(frame[1] * scale))
+        left, top = (canvas[0] - width) // 2, (canvas[1] - height) // 2
+        area = Box(max(0, left), max(0, top), min(width, canvas[0]), min(height, canvas[1]))
+        return cls(Box(left, top, width, height), area, width / frame[0], height / frame[1], mirrored)
+
+    def box(self, box: Box) -> Box:
+        """From pixels of the frame to pixels of the canvas."""
+        width, height = box.width * self.across, box.height * self.down
+        x = box.x * self.across
+        if self.mirrored:
+            x = self.picture.width - x - width
+        return Box(self.picture.x + x, self.picture.y + box.y * self.down, width, height)

@@ -1,0 +1,67 @@
+"""What of a run may be changed while it goes on: the budget, and the rule that picks operating points.
+
+A frame has one budget and one rule from its preparation to its result: the pipeline takes both up where it begins a
+frame, and notes a new rule in the latency log before the first frame that it decides, so that replay stays exact.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from scheduler.latency import OperatingPoint
+from scheduler.policy import Fixed, Policy, policy_from_json
+
+AUTO = "auto"
+LEAST_MS, MOST_MS = 1.0, 10_000.0
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """What holds for a frame."""
+
+    budget_ms: float
+    policy: Policy
+    exit: str  # "auto", or the operating point that is always taken
+
+
+class Operations:
+    """The operation from the next frame on. Any thread may read and change it."""
+
+    def __init__(self, budget_ms: float, policy: Policy, points: Sequence[OperatingPoint]) -> None:
+        """`points` are those that the engine has loaded: with a fixed exit it has no others, and there is no auto."""
+        self._auto = None if isinstance(policy, Fixed) else policy.to_json()
+        self._points = {str(point): point for point in sorted(points)}
+        self._lock = threading.Lock()
+        self.now = Operation(budget_ms, policy, str(policy.point) if isinstance(policy, Fixed) else AUTO)
+
+    @property
+    def exits(self) -> tuple[str, ...]:
+        return (*([AUTO] if self._auto else []), *self._points)
+
+    @property
+    def budget_ms(self) -> float:
+        return self.now.budget_ms
+
+    @budget_ms.setter
+    def budget_ms(self, budget_ms: float) -> None:
+        """Raises ValueError for a budget that --budget-ms would refuse."""
+        if not LEAST_MS <= budget_ms <= MOST_MS:
+            raise ValueError(f"a budget is from {LEAST_MS:g} to {MOST_MS:g} ms, got {budget_ms:g}")
+        with self._lock:
+            self.now = dataclasses.replace(self.now, budget_ms=budget_ms)
+
+    @property
+    def exit(self) -> str:
+        return self.now.exit
+
+    @exit.setter
+    def exit(self, exit: str) -> None:
+        """One of `exits`. Raises ValueError for another one."""
+        if exit not in self.exits:
+            raise ValueError(f"unknown exit {exit!r}; known: {', '.join(self.exits)}")
+        policy = policy_from_json(self._auto) if exit == AUTO and self._auto else Fixed(self._points[exit])
+        with self._lock:
+            self.now = dataclasses.replace(self.now, policy=policy, exit=exit)
