@@ -9,9 +9,12 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from numpy.typing import NDArray
+
     from align.geometry import Points
 
 _SHIFT = 0.08  # of the box: about what a detector's boxes stray by
+_GRID = (np.stack(np.meshgrid(*[np.arange(12)] * 2), axis=-1).reshape(-1, 2) + 0.5) / 12
 
 
 def unsteadiness(predict: Callable[[Sequence[float]], Points], box: Sequence[float]) -> float:
@@ -24,3 +27,20 @@ def unsteadiness(predict: Callable[[Sequence[float]], Points], box: Sequence[flo
     there = predict(box)
     shifted = (predict((x + s * width, y + s * height, width, height)) for s in (-_SHIFT, _SHIFT))
     return float(np.mean([np.sqrt(((other - there) ** 2).sum(axis=1).mean()) for other in shifted]) / width)
+
+
+def crop_side(matrix: NDArray[np.float64]) -> float:
+    """Side of the crop in pixels of the frame, for a 2x3 matrix into the unit square."""
+    return 1 / float(np.hypot(matrix[0, 0], matrix[1, 0]))
+
+
+def roll(matrix: NDArray[np.float64]) -> float:
+    """The head's tilt in degrees, clockwise as seen in the frame."""
+    return float(np.degrees(np.arctan2(-matrix[1, 0], matrix[0, 0])))
+
+
+def share_outside(matrix: NDArray[np.float64], width: int, height: int) -> float:
+    """Share of the crop that lies outside a frame of this size."""
+    turn = matrix[:, :2].T / float(matrix[0, 0] ** 2 + matrix[1, 0] ** 2)  # the inverse of a similarity
+    points = (_GRID - matrix[:, 2]) @ turn.T
+    return float(((points < -0.5) | (points > np.array([width, height]) - 0.5)).any(axis=1).mean())

@@ -185,8 +185,8 @@ def _add_bench(sub: argparse._SubParsersAction) -> None:
     p.add_argument(
         "what",
         nargs="?",
-        choices=("exits", "scheduler"),
-        help="exits: what stopping early saves, and its memory; scheduler: auto against each fixed exit; default exits, or scheduler with --faces",
+        choices=("exits", "scheduler", "tracking"),
+        help="exits: what stopping early saves, and its memory; scheduler: auto against each fixed exit; tracking: how people keep their identity, on crowds whose truth is known; default exits, or scheduler with --faces",
     )
     p.add_argument("--faces", metavar="A..B", help="crowd sizes for the scheduler benchmark; default 1..16")
     p.add_argument(
@@ -199,11 +199,16 @@ def _add_bench(sub: argparse._SubParsersAction) -> None:
     p.add_argument("--rounds", type=int, default=60, help="measurements per figure; default 60")
     p.add_argument("--model", default=DEFAULT_MODEL, help="a shipped network's name, or the path of a manifest")
     p.add_argument("--device", default="auto", help="auto, cpu or cuda; default auto")
+    p.add_argument("--frames", type=int, default=500, metavar="N", help="tracking: frames per crowd; default 500")
     p.add_argument("--json", type=Path, metavar="OUT.json", help="write the table as JSON")
 
 
 def _bench(args: argparse.Namespace) -> int:
     what = args.what or ("scheduler" if args.faces else "exits")
+    if what == "tracking":
+        from app.commands import bench_tracking
+
+        return bench_tracking.bench_tracking(args.frames, args.model, args.json)
     from app.commands import bench
 
     return bench.bench(what, args.faces or "1..16", args.budget_ms, args.rounds, args.model, args.device, args.json)
@@ -243,7 +248,11 @@ def _add_evaluate(sub: argparse._SubParsersAction) -> None:
         action="store_true",
         help="pictures are chips that the data set's makers aligned: one fixed crop, no detector",
     )
-    p.add_argument("--size", type=int, metavar="PX", help="input size; default: the network's largest")
+    p.add_argument("--size", type=int, metavar="PX", help="input size; default: all that the network serves")
+    p.add_argument("--plot", type=Path, metavar="OUT.png", help="error against multiply-adds, a line per input size")
+    p.add_argument(
+        "--beside", type=Path, nargs="+", default=[], metavar="JSON", help="earlier reports to draw in the same plot"
+    )
     p.add_argument("--json", type=Path, metavar="OUT.json", help="write all figures as JSON")
 
 
@@ -253,7 +262,16 @@ def _evaluate(args: argparse.Namespace) -> int:
     from app.commands import networks
 
     return networks.evaluate(
-        args.model, args.dataset, args.root, args.split, args.list, not args.aligned, args.size, args.json
+        args.model,
+        args.dataset,
+        args.root,
+        args.split,
+        args.list,
+        not args.aligned,
+        args.size,
+        args.json,
+        args.plot,
+        args.beside,
     )
 
 

@@ -91,15 +91,11 @@ def build(settings: Settings, progress: Callable[[int, int], None] | None = None
         if metrics:
             undo.callback(metrics.close)
         engine = OnnxEngine(manifest, settings.device, settings.threads, exits)
-        try:
-            predictor = LandmarkPredictor()
-        except LandmarkModelError as error:
-            raise ModelError(str(error)) from error
         profile, remembered = load_profile(engine, manifest, settings.threads, settings.recalibrate, progress)
         policy = _policy(settings, exits, engine, source)
         align_ms, scan_ms = (None if exits else share * settings.frame_budget_ms for share in (ALIGN_SHARE, SCAN_SHARE))
         scanner = Scanner(open_detector(settings.detector), settings.min_face, scan_ms)
-        front_end = FrontEnd(scanner, predictor, Template(manifest.template), Tracker(), settings.max_faces, align_ms)
+        front_end = make_front_end(Template(manifest.template), Tracker(), scanner, settings.max_faces, align_ms)
         sinks, log = _outputs(settings, source, manifest, engine, profile, policy, undo)
         latency = LatencyModel(profile)
         pipeline = Pipeline(
@@ -119,6 +115,22 @@ def build(settings: Settings, progress: Callable[[int, int], None] | None = None
             metrics.watch(pipeline.totals, latency, source, about)
         undo.pop_all()
     return App(settings, source, manifest, engine, profile, remembered, pipeline, metrics)
+
+
+def make_front_end(
+    template: Template,
+    tracker: Tracker,
+    scanner: Scanner | None = None,
+    max_faces: int = 32,
+    align_ms: float | None = None,
+) -> FrontEnd:
+    """With the shipped landmark predictor; without a scanner by Viola-Jones. Raises ModelError."""
+    try:
+        predictor = LandmarkPredictor()
+    except LandmarkModelError as error:
+        raise ModelError(str(error)) from error
+    scanner = scanner or Scanner(open_detector("viola-jones"))
+    return FrontEnd(scanner, predictor, template, tracker, max_faces, align_ms)
 
 
 def load_profile(

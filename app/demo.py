@@ -102,6 +102,10 @@ class DemoCrowd:
 
     def truth(self, frame_id: int) -> list[tuple[int, Box]]:
         """(person, face box) of every face of which at least half is in view."""
+        return [(person, box) for person, box, share in self.in_view(frame_id) if share >= 0.5]
+
+    def in_view(self, frame_id: int) -> list[tuple[int, Box, float]]:
+        """(person, face box, share of it in view) of every face that is not wholly hidden."""
         faces = []
         for i, person in enumerate(self._people):
             if self._presence[i, frame_id % CYCLE_FRAMES] == 0:
@@ -113,8 +117,8 @@ class DemoCrowd:
             top = y + math.sin(angle) * dx + math.cos(angle) * dy - side / 2
             across = min(left + side, WIDTH) - max(left, 0)
             down = min(top + side, person.seat.ledge_y) - max(top, 0)
-            if across > 0 and down > 0 and across * down >= side * side / 2:
-                faces.append((i, Box(left, top, side, side)))
+            if across > 0 and down > 0:
+                faces.append((i, Box(left, top, side, side), across * down / side**2))
         return faces
 
     def _pose(self, i: int, frame_id: int) -> tuple[float, float, float]:

@@ -213,6 +213,7 @@ class Reading(NamedTuple):
     gender: NDArray[np.float32]
     expression: NDArray[np.float32]
     exit: str
+    size: int  # of the input
 
 
 def readings(manifest: Manifest, point: OperatingPoint, outputs: Outputs) -> list[Reading]:
@@ -222,6 +223,6 @@ def readings(manifest: Manifest, point: OperatingPoint, outputs: Outputs) -> lis
     ages = outputs.age @ years
     deviations = np.sqrt(np.maximum(outputs.age @ years**2 - ages**2, 0.25))
     return [
-        Reading(float(age), float(scale * deviation), gender, expression, point.exit)
+        Reading(float(age), float(scale * deviation), gender, expression, point.exit, point.size)
         for age, deviation, gender, expression in zip(ages, deviations, outputs.gender, outputs.expression, strict=True)
     ]

@@ -24,17 +24,17 @@ if TYPE_CHECKING:
 # All of the filter's figures are in widths of the face, so that they hold for near and far people alike.
 # Viola-Jones' boxes stray by this much, on the clips.
 NOISE = 0.03
-# Acceleration's spectral density: a walking head gains or loses about a width a second within a second; and how fast a
-# new face may be.
-AGILITY, NEW_SPEED = 2.0, 1.5
+# Acceleration's spectral density: a walking head gains or loses some widths a second within a second; and how fast a
+# new face may be. These and the figures below that have to do with motion were chosen on the crossing crowd's true boxes.
+AGILITY, NEW_SPEED = 3.0, 1.5
 # Who is not seen is taken to slow down: predictions reach no further than so many seconds of their last velocity.
-GLIDE_S = 0.6
+GLIDE_S = 1.0
 
 # A face may be this far from where it is expected, in widths and with the logarithm of the sizes' ratio added, and be the
 # same person; further while the prediction is less certain, up to the second figure.
-GATE, WIDEST_GATE = 0.7, 1.6
+GATE, WIDEST_GATE = 0.5, 1.6
 # Detectors jump further than a Gaussian would: in comparing people, predictions count as no more certain than this.
-LEAST_SPREAD = 0.15
+LEAST_SPREAD = 0.2
 # A new face so near to a known one that was found in the same frame is that face, found twice.
 TWICE = 0.4
 
@@ -138,7 +138,7 @@ class Tracker:
             if i not in found:
                 found[i] = _Track(self._next_id, boxes[i], time_s)
                 self._next_id += 1
-                if not any(_distance(boxes[i], t.box) < TWICE for t in seen):
+                if not any(distance(boxes[i], t.box) < TWICE for t in seen):
                     self._tracks.append(found[i])
         self._tracks = [t for t in self._tracks if t.missed_s is None or time_s - t.seen_s <= _patience_s(t, frame)]
         if len(self._tracks) > MAX_TRACKS:
@@ -185,7 +185,7 @@ def _match(boxes: Sequence[Box], left: list[int], tracks: list[_Track]) -> dict[
     """The likeliest assignment of the boxes numbered in `left`: Gaussian about each prediction, within its gate."""
     if not left or not tracks:
         return {}
-    apart = np.array([[_distance(boxes[i], t.box) for t in tracks] for i in left])
+    apart = np.array([[distance(boxes[i], t.box) for t in tracks] for i in left])
     spread = np.array([math.hypot(t.spread, LEAST_SPREAD) for t in tracks])
     gates = np.minimum(GATE + 2 * np.array([t.spread for t in tracks]), WIDEST_GATE)
     inside = apart <= gates
@@ -196,7 +196,7 @@ def _match(boxes: Sequence[Box], left: list[int], tracks: list[_Track]) -> dict[
     return {left[r]: tracks[c] for r, c in zip(rows, columns, strict=True) if inside[r, c]}
 
 
-def _distance(a: Box, b: Box) -> float:
+def distance(a: Box, b: Box) -> float:
     """Between centres, in mean widths, plus how much the sizes differ."""
     (ax, ay), (bx, by) = a.centre, b.centre
     return math.hypot(ax - bx, ay - by) / ((a.width + b.width) / 2) + abs(math.log(a.width / b.width))

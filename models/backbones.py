@@ -1,17 +1,16 @@
-"""Networks that are made elastic here. Each offers `stem`, `blocks` and `channels` (of every block's output)."""
+"""Networks that are made elastic here: what ElasticNetwork wants of a backbone is `channels` and `outputs`."""
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
-from models.inception import InceptionV3
-from models.resnet import ResNet50
-
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterator, Sequence
 
 BATCH_NORM_EPSILON = 1e-3
 # Keras counts a moving average's momentum from the other end: 0.99 there is 0.01 here.
@@ -38,11 +37,31 @@ def _conv_bn_relu6(channels_in: int, channels_out: int, kernel: int, stride: int
     )
 
 
+class Backbone(nn.Module):
+    """A stem and a row of blocks. Subclasses set `stem`, `blocks` and `channels` (of every block's output)."""
+
+    stem: nn.Module
+    blocks: nn.ModuleList
+    channels: Sequence[int]
+
+    def outputs(self, x: Tensor, last: int) -> Iterator[tuple[int, Tensor]]:
+        """(block number from 1, its output) up to block `last`, each block run only when it is asked for."""
+        x = self.stem(x)
+        for k, block in enumerate(self.blocks[:last], start=1):
+            x = block(x)
+            yield k, x
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The last block's output."""
+        *_, (_, output) = self.outputs(x, len(self.blocks))
+        return output
+
+
 class SeparableBlock(nn.Sequential):
     """A depthwise and a pointwise convolution."""
 
 
-class MobileNetV1(nn.Module):
+class MobileNetV1(Backbone):
     """MobileNet v1 (Howard et al., 2017): a stem and 13 depthwise-separable blocks. Input (n, 3, h, w) RGB in [-1, 1]."""
 
     #: stride and width (before alpha) of each block
@@ -73,15 +92,34 @@ class MobileNetV1(nn.Module):
         return {layer: f"{place}.0" for layer, place in convolutions.items()} | norms
 
 
-BACKBONES: dict[str, Callable[..., nn.Module]] = {
-    "mobilenet_v1": MobileNetV1,
-    "resnet50": ResNet50,
-    "inception_v3": InceptionV3,
+#: Backbones that a configuration names without a module.
+BACKBONES = {
+    "mobilenet_v1": "models.backbones:MobileNetV1",
+    "resnet50": "models.resnet:ResNet50",
+    "inception_v3": "models.inception:InceptionV3",
 }
 
 
-def build_backbone(name: str, **options: Any) -> nn.Module:
-    """A backbone by the name that a configuration gives it."""
-    if name not in BACKBONES:
-        raise ValueError(f"unknown backbone {name!r}; known: {', '.join(BACKBONES)}")
-    return BACKBONES[name](**options)
+def build_backbone(name: str, taps: Sequence[str] | str | None = None, size: int = 224, **options: Any) -> nn.Module:
+    """A backbone by the name that a configuration gives it, or anybody's network as "module:callable".
+
+    The latter is tapped at the modules `taps`, or where "auto" finds blocks, which is tried with an input of `size` pixels.
+    """
+    place = BACKBONES.get(name, name)
+    if ":" not in place:
+        raise ValueError(
+            f"unknown backbone {name!r}; known: {', '.join(BACKBONES)}, or one of yours as module:callable"
+        )
+    module, _, attribute = place.partition(":")
+    try:
+        make = getattr(import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"backbone {name!r} cannot be imported: {error}") from error
+    network = make(**options)
+    if taps is None and isinstance(network, Backbone):
+        return network
+    from models.elastify import TappedBackbone, find_blocks
+
+    example = torch.zeros(1, 3, size, size)
+    named = find_blocks(network, example) if taps in (None, "auto") else taps
+    return TappedBackbone(network, named, example)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 # Keys of the sections: needed, optional.
 _KEYS: dict[str, tuple[set[str], set[str]]] = {
-    "network": ({"backbone", "options", "exits", "input_sizes"}, {"context", "stop_gradient"}),
+    "network": ({"backbone", "options", "exits", "input_sizes"}, {"taps", "context", "stop_gradient"}),
     "loss": ({"weights", "sigma_years"}, {"distil"}),
     "optimiser": ({"steps", "learning_rate", "weight_decay", "warmup", "ema", "batch"}, set()),
 }
@@ -68,8 +68,11 @@ class Config:
     def build(self) -> ElasticNetwork:
         """The network, its weights at random."""
         try:
+            backbone = build_backbone(
+                self.network["backbone"], self.network.get("taps"), max(self.input_sizes), **self.network["options"]
+            )
             return ElasticNetwork(
-                build_backbone(self.network["backbone"], **self.network["options"]),
+                backbone,
                 sorted(int(k) for k in self.network["exits"]),
                 {int(k): widths for k, widths in self.network.get("context", {}).items()},
                 self.network.get("stop_gradient", ()),

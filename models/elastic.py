@@ -82,7 +82,7 @@ class ElasticNetwork(nn.Module):
     ) -> None:
         super().__init__()
         context = context or {}
-        count = len(backbone.blocks)
+        count = len(backbone.channels)
         if not exits or list(exits) != sorted(set(exits)) or exits[0] < 1 or exits[-1] > count:
             raise ValueError(f"exits must be rising block numbers from 1 to {count}, got {list(exits)}")
         unknown = {*context, *stop_gradient} - set(exits)
@@ -105,17 +105,13 @@ class ElasticNetwork(nn.Module):
         return outputs
 
     def features(self, x: Tensor, until: int | None = None) -> Iterator[tuple[int, Tensor]]:
-        """Yields (block number, its output) at each exit, running blocks only as far as they are asked for."""
+        """Yields (block number, its output) at each exit; nothing behind block `until` runs."""
         last = self.exits[-1] if until is None else until
         if last not in self.exits:
             raise ValueError(f"no exit after block {last}; exits: {self.exits}")
-        x = self.backbone.stem(x)
-        for k, block in enumerate(self.backbone.blocks, start=1):
-            x = block(x)
+        for k, output in self.backbone.outputs(x, last):
             if k in self.exits:
-                yield k, x
-            if k == last:
-                return
+                yield k, output
 
 
 def expected_age(probabilities: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from models.backbones import build_backbone
 from models.elastic import ElasticNetwork, exit_name
+from models.elastify import TappedBackbone
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -57,7 +58,7 @@ def _first_convolution(network: nn.Module, x: Tensor) -> int:
     hooks = [m.register_forward_pre_hook(note) for m in network.modules() if isinstance(m, nn.Conv2d)]
     try:
         with torch.no_grad():
-            (network.stem if hasattr(network, "stem") else network)(x)
+            (network.network if isinstance(network, TappedBackbone) else network)(x)
     except Found as found:
         module, args = found.args
     else:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from models.backbones import Backbone
+
 _EPSILON = 1e-3
 _MOMENTUM = 0.01
 
@@ -89,7 +91,7 @@ def _coarse(c: int) -> Mixed:
     )
 
 
-class InceptionV3(nn.Module):
+class InceptionV3(Backbone):
     """A stem and 11 mixed blocks. Input (n, 3, h, w) RGB in [-1, 1], 75 px a side at least."""
 
     #: channels of every block's output

@@ -84,8 +84,14 @@ def load_keras_weights(network: nn.Module, path: Path) -> list[str]:
     shape differs, or where it holds nothing of this network.
     """
     arrays = read_keras_weights(path)
+    try:
+        layers = network.keras_layers()
+    except AttributeError as error:
+        raise WeightsError(
+            f"{path} holds Keras weights, which only the networks of models/backbones.py take"
+        ) from error
     state, filled = network.state_dict(), set()
-    for layer, prefix in network.keras_layers().items():
+    for layer, prefix in layers.items():
         module = network.get_submodule(prefix)
         for part, own in _PARTS.items():
             array = arrays.get(f"{layer}/{part}")

@@ -29,6 +29,13 @@ def cumulative_score(estimate: ArrayLike, age: ArrayLike, within: float = 5.0) -
     return float((np.abs(np.asarray(estimate) - np.asarray(age)) <= within).mean())
 
 
+def epsilon_error(estimate: ArrayLike, mean: ArrayLike, deviation: ArrayLike) -> NDArray[np.float64]:
+    """ChaLearn LAP's error of each face, 0 to 1: 1 - exp(-(y - mu)^2 / (2 sigma^2)); NaN where no deviation is known."""
+    off, sigma = np.asarray(estimate, np.float64) - np.asarray(mean), np.asarray(deviation, np.float64)
+    safe = np.where(sigma > 0, sigma, np.nan)
+    return 1 - np.exp(-(off**2) / (2 * safe**2))
+
+
 def accuracy(probabilities: ArrayLike, label: ArrayLike) -> float:
     """Share of samples whose likeliest class is the label."""
     return float((np.asarray(probabilities).argmax(axis=1) == np.asarray(label)).mean())

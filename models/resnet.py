@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from models.backbones import Backbone
+
 _EPSILON = 1.001e-5
 _MOMENTUM = 0.01
 # Means of ImageNet in blue, green, red, 0..255: Keras' weights, which came from Caffe, expect them taken off.
@@ -50,7 +52,7 @@ class ResidualBlock(nn.Module):
         return torch.relu(self.residual(x) + self.shortcut(x))
 
 
-class ResNet50(nn.Module):
+class ResNet50(Backbone):
     """A stem and 16 residual blocks. Input (n, 3, h, w) RGB in [-1, 1]."""
 
     #: blocks and inner width of each stage

@@ -11,6 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import cv2
 import numpy as np
 import onnx
 import pytest
@@ -19,8 +20,9 @@ import torch
 from models import data, runs, train
 from models.batches import Augmentation, TrainingBatches
 from models.config import Config, TrainingError
-from models.evaluate import evaluate, table
+from models.evaluate import evaluate
 from models.export import ExportError, export
+from models.figures import draw, table
 from models.manifest import Manifest, ManifestError, find_manifest
 from tests.faces import write_fer2013, write_utkface
 
@@ -205,26 +207,35 @@ def test_an_export_that_differs_is_refused_and_writes_nothing(work, tmp_path, mo
     assert list((tmp_path / "models").iterdir()) == []
 
 
-def test_evaluation_reads_pictures_and_reports_per_exit(work, exported):
+def test_evaluation_reads_pictures_and_reports_per_size_and_exit(work, exported):
     report = evaluate(exported, "utkface", work / "utk", align=True)
-    assert report["pictures"] == 24 and set(report["exits"]) == {"exit_03", "exit_07", "exit_13"}
-    for figures in report["exits"].values():
-        assert figures["mae_95"][0] <= figures["mae"] <= figures["mae_95"][1]
-        assert 0 <= figures["cs5"] <= 1 and 0 <= figures["gender"] <= 1
-        assert sum(1 for _ in figures["mae_by_decade"]) >= 7
+    assert report["pictures"] == 24 and list(report["figures"]) == [32, 48]
+    for exits in report["figures"].values():
+        assert set(exits) == {"exit_03", "exit_07", "exit_13"}
+        for row in exits.values():
+            assert row["mae_95"][0] <= row["mae"] <= row["mae_95"][1]
+            assert 0 <= row["cs5"] <= 1 and 0 <= row["gender"] <= 1
+            assert 0 <= row["coverage_50"] <= row["coverage_68"] <= row["coverage_90"] <= 1
+            assert sum(d["faces"] for d in row["mae_by_decade"].values()) == 24
     assert json.loads(json.dumps(report))["model"] == "tiny"
-    assert any(line.startswith("exit_13") for line in table(report))
+    assert sum(line.startswith("exit_13 ") for line in table(report)) >= 2
     aligned = evaluate(
-        exported, "utkface", work / "utk", align=False, names=[p.name for p in (work / "utk").iterdir()][:5]
+        exported, "utkface", work / "utk", align=False, names=[p.name for p in (work / "utk").iterdir()][:5], size=40
     )
-    assert aligned["pictures"] == 5 and aligned["alignment"] == "one fixed crop"
+    assert aligned["pictures"] == 5 and aligned["alignment"] == "one fixed crop" and list(aligned["figures"]) == [40]
 
 
 def test_evaluation_of_expressions(work, exported):
-    report = evaluate(exported, "fer2013", work / "fer", split="validation")
+    report = evaluate(exported, "fer2013", work / "fer", split="validation", size=48)
     assert report["pictures"] == 14
-    for figures in report["exits"].values():
-        assert set(figures) == {"expression", "expression_95", "macro_f1"}
+    for row in report["figures"][48].values():
+        assert set(row) == {"expression", "expression_95", "macro_f1"}
+
+
+def test_reports_are_drawn_beside_each_other(work, exported, tmp_path):
+    report = json.loads(json.dumps(evaluate(exported, "fer2013", work / "fer")))
+    draw([report, report | {"model": "another"}], tmp_path / "out.png")
+    assert cv2.imread(str(tmp_path / "out.png")).shape[1] > 500
 
 
 def manifest_json(exported: Manifest) -> dict:

@@ -40,8 +40,8 @@ def _of_the_paper() -> list[dict[str, Any]]:
 
 
 def _of_configuration(config: Path, size: int | None) -> list[dict[str, Any]]:
+    from models.config import Config
     from models.flops import multiply_adds
-    from models.train import Config
 
     chosen = Config.read(config)
     network, lines = chosen.build(), []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from contextlib import contextmanager
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from app.errors import ModelError, OutputError, UsageError
 from app.files import check_writable
@@ -146,14 +146,17 @@ def evaluate(
     align: bool,
     size: int | None,
     json_path: Path | None,
+    plot: Path | None,
+    beside: list[Path],
 ) -> int:
     from tqdm import tqdm
 
-    if json_path:
-        check_writable(json_path)
+    for path in filter(None, (json_path, plot)):
+        check_writable(path)
+    others = [_read_report(path) for path in beside]
     with _translated():
         from models.evaluate import evaluate as evaluate_network
-        from models.evaluate import table
+        from models.figures import draw, table
         from models.manifest import Manifest, find_manifest
 
         manifest = Manifest.read(find_manifest(model))
@@ -166,6 +169,20 @@ def evaluate(
         )
     for line in table(report):
         print(line)
+    text = json.dumps(report, indent=1)
     if json_path:
-        json_path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        json_path.write_text(text + "\n", encoding="utf-8")
+    if plot:
+        draw([*others, json.loads(text)], plot)
     return 0
+
+
+def _read_report(path: Path) -> dict[str, Any]:
+    """What an earlier `evaluate --json` wrote."""
+    try:
+        report = json.loads(path.read_text(encoding="utf-8"))
+        rows = [row for exits in report["figures"].values() for row in exits.values()]
+        report["model"], report["multiply_adds"].items(), rows[0].items()
+    except (OSError, UnicodeDecodeError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise UsageError(f"--beside {path} is no report of `evaluate --json`: {error}") from error
+    return report
