@@ -185,10 +185,14 @@ def _add_bench(sub: argparse._SubParsersAction) -> None:
     p.add_argument(
         "what",
         nargs="?",
-        choices=("exits", "scheduler", "tracking"),
-        help="exits: what stopping early saves, and its memory; scheduler: auto against each fixed exit; tracking: how people keep their identity, on crowds whose truth is known; default exits, or scheduler with --faces",
+        choices=("exits", "scheduler", "front-end", "tracking"),
+        help="exits: what stopping early saves, and its memory; scheduler: auto against each fixed exit; front-end: what detection, landmarks and alignment take and find; tracking: how people keep their identity, on crowds whose truth is known; default exits, or scheduler with --faces",
     )
-    p.add_argument("--faces", metavar="A..B", help="crowd sizes for the scheduler benchmark; default 1..16")
+    p.add_argument(
+        "--faces",
+        metavar="A..B",
+        help="crowd sizes: scheduler as 1..16, which is the default; front-end as 1,4,10, default 0,1,4,10,40",
+    )
     p.add_argument(
         "--budget-ms",
         type=float,
@@ -199,7 +203,11 @@ def _add_bench(sub: argparse._SubParsersAction) -> None:
     p.add_argument("--rounds", type=int, default=60, help="measurements per figure; default 60")
     p.add_argument("--model", default=DEFAULT_MODEL, help="a shipped network's name, or the path of a manifest")
     p.add_argument("--device", default="auto", help="auto, cpu or cuda; default auto")
-    p.add_argument("--frames", type=int, default=500, metavar="N", help="tracking: frames per crowd; default 500")
+    p.add_argument("--frames", type=int, metavar="N", help="front-end, tracking: frames per crowd; default 150, 500")
+    p.add_argument("--detector", default="viola-jones", metavar="NAME", help="front-end: as in `run`")
+    p.add_argument("--min-face", type=float, metavar="PIXELS", help="front-end: as in `run`")
+    p.add_argument("--clips", type=Path, nargs="+", default=[], metavar="FILE", help="front-end: videos to try as well")
+    p.add_argument("--plot", type=Path, metavar="OUT.png", help="front-end: draw the times while a crowd comes in")
     p.add_argument("--json", type=Path, metavar="OUT.json", help="write the table as JSON")
 
 
@@ -208,7 +216,20 @@ def _bench(args: argparse.Namespace) -> int:
     if what == "tracking":
         from app.commands import bench_tracking
 
-        return bench_tracking.bench_tracking(args.frames, args.model, args.json)
+        return bench_tracking.bench_tracking(500 if args.frames is None else args.frames, args.model, args.json)
+    if what == "front-end":
+        from app.commands import bench_front_end
+
+        return bench_front_end.bench_front_end(
+            args.faces,
+            150 if args.frames is None else args.frames,
+            args.model,
+            args.detector,
+            args.min_face,
+            args.clips,
+            args.plot,
+            args.json,
+        )
     from app.commands import bench
 
     return bench.bench(what, args.faces or "1..16", args.budget_ms, args.rounds, args.model, args.device, args.json)

@@ -21,7 +21,7 @@ from app.errors import SourceError
 WIDTH, HEIGHT, FPS = 960, 540, 25.0
 CYCLE_S = 40.0
 CYCLE_FRAMES = round(CYCLE_S * FPS)
-SHOWN_PEOPLE, MAX_PEOPLE = 12, 32
+SHOWN_PEOPLE, MAX_PEOPLE = 12, 40
 ENTER_S = 1.2  # from hidden to seated, and back
 SEED = 20
 

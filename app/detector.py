@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 # alt2 gives fewest false faces of the frontal cascades. A coarse search takes 0.6 of the fine one's time over the demo
 # crowd, finds as much of it, and more false faces, which a fine search at a better scale then rejects.
 CASCADE = "haarcascade_frontalface_alt2.xml"
-FINE_STEP, FINE_NEIGHBOURS = 1.15, 3
+FINE_STEP, FINE_NEIGHBOURS = 1.1, 3
 COARSE_STEP, COARSE_NEIGHBOURS = 1.25, 1
 WINDOW = 20  # pixels; the cascade's own
 
@@ -51,9 +51,10 @@ class Detector(Protocol):
 class ViolaJones:
     """OpenCV's cascade of boosted Haar features."""
 
-    in_colour, scan_px, near_px = False, WINDOW, 32.0
+    in_colour, scan_px, near_px = False, float(WINDOW), 28.0
 
-    def __init__(self) -> None:
+    def __init__(self, fine_step: float = FINE_STEP) -> None:
+        self._fine_step = fine_step
         path = Path(cv2.data.haarcascades) / CASCADE
         self._cascade = cv2.CascadeClassifier(str(path))
         if self._cascade.empty():
@@ -66,7 +67,7 @@ class ViolaJones:
         high = max(low, int(min(largest, *picture.shape)))
         if min(picture.shape) < low:
             return []
-        step, neighbours = (FINE_STEP, FINE_NEIGHBOURS) if fine else (COARSE_STEP, COARSE_NEIGHBOURS)
+        step, neighbours = (self._fine_step, FINE_NEIGHBOURS) if fine else (COARSE_STEP, COARSE_NEIGHBOURS)
         found = self._cascade.detectMultiScale(picture, step, neighbours, minSize=(low, low), maxSize=(high, high))
         return largest_first([Box(*(float(v) for v in b)) for b in found])
 

@@ -36,13 +36,13 @@ if TYPE_CHECKING:
 
 SWEEP_S, SLOWEST_SWEEP_S = 0.25, 1.0
 STRIPS = 5
-OCTAVE = 2.0  # strips look for faces from the smallest to so many times it; larger ones are cheap, all in one part
+SPAN = 2.5  # strips look for faces from the smallest to so many times it; larger ones are cheap, all in one part
 
 NEAR_PER_S, NEAR_MIN = 150, 6  # and so many in any frame
 NEW_MAX = 8
-# Windows reach this much of a face's width beyond its box, sizes this factor from its own; more for who was lost.
-MARGIN, SIZE_RANGE = 0.4, 1.3
-LOST_MARGIN, LOST_SIZE_RANGE = 0.9, 1.5
+# A window reaches this much of a face's width beyond its box, sizes this factor from its own: around a known face, one that
+# was lost, and a candidate of a coarse search.
+KNOWN, LOST, CANDIDATE = (0.3, 1.2), (0.9, 1.5), (0.4, 1.3)
 
 DEFAULT_SHARE = 1 / 20  # smallest face wanted, of the frame's longer side
 SMALLEST_DEFAULT = 24.0  # pixels; smaller ones only where asked for
@@ -115,16 +115,16 @@ class Scanner:
         found, looked_for = list[Box](), sorted(known, key=lambda p: self._looked.get(p, 0))[:most]
         for person in looked_for:
             self._looked[person] = self._turn
-            box = None if person in self._lost else self._near(picture, known[person])
-            box = box or self._near(picture, known[person], lost=True)
+            box = None if person in self._lost else self._near(picture, known[person], KNOWN)
+            box = box or self._near(picture, known[person], LOST)
             (self._lost.discard if box else self._lost.add)(person)
             if box and not any(same_place(box, other) for other in found):
                 found.append(box)
         return found, set(looked_for)
 
-    def _near(self, picture: NDArray[np.uint8], box: Box, lost: bool = False) -> Box | None:
+    def _near(self, picture: NDArray[np.uint8], box: Box, window: tuple[float, float]) -> Box | None:
         """The face nearest to `box`, at about its size."""
-        reach, sizes = (LOST_MARGIN, LOST_SIZE_RANGE) if lost else (MARGIN, SIZE_RANGE)
+        reach, sizes = window
         margin, scale = reach * box.width, self._detector.near_px / box.width
         area = (box.x - margin, box.y - margin, box.x + box.width + margin, box.y + box.height + margin)
         hits = self._look(picture, area, scale, box.width / sizes, box.width * sizes)
@@ -135,7 +135,7 @@ class Scanner:
         scale = self._detector.scan_px / part.smallest
         found = self._look(picture, part.area, scale, part.smallest, part.largest, painted, fine=False)
         fresh = [box for box in found if not any(same_place(box, other) for other in painted)]
-        looked_at = (self._near(picture, box) for box in fresh[:NEW_MAX])
+        looked_at = (self._near(picture, box, CANDIDATE) for box in fresh[:NEW_MAX])
         return [box for box in looked_at if box]
 
     def _look(
@@ -194,12 +194,10 @@ def parts(shape: tuple[int, ...], min_face: float | None = None) -> list[Part]:
         return []
     longer = max(height, width)
     cuts = [round(longer * i / STRIPS) for i in range(STRIPS + 1)]
-    strips = [(low, min(longer, math.ceil(high + OCTAVE * smallest))) for low, high in itertools.pairwise(cuts)]
+    strips = [(low, min(longer, math.ceil(high + SPAN * smallest))) for low, high in itertools.pairwise(cuts)]
     areas = [(low, 0, high, height) if width >= height else (0, low, width, high) for low, high in strips]
-    large = (
-        [Part((0, 0, width, height), OCTAVE * smallest, math.inf)] if min(height, width) >= OCTAVE * smallest else []
-    )
-    return [Part(area, smallest, OCTAVE * smallest) for area in areas] + large
+    large = [Part((0, 0, width, height), SPAN * smallest, math.inf)] if min(height, width) >= SPAN * smallest else []
+    return [Part(area, smallest, SPAN * smallest) for area in areas] + large
 
 
 def same_place(a: Box, b: Box) -> bool:
