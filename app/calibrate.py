@@ -8,20 +8,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import platform
 import time
 from contextlib import suppress
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from align.crop import crop_batch
+from app.errors import OutputError, UsageError
+from app.profiles import machine, made_here, read_profile, write_profile
 from scheduler.latency import OperatingPoint, PointProfile, Profile, quantile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from app.engine import Engine
     from models.manifest import Manifest
@@ -30,33 +31,27 @@ ROUNDS = 7
 STEADY_TAIL = 1.6
 # A slow machine gets fewer rounds, so that starting stays bearable; two are needed to tell a median from a stall.
 MIN_ROUNDS, MAX_S = 2, 6.0
+SLACK = 1.15
 # Errors of constant answers: the median age (29) and the commoner gender over UTKFace's 19,492 pictures, the commonest
 # expression over FER2013's PublicTest.
 BLANK = {"mae": 15.50, "gender": 0.477, "expression": 0.749}
 
 
-def machine() -> dict[str, Any]:
-    """What a profile or log says about where it was made."""
-    import onnxruntime
+def candidates(manifest: Manifest) -> list[OperatingPoint]:
+    """The operating points that may be worth choosing, cheapest first: the others are not even measured.
 
-    return {
-        "system": platform.system(),
-        "machine": platform.machine(),
-        "processor": _processor(),
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-        "onnxruntime": onnxruntime.__version__,
-    }
-
-
-def _processor() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor()
+    A point is left out where another is no worse and takes fewer multiply-adds by more than SLACK, since time does not
+    follow multiply-adds exactly. The dearest stays in any case: it is what everybody compares with.
+    """
+    points = [OperatingPoint(e.name, s) for e in manifest.exits for s in manifest.input_sizes]
+    costs = {p: manifest.exit(p.exit).multiply_adds[p.size] for p in points}
+    errors, _ = relative_errors(manifest, points)
+    points.sort(key=lambda p: (costs[p], errors[p]))
+    return [
+        p
+        for p in points
+        if p == points[-1] or not any(errors[q] <= errors[p] and costs[q] * SLACK < costs[p] for q in points)
+    ]
 
 
 def calibrate(
@@ -66,40 +61,47 @@ def calibrate(
     clock: Callable[[], float] = time.perf_counter,
     rounds: int = ROUNDS,
     max_s: float = MAX_S,
+    points: Sequence[OperatingPoint] | None = None,
 ) -> Profile:
-    """Times every (point, bucket), cropping included, in rounds, so that a slow moment hits all alike."""
+    """Times every (point, bucket), cropping included, in rounds, so that a slow moment hits all alike.
+
+    `points` are all of the engine's unless they are given. Where the rounds would take longer than `max_s`, fewer are made.
+    """
+    points = [p for p in points or engine.points if p in engine.points]
     frame = np.random.default_rng(0).integers(0, 256, (540, 960, 3), dtype=np.uint8)
     matrix = np.array([[0.01, 0.001, -1.0], [-0.001, 0.01, -1.0]])
-    samples: dict[tuple[OperatingPoint, int], list[float]] = {(p, b): [] for p in engine.points for b in engine.buckets}
+    samples: dict[tuple[OperatingPoint, int], list[float]] = {(p, b): [] for p in points for b in engine.buckets}
     began, done = clock(), 0
     for turn in range(rounds + 1):
-        for (point, bucket), times in samples.items():
+        for i, ((point, bucket), times) in enumerate(samples.items(), start=1):
             started = clock()
             engine.run(point, crop_batch(frame, [matrix] * bucket, point.size))
             if turn > 0:  # the first round warms every shape up
                 times.append((clock() - started) * 1e3)
+            if progress:
+                progress(turn * len(samples) + i, (rounds + 1) * len(samples))
         done += turn > 0
-        if progress:
-            progress(turn + 1, rounds + 1)
         if done >= MIN_ROUNDS and clock() - began > max_s:
             break
-    medians = _consistent({key: quantile(times, 0.5) for key, times in samples.items()}, engine)
+    if progress:
+        progress((rounds + 1) * len(samples), (rounds + 1) * len(samples))
+    medians = _consistent({key: quantile(times, 0.5) for key, times in samples.items()}, points, engine.buckets)
     tail = quantile([t / medians[key] for key, times in samples.items() for t in times], 0.95)
-    errors, blank = relative_errors(manifest, engine.points)
-    points = tuple(
+    errors, blank = relative_errors(manifest, points)
+    profiles = tuple(
         PointProfile(
             point,
             tuple(medians[point, b] for b in engine.buckets),
             manifest.exit(point.exit).validation[point.size]["mae"],
             errors[point],
         )
-        for point in engine.points
+        for point in points
     )
-    return Profile(engine.buckets, points, max(1.0, tail), engine.pads, BLANK["mae"], blank)
+    return Profile(engine.buckets, profiles, max(1.0, tail), engine.pads, BLANK["mae"], blank)
 
 
 def _consistent(
-    medians: dict[tuple[OperatingPoint, int], float], engine: Engine
+    medians: dict[tuple[OperatingPoint, int], float], points: Sequence[OperatingPoint], buckets: Sequence[int]
 ) -> dict[tuple[OperatingPoint, int], float]:
     """Neither more faces nor more depth takes less time: what says so is noise, and would confuse the choice.
 
@@ -108,11 +110,11 @@ def _consistent(
     from scipy.optimize import isotonic_regression
 
     out = {}
-    for size in {p.size for p in engine.points}:
-        deeper = [p for p in engine.points if p.size == size]
-        table = np.array([isotonic_regression([medians[p, b] for p in deeper]).x for b in engine.buckets])
+    for size in {p.size for p in points}:
+        deeper = sorted(p for p in points if p.size == size)
+        table = np.array([isotonic_regression([medians[p, b] for p in deeper]).x for b in buckets])
         for point, times in zip(deeper, np.maximum.accumulate(table, axis=0).T, strict=True):
-            out |= {(point, bucket): float(t) for bucket, t in zip(engine.buckets, times, strict=True)}
+            out |= {(point, bucket): float(t) for bucket, t in zip(buckets, times, strict=True)}
     return out
 
 
@@ -131,33 +133,37 @@ def relative_errors(manifest: Manifest, points: Sequence[OperatingPoint]) -> tup
 
 
 def cached_profile(
-    folder: Path, engine: Engine, manifest: Manifest, threads: int, measure: Callable[[], Profile], again: bool = False
+    folder: Path,
+    engine: Engine,
+    manifest: Manifest,
+    threads: int,
+    measure: Callable[[], Profile],
+    again: bool = False,
+    points: Sequence[OperatingPoint] | None = None,
 ) -> tuple[Profile, bool]:
     """The remembered profile, or (always with `again`) a new one that is then remembered; and whether it was remembered.
 
     A cache that cannot be read or written is no error: the profile is measured again.
     """
+    points = points or engine.points
     key = {
         "network": manifest.sha256,
         "provider": engine.provider,
         "threads": threads,
-        "points": [str(p) for p in engine.points],
+        "points": [str(p) for p in points],
         "buckets": list(engine.buckets),
-        "errors": list(relative_errors(manifest, engine.points)[0].values()),
+        "errors": list(relative_errors(manifest, points)[0].values()),
         **machine(),
         "node": platform.node(),
     }
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
     path = folder / f"profile-{digest}.json"
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        if not again:
-            return Profile.from_json(json.loads(path.read_text(encoding="utf-8"))["profile"]), True
+    if not again:
+        with suppress(UsageError):
+            return read_profile(path).profile, True
     profile = measure()
-    with suppress(OSError):
-        folder.mkdir(parents=True, exist_ok=True)
-        if profile.tail > STEADY_TAIL:
-            return profile, False  # measured beside other work: good for now, not for later
-        draft = path.with_suffix(f".{os.getpid()}")
-        draft.write_text(json.dumps({"machine": machine(), "profile": profile.to_json()}, indent=1), encoding="utf-8")
-        os.replace(draft, path)
+    if profile.tail <= STEADY_TAIL:  # or else it was measured beside other work: good for now, not for later
+        with suppress(OSError, OutputError):
+            folder.mkdir(parents=True, exist_ok=True)
+            write_profile(path, made_here(profile, engine, manifest, threads))
     return profile, False

@@ -44,7 +44,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     sub = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for add in (
-        *(_add_run, _add_cameras, _add_config, _add_replay, _add_bench, _add_evaluate),
+        *(_add_run, _add_cameras, _add_config, _add_calibrate, _add_replay, _add_simulate, _add_bench, _add_evaluate),
         *(_add_prepare, _add_train, _add_export, _add_flops),
     ):
         add(sub)
@@ -172,6 +172,86 @@ def _replay(args: argparse.Namespace) -> int:
     from app.commands import replay
 
     return replay.replay_log(args.log, args.budget_ms, args.policy, args.plot, args.json)
+
+
+def _add_calibrate(sub: argparse._SubParsersAction) -> None:
+    p = _command(
+        sub,
+        "calibrate",
+        _calibrate,
+        "Measure how long every operating point takes on this machine; remembered for `run`, and written as a file.",
+        "calibrate --out profile.json",
+    )
+    p.add_argument("--model", default=DEFAULT_MODEL, help="a shipped network's name, or the path of a manifest")
+    p.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"), help="default auto")
+    p.add_argument("--threads", type=int, metavar="N", help="threads for the network; default all cores")
+    p.add_argument("--out", type=Path, metavar="PROFILE.json", help="write the profile, for `run` and `simulate`")
+
+
+def _calibrate(args: argparse.Namespace) -> int:
+    if args.threads is not None and not 1 <= args.threads <= 256:
+        raise UsageError(f"--threads must be from 1 to 256, got {args.threads}")
+    from app.commands import calibrate
+
+    return calibrate.calibrate(args.model, args.device, args.threads, args.out)
+
+
+def _add_simulate(sub: argparse._SubParsersAction) -> None:
+    p = _command(
+        sub,
+        "simulate",
+        _simulate,
+        "What a machine would do with a crowd, under one rule or all of them, from its profile alone.",
+        "simulate --profile profile.json --crowd const:20 --budget-ms 33",
+    )
+    p.add_argument(
+        "--profile",
+        type=Path,
+        metavar="FILE",
+        help="a profile, or a log (.jsonl) that holds one; default: this machine's",
+    )
+    p.add_argument(
+        "--crowd",
+        default="step",
+        help="step, ramp, burst, demo, const:N, or a log (.jsonl) whose crowd comes again; default step",
+    )
+    p.add_argument("--budget-ms", type=float, default=33.0, metavar="MS", help="time a frame may take; default 33")
+    p.add_argument("--frames", type=int, default=3000, metavar="N", help="default 3000")
+    p.add_argument("--fps", type=float, default=30.0, help="frames per second that the camera gives; default 30")
+    p.add_argument(
+        "--policy",
+        default="auto",
+        help="auto, deepest-that-fits, an exit (exit_09@96), or all: every rival in a table; default auto",
+    )
+    p.add_argument(
+        "--noise", type=Path, metavar="LOG.jsonl", help="a log whose ups and downs are drawn from; default: none"
+    )
+    p.add_argument(
+        "--front-ms",
+        type=float,
+        default=0.0,
+        metavar="MS",
+        help="what the capture side takes of the budget, a frame; default 0",
+    )
+    p.add_argument("--front-ms-per-face", type=float, default=0.0, metavar="MS", help="and for each face; default 0")
+    p.add_argument(
+        "--memory-s",
+        type=float,
+        default=3.0,
+        metavar="S",
+        help="after which an answer on screen is worth 1/e; default 3",
+    )
+    p.add_argument("--seed", type=int, default=1, help="of the draws from the noise; default 1")
+    p.add_argument("--json", type=Path, metavar="OUT.json", help="write the table as JSON")
+
+
+def _simulate(args: argparse.Namespace) -> int:
+    from app.commands import simulate
+
+    return simulate.simulate_crowd(
+        args.profile, args.crowd, args.budget_ms, args.frames, args.fps, args.policy, args.noise,
+        args.front_ms, args.front_ms_per_face, args.memory_s, args.seed, args.json,
+    )  # fmt: skip
 
 
 def _add_bench(sub: argparse._SubParsersAction) -> None:

@@ -7,11 +7,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from align.geometry import Template
 from align.landmarks import LandmarkModelError, LandmarkPredictor
-from app.calibrate import cached_profile, calibrate, machine
+from app.calibrate import cached_profile, calibrate, candidates
 from app.detector import open_detector
 from app.engine import Engine, OnnxEngine, available_cores
 from app.errors import ModelError, UsageError
@@ -23,6 +24,7 @@ from app.metrics import Metrics, parse_address
 from app.outputs import VideoWriter, check_video_name, results_writer
 from app.people import People
 from app.pipeline import Pipeline, Sink
+from app.profiles import machine, read_profile
 from app.scan import Scanner
 from app.settings import Settings, cache_folder
 from app.sources import FALLBACK_FPS, Source, open_source
@@ -33,7 +35,9 @@ from scheduler.log import LogWriter
 from scheduler.policy import Fixed, LeastError, Policy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+
+    from scheduler.latency import OperatingPoint
 
 
 # Landmarks may be begun until this share of a frame's budget is spent; a fixed exit promises to read everybody, so that
@@ -52,7 +56,7 @@ class App:
     manifest: Manifest
     engine: Engine
     profile: Profile
-    remembered: bool  # the profile was
+    profile_from: str  # for people
     pipeline: Pipeline
     metrics: Metrics | None = None
 
@@ -90,8 +94,11 @@ def build(settings: Settings, progress: Callable[[int, int], None] | None = None
         metrics = Metrics(*address) if address else None
         if metrics:
             undo.callback(metrics.close)
-        engine = OnnxEngine(manifest, settings.device, settings.threads, exits)
-        profile, remembered = load_profile(engine, manifest, settings.threads, settings.recalibrate, progress)
+        points = None if exits else candidates(manifest)
+        engine = OnnxEngine(
+            manifest, settings.device, settings.threads, exits or sorted({p.exit for p in points or ()})
+        )
+        profile, profile_from = _profile(settings, engine, manifest, points, progress)
         policy = _policy(settings, exits, engine, source)
         align_ms, scan_ms = (None if exits else share * settings.frame_budget_ms for share in (ALIGN_SHARE, SCAN_SHARE))
         scanner = Scanner(open_detector(settings.detector), settings.min_face, scan_ms)
@@ -114,7 +121,26 @@ def build(settings: Settings, progress: Callable[[int, int], None] | None = None
             about = {"network": manifest.name, "provider": engine.provider, "exit": settings.exit}
             metrics.watch(pipeline.totals, latency, source, about)
         undo.pop_all()
-    return App(settings, source, manifest, engine, profile, remembered, pipeline, metrics)
+    return App(settings, source, manifest, engine, profile, profile_from, pipeline, metrics)
+
+
+def _profile(
+    settings: Settings,
+    engine: Engine,
+    manifest: Manifest,
+    points: Sequence[OperatingPoint] | None,
+    progress: Callable[[int, int], None] | None,
+) -> tuple[Profile, str]:
+    """Out of the file that was named, or this machine's; and where it comes from. Raises UsageError."""
+    if settings.profile:
+        path = Path(settings.profile)
+        file = read_profile(path)
+        remark = file.check(path, engine, manifest, settings.threads or available_cores())
+        if points is None and (missing := set(engine.points) - {p.point for p in file.profile.points}):
+            raise UsageError(f"profile {path} lacks {min(missing)}: leave out --profile, or --exit {settings.exit}")
+        return file.profile, f"{path}{', ' if remark else ''}{remark}"
+    profile, remembered = load_profile(engine, manifest, settings.threads, settings.recalibrate, progress, points)
+    return profile, "remembered from an earlier run" if remembered else "measured now"
 
 
 def make_front_end(
@@ -139,10 +165,12 @@ def load_profile(
     threads: int | None = None,
     again: bool = False,
     progress: Callable[[int, int], None] | None = None,
+    points: Sequence[OperatingPoint] | None = None,
 ) -> tuple[Profile, bool]:
-    """The remembered profile of this machine, or a new one; and whether it was remembered."""
-    measure = partial(calibrate, engine, manifest, progress)
-    return cached_profile(cache_folder(), engine, manifest, threads or available_cores(), measure, again)
+    """The remembered profile of this machine, or a new one; and whether it was remembered. It holds `points`, or all of the
+    engine's."""
+    measure = partial(calibrate, engine, manifest, progress, points=points)
+    return cached_profile(cache_folder(), engine, manifest, threads or available_cores(), measure, again, points)
 
 
 def _exits(settings: Settings, manifest: Manifest) -> list[str] | None:

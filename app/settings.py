@@ -147,6 +147,13 @@ class Settings:
         least=1,
         most=256,
     )
+    profile: str | None = _option(
+        None,
+        "time and network",
+        "latency profile that `calibrate --out` wrote, instead of the remembered one",
+        metavar="PROFILE.json",
+        example="profile.json",
+    )
     recalibrate: bool = _option(
         False, "time and network", "measure the exits' latency again instead of using the remembered profile"
     )
@@ -219,6 +226,10 @@ class Settings:
                 option.check(value)
         if self.target_fps is not None and self.budget_ms is not None:
             raise UsageError("give --target-fps or --budget-ms, not both: each sets the time that a frame may take")
+        if self.profile and self.recalibrate:
+            raise UsageError("give --profile or --recalibrate, not both")
+        if self.profile and resolved(Path(self.profile)) in map(resolved, self.written.values()):
+            raise UsageError(f"{self.profile} is the profile and would be overwritten: choose another output file")
         if self.wait_for_source and self.source in ("auto", "demo"):
             raise UsageError(
                 f"--wait-for-source waits for a camera or stream, not for {self.source}: name one as --source 0"

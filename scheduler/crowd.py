@@ -25,8 +25,6 @@ class Crowd:
     def __post_init__(self) -> None:
         if not self.faces or len(self.faces) != len(self.arrivals):
             raise ValueError("a crowd needs frames, and arrivals for each of them")
-        if not 0.1 <= self.fps <= 1000:
-            raise ValueError(f"frames per second must be from 0.1 to 1000, got {self.fps}")
         before = 0
         for n, new in zip(self.faces, self.arrivals, strict=True):
             if not (0 <= n <= MOST and max(n - before, 0) <= new <= n):
@@ -54,6 +52,8 @@ def make_crowd(text: str, frames: int, fps: float, most: int = 32) -> Crowd:
     """
     if frames < 1:
         raise ValueError(f"a crowd needs at least one frame, got {frames}")
+    if not 0.1 <= fps <= 1000:
+        raise ValueError(f"frames per second must be from 0.1 to 1000, got {fps}")
     shape, _, number = text.partition(":")
     if shape == "const" and number.isdecimal() and int(number) <= MOST:
         counts = [int(number)] * frames

@@ -23,7 +23,7 @@ ROOMS = {
 DOORS = {
     "PyQt5": {"app/window.py", "app/qt_canvas.py", "app/texts.py"},
     "torch": {"models/"},
-    "onnxruntime": {"app/engine.py", "app/calibrate.py", "app/commands/bench.py", "models/session.py"},
+    "onnxruntime": {"app/engine.py", "app/profiles.py", "app/commands/bench.py", "models/session.py"},
     "cv2": {
         "app/sources.py", "app/captures.py", "app/devices.py", "app/demo.py", "app/detector.py", "app/other_detectors.py", "app/scan.py", "app/commands/bench_front_end.py", "app/front_end.py", "app/commands/face_views.py", "app/outputs.py", "app/overlay.py",
         "align/crop.py", "models/data.py", "models/batches.py", "models/evaluate.py",

@@ -18,7 +18,7 @@ import numpy as np
 from app.errors import UsageError
 from app.files import check_writable
 from scheduler.latency import LatencyModel, OperatingPoint, quantile
-from scheduler.policy import DeepestThatFits, Fixed, Load, Policy
+from scheduler.policy import Fixed, LeastError, Load, Policy
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -178,7 +178,7 @@ def _scheduler(manifest: Manifest, device: str, crowd: range, budget_ms: float, 
     profile, remembered = load_profile(engine, manifest)
     blocks = [manifest.exit(p.exit).block for p in engine.points]
     points = [p for p in engine.points if p.size == max(manifest.input_sizes)]
-    arms: dict[str, tuple[Policy, LatencyModel]] = {"auto": (DeepestThatFits(), LatencyModel(profile))}
+    arms: dict[str, tuple[Policy, LatencyModel]] = {"auto": (LeastError(period_ms=budget_ms), LatencyModel(profile))}
     arms |= {p.exit: (Fixed(p), LatencyModel(profile)) for p in points}
     rows = []
     print(

@@ -115,7 +115,7 @@ def _tell(app: App) -> None:
     settings, engine = app.settings, app.engine
     print(f"source    {app.source.name}" + (f" ({app.source.note})" if getattr(app.source, "note", "") else ""))
     print(f"network   {app.manifest.name} on {engine.provider}" + (f"; {engine.note}" if engine.note else ""))
-    print(f"latency   {'remembered from an earlier run' if app.remembered else 'measured now'}: " + _span(app))
+    print(f"latency   {app.profile_from}: " + _span(app))
     print(f"budget    {settings.frame_budget_ms:.1f} ms a frame, exit {settings.exit}")
     for name, path in settings.written.items():
         print(f"{name:<9} {path}")

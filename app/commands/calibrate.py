@@ -1,0 +1,74 @@
+"""`calibrate`: how long every operating point takes here, remembered for `run` and written as a portable file."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from app.files import check_writable
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from models.manifest import Manifest
+    from scheduler.latency import Profile
+
+
+def calibrate(model: str, device: str, threads: int | None, out: Path | None) -> int:
+    """Sweeps the operating points near the front and prints them. Raises AppError."""
+    from tqdm import tqdm
+
+    from app.calibrate import STEADY_TAIL, candidates
+    from app.compose import load_manifest, load_profile
+    from app.engine import OnnxEngine, available_cores
+    from app.profiles import made_here, write_profile
+
+    if out:
+        check_writable(out)
+    manifest = load_manifest(model)
+    points = candidates(manifest)
+    every = len(manifest.exits) * len(manifest.input_sizes)
+    engine = OnnxEngine(manifest, device, threads, sorted({p.exit for p in points}))
+    threads = threads or available_cores()
+    print(
+        f"{manifest.name} on {engine.provider}, {threads} threads: {len(points)} of {every} operating points may be worth it"
+    )
+    started = time.perf_counter()
+    with tqdm(total=1, desc="measuring", leave=False, file=sys.stderr) as bar:
+
+        def progress(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        profile, _ = load_profile(engine, manifest, threads, True, progress, points)
+    busy = profile.tail > STEADY_TAIL
+    print(
+        f"measured in {time.perf_counter() - started:.1f} s; 95 of 100 runs took up to {profile.tail:.2f} times the median"
+        + (": the machine is busy, so this is not remembered" if busy else "; remembered for `run`")
+    )
+    for line in table(profile, manifest):
+        print(line)
+    if out:
+        write_profile(out, made_here(profile, engine, manifest, threads))
+        print(f"{out} written: `main.py run --profile {out}`, `main.py simulate --profile {out}`")
+    return 0
+
+
+def table(profile: Profile, manifest: Manifest) -> list[str]:
+    """The front, cheapest first, and what it spans."""
+    lines = [
+        f"{'operating point':<16}{'M madds':>9}{'age MAE':>9}{'error':>8}"
+        + "".join(f"{f'{b} faces':>11}" for b in profile.buckets)
+    ]
+    for point in profile.front:
+        cost = manifest.exit(point.exit).multiply_adds[point.size] / 1e6
+        times = "".join(f"{profile.median_ms(point, b):>8.2f} ms" for b in profile.buckets)
+        lines.append(f"{point!s:<16}{cost:>9.1f}{profile.mae(point):>9.2f}{profile.error(point):>8.3f}{times}")
+    cheap, dear = profile.front[0], profile.front[-1]
+    spans = ", ".join(
+        f"{profile.median_ms(dear, b) / profile.median_ms(cheap, b):.1f} times for {b}"
+        for b in (1, profile.buckets[-1])
+    )
+    dropped = len(profile.points) - len(profile.front)
+    return [*lines, f"front of {len(profile.front)}, {dropped} dominated; dearest to cheapest: {spans} faces"]

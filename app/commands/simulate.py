@@ -1,0 +1,148 @@
+"""`simulate`: what a machine would do with a crowd, under our rule and every other, without a camera."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from app.errors import UsageError
+from app.files import check_writable
+from app.profiles import read_profile
+from scheduler.crowd import Crowd, from_counts, make_crowd
+from scheduler.latency import LatencyModel
+from scheduler.log import LogError, read_log
+from scheduler.policy import policy_from_text
+from scheduler.rivals import compete, ours
+from scheduler.simulate import Outcome, draw_moments, make_world, simulate
+
+if TYPE_CHECKING:
+    from scheduler.latency import Profile
+
+MOST_FRAMES = 10_000_000
+
+
+def simulate_crowd(
+    profile_path: Path | None,
+    crowd: str,
+    budget_ms: float,
+    frames: int,
+    fps: float,
+    policy: str,
+    noise: Path | None,
+    front_ms: float,
+    front_ms_per_face: float,
+    memory_s: float,
+    seed: int,
+    json_path: Path | None,
+) -> int:
+    """Raises UsageError for what makes no sense."""
+    if not 1 <= frames <= MOST_FRAMES:
+        raise UsageError(f"--frames must be from 1 to {MOST_FRAMES}, got {frames}")
+    if not 1 <= budget_ms <= 10_000:
+        raise UsageError(f"--budget-ms must be from 1 to 10000, got {budget_ms:g}")
+    if not 0.01 <= memory_s <= 1e6:
+        raise UsageError(f"--memory-s must be from 0.01 to 1000000, got {memory_s:g}")
+    if not (0 <= front_ms < 1e5 and 0 <= front_ms_per_face < 1e5):
+        raise UsageError("--front-ms and --front-ms-per-face must be from 0 to 100000")
+    if json_path:
+        check_writable(json_path)
+    profile, about = _profile(profile_path)
+    moments = draw_moments(_recorded(noise), frames, random.Random(seed).random)
+    world = make_world(_crowd(crowd, frames, fps), profile, budget_ms, moments, front_ms, front_ms_per_face)
+    print(f"{about}; crowd {crowd}, {len(world.faces)} frames at {fps:g} fps, up to {max(world.faces)} faces; "
+          f"budget {budget_ms:g} ms, of which the capture side takes {front_ms:g}"
+          + (f" + {front_ms_per_face:g} a face" if front_ms_per_face else "")
+          + (f"; noise of {noise}" if noise else "; no noise"))  # fmt: skip
+    started = time.perf_counter()
+    if policy == "all":
+        outcomes = list(compete(world, profile, memory_s=memory_s))
+    else:
+        try:
+            rule = ours(world) if policy == "auto" else policy_from_text(policy, tuple(p.point for p in profile.points))
+        except ValueError as error:
+            raise UsageError(f"--policy: {error}, all") from error
+        outcomes = [simulate(world, rule, LatencyModel(profile), policy, memory_s)]
+    took = time.perf_counter() - started
+    for line in outcome_table(outcomes):
+        print(line)
+    if policy != "all":
+        print(
+            f"points    {', '.join(f'{p} {n / frames:.0%}' for p, n in outcomes[0].points.items()) or 'none was run'}"
+        )
+        print(f"speed     {frames / took * 60 / 1e6:.2f} million frames a minute")
+    if json_path:
+        figures = {"crowd": crowd, "budget_ms": budget_ms, "fps": fps, "memory_s": memory_s, "seed": seed}
+        rows = [o.to_json() for o in outcomes]
+        json_path.write_text(json.dumps({**figures, "profile": profile.to_json(), "runs": rows}, indent=1) + "\n")
+    return 0
+
+
+def outcome_table(outcomes: list[Outcome]) -> list[str]:
+    """Lines for people; where there is an oracle, each row's regret against it."""
+    oracle = next((o for o in outcomes if o.rule.startswith("oracle")), None)
+    lines = [
+        f"{'rule':<27}{'misses':>9}{'age p50':>9}{'p95':>7}{'p99':>7}{'read':>7}{'MAE':>7}{'streaming':>11}{'regret':>8}"
+        f"{'longest wait':>14}{'left unread':>13}{'switches/min':>14}"
+    ]
+    for o in outcomes:
+        regret = f"{o.streaming_mae / oracle.streaming_mae - 1:+.1%}" if oracle and oracle.faces else ""
+        lines.append(
+            f"{o.rule:<27}{o.miss_share:>9.2%}{o.age_p50_ms:>9.1f}{o.age_p95_ms:>7.1f}{o.age_p99_ms:>7.1f}"
+            f"{o.served / max(o.faces, 1):>7.0%}{o.delivered_mae:>7.2f}{o.streaming_mae:>11.3f}{regret:>8}"
+            f"{o.longest_wait_ms:>11.0f} ms{o.left_unread:>13}{o.switches_per_minute:>14.0f}"
+        )
+    return lines
+
+
+def _profile(path: Path | None) -> tuple[Profile, str]:
+    """The one of a file (also of a log), or this machine's for the default network."""
+    if path is None:
+        from app.calibrate import candidates
+        from app.compose import load_manifest, load_profile
+        from app.engine import OnnxEngine
+        from models.manifest import DEFAULT_MODEL
+
+        manifest = load_manifest(DEFAULT_MODEL)
+        points = candidates(manifest)
+        engine = OnnxEngine(manifest, exits=sorted({p.exit for p in points}))
+        return load_profile(engine, manifest, points=points)[0], f"{manifest.name} on this machine"
+    if path.suffix == ".jsonl":
+        try:
+            return read_log(path).profile, f"profile of log {path}"
+        except LogError as error:
+            raise UsageError(str(error)) from error
+    file = read_profile(path)
+    return file.profile, f"{file.model['name']} on {file.machine.get('processor', 'an unnamed machine')}"
+
+
+def _recorded(path: Path | None) -> list[float]:
+    """The moments of a log: each run's time over its profiled median."""
+    if path is None:
+        return []
+    from scheduler.replay import moments
+
+    try:
+        recorded = moments(read_log(path))
+    except LogError as error:
+        raise UsageError(str(error)) from error
+    if not recorded:
+        raise UsageError(f"--noise: log {path} has no frame in which the network ran")
+    return recorded
+
+
+def _crowd(text: str, frames: int, fps: float) -> Crowd:
+    """By name, or the faces of a recorded log, over and over."""
+    try:
+        if Path(text).suffix != ".jsonl":
+            return make_crowd(text, frames, fps)
+        counts = [r.faces for r in read_log(Path(text)).frames]
+        if not counts:
+            raise UsageError(f"--crowd: log {text} has no frames")
+        return from_counts(Path(text).name, fps, [min(counts[i % len(counts)], 256) for i in range(frames)])
+    except LogError as error:
+        raise UsageError(str(error)) from error
+    except ValueError as error:
+        raise UsageError(f"--crowd: {error}, or a log's name.jsonl") from error

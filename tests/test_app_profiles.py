@@ -1,0 +1,146 @@
+"""Profiles as files, the points that are measured, and the commands around them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+
+from app.calibrate import candidates, relative_errors
+from app.cli import main
+from app.compose import load_manifest
+from app.errors import OutputError, UsageError
+from app.profiles import made_here, read_profile, write_profile
+from scheduler.latency import OperatingPoint
+from scheduler.log import LogWriter
+from scheduler.policy import LeastError
+from tests.fakes import FakeEngine, make_profile, make_record
+
+
+@pytest.fixture(scope="module")
+def manifest():
+    return load_manifest("mobilenet_v1_075")
+
+
+def wide(manifest):
+    """The shipped exits at two sizes; the small one is a little worse at a quarter of the cost."""
+    exits = tuple(
+        dataclasses.replace(
+            e,
+            multiply_adds={48: e.multiply_adds[96] // 4, 96: e.multiply_adds[96]},
+            validation={96: e.validation[96], 48: {**e.validation[96], "mae": e.validation[96]["mae"] + 0.15}},
+            age_interval_scale=dict.fromkeys((48, 96), e.age_interval_scale[96]),
+        )
+        for e in manifest.exits
+    )
+    return dataclasses.replace(manifest, exits=exits, input_sizes=(48, 96))
+
+
+def test_only_points_near_the_front_are_measured(manifest):
+    two_sizes = wide(manifest)
+    kept = candidates(two_sizes)
+    errors, blank = relative_errors(two_sizes, [OperatingPoint(e.name, s) for e in manifest.exits for s in (48, 96)])
+    assert OperatingPoint("exit_07", 48) in kept and OperatingPoint("exit_07", 96) not in kept
+    assert OperatingPoint("exit_13", 96) in kept, "the dearest is what everybody compares with"
+    assert min(errors, key=errors.get) in kept
+    assert len(kept) < 14 and blank > max(errors.values())
+
+
+def test_a_profile_file_there_and_back(manifest, tmp_path):
+    file = made_here(make_profile(), FakeEngine(), manifest, 2)
+    write_profile(tmp_path / "p.json", file)
+    again = read_profile(tmp_path / "p.json")
+    assert again == file and again.check(tmp_path / "p.json", FakeEngine(), manifest, 2) == ""
+    other = dataclasses.replace(again, machine={**again.machine, "processor": "abacus"})
+    assert "abacus" in other.check(tmp_path / "p.json", FakeEngine(), manifest, 2)
+    with pytest.raises(OutputError, match="cannot be written"):
+        write_profile(tmp_path / "none" / "p.json", file)
+
+
+def test_a_profile_of_something_else_is_refused(manifest, tmp_path):
+    file = made_here(make_profile(), FakeEngine(), manifest, 2)
+    for change, says in (
+        ({"model": {"name": "other", "sha256": "00"}}, "other 00"),
+        ({"provider": "Abacus"}, "Abacus"),
+        ({"threads": 3}, "3 threads"),
+        ({"profile": make_profile(ms=(1.0, 2.0, 3.0), buckets=(1, 2))}, "batches"),
+    ):
+        with pytest.raises(UsageError, match=says):
+            dataclasses.replace(file, **change).check(tmp_path / "p", FakeEngine(), manifest, 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("x", "not a latency profile"), ("[]", "not a latency profile"), ("{}", "not a latency profile"),
+        ('{"type": "latency profile", "schema": 9}', "schema 9"), ('{"type": "latency profile", "schema": 1}', "lacks"),
+    ],
+)  # fmt: skip
+def test_what_is_no_profile_says_so(tmp_path, text, says, capsys):
+    (tmp_path / "p.json").write_text(text)
+    with pytest.raises(UsageError, match=says):
+        read_profile(tmp_path / "p.json")
+    assert main(["run", "--source", "demo", "--no-show", "--profile", str(tmp_path / "p.json")]) == 2
+    assert main(["simulate", "--profile", str(tmp_path / "p.json")]) == 2
+    assert says in capsys.readouterr().err
+
+
+@pytest.fixture
+def profile_file(manifest, tmp_path):
+    write_profile(tmp_path / "p.json", made_here(make_profile(), FakeEngine(), manifest, 2))
+    return str(tmp_path / "p.json")
+
+
+def test_simulate_prints_every_rival_and_is_the_same_twice(profile_file, tmp_path, capsys):
+    log = LogWriter(
+        (tmp_path / "n.jsonl").open("w"), {"policy": LeastError().to_json(), "profile": make_profile().to_json()}
+    )
+    for i in range(100):
+        log.frame(make_record(id=i, faces=i % 5 + 1, measured_ms=4.0 + i % 7 / 10))
+    log.close()
+    made = []
+    for name in ("a.json", "b.json"):
+        assert main(["simulate", "--profile", profile_file, "--crowd", str(tmp_path / "n.jsonl"), "--noise", str(tmp_path / "n.jsonl"),
+                     "--frames", "200", "--policy", "all", "--json", str(tmp_path / name)]) == 0  # fmt: skip
+        made.append((tmp_path / name).read_text())
+    assert made[0] == made[1]
+    rules = [r["rule"] for r in json.loads(made[0])["runs"]]
+    assert rules[0] == "least error" and rules[-1].startswith("oracle") and len(rules) == 13
+    out = capsys.readouterr().out
+    assert all(name in out for name in ("ApproxDet", "ALERT", "AIMD", "face cap 16", "best fixed", "streaming"))
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["--crowd", "zoo"], "const:N"), (["--budget-ms", "0"], "--budget-ms"), (["--frames", "0"], "--frames"),
+        (["--policy", "magic"], "deepest-that-fits"), (["--noise", "none.jsonl"], "cannot be read"), (["--fps", "0"], "frames per second"),
+        (["--memory-s", "0"], "--memory-s"), (["--front-ms", "-1"], "--front-ms"),
+    ],
+)  # fmt: skip
+def test_nonsense_for_simulate_is_refused(profile_file, args, says, capsys):
+    assert main(["simulate", "--profile", profile_file, *args]) == 2
+    assert says in capsys.readouterr().err
+
+
+def test_simulate_says_how_fast_it_was_and_what_was_chosen(profile_file, capsys):
+    assert main(["simulate", "--profile", profile_file, "--crowd", "const:3", "--frames", "50"]) == 0
+    out = capsys.readouterr().out
+    assert "exit_13@96 98%" in out and "million frames a minute" in out
+
+
+def test_calibrate_writes_a_profile_that_run_takes(tmp_path, capsys):
+    import cv2
+    import numpy as np
+
+    path = str(tmp_path / "p.json")
+    assert main(["calibrate", "--threads", "1", "--out", path]) == 0
+    assert "front of" in capsys.readouterr().out
+    cv2.imwrite(str(tmp_path / "one.png"), np.zeros((64, 64, 3), np.uint8))
+    run = ["run", "--source", str(tmp_path / "one.png"), "--no-show", "--profile", path]
+    assert main([*run, "--threads", "1"]) == 0
+    assert f"latency   {path}: one face" in capsys.readouterr().out
+    assert main([*run, "--threads", "2"]) == 2
+    assert main([*run, "--threads", "1", "--recalibrate"]) == 2
+    assert main([*run, "--threads", "1", "--log", path]) == 2
