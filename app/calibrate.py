@@ -132,6 +132,25 @@ def relative_errors(manifest: Manifest, points: Sequence[OperatingPoint]) -> tup
     return {p: relative(row) for p, row in table.items()}, relative([BLANK[k] for k in tasks])
 
 
+def profile_path(
+    folder: Path, engine: Engine, manifest: Manifest, threads: int, points: Sequence[OperatingPoint] | None = None
+) -> Path:
+    """Where the profile of this machine, network and engine is remembered."""
+    points = points or engine.points
+    key = {
+        "network": manifest.sha256,
+        "provider": engine.provider,
+        "threads": threads,
+        "points": [str(p) for p in points],
+        "buckets": list(engine.buckets),
+        "errors": list(relative_errors(manifest, points)[0].values()),
+        **machine(),
+        "node": platform.node(),
+    }
+    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
+    return folder / f"profile-{digest}.json"
+
+
 def cached_profile(
     folder: Path,
     engine: Engine,
@@ -145,19 +164,7 @@ def cached_profile(
 
     A cache that cannot be read or written is no error: the profile is measured again.
     """
-    points = points or engine.points
-    key = {
-        "network": manifest.sha256,
-        "provider": engine.provider,
-        "threads": threads,
-        "points": [str(p) for p in points],
-        "buckets": list(engine.buckets),
-        "errors": list(relative_errors(manifest, points)[0].values()),
-        **machine(),
-        "node": platform.node(),
-    }
-    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
-    path = folder / f"profile-{digest}.json"
+    path = profile_path(folder, engine, manifest, threads, points)
     if not again:
         with suppress(UsageError):
             return read_profile(path).profile, True

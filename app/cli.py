@@ -44,7 +44,8 @@ def build_parser() -> argparse.ArgumentParser:
     )
     sub = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for add in (
-        *(_add_run, _add_cameras, _add_config, _add_calibrate, _add_replay, _add_simulate, _add_bench, _add_evaluate),
+        *(_add_run, _add_cameras, _add_doctor, _add_config, _add_calibrate, _add_replay, _add_simulate, _add_bench),
+        _add_evaluate,
         *(_add_prepare, _add_train, _add_export, _add_flops),
     ):
         add(sub)
@@ -105,6 +106,25 @@ def _cameras(args: argparse.Namespace) -> int:
     from app.commands import cameras
 
     return cameras.cameras(args.json)
+
+
+def _add_doctor(sub: argparse._SubParsersAction) -> None:
+    p = _command(
+        sub,
+        "doctor",
+        _doctor,
+        "Check whether this machine has what `run` needs, and say what to do about what it lacks.",
+        "doctor --device cuda",
+    )
+    p.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"), help="which to try; default auto: all")
+    p.add_argument("--model", default=DEFAULT_MODEL, help="a shipped network's name, or the path of a manifest")
+    p.add_argument("--json", action="store_true", help="print it as JSON")
+
+
+def _doctor(args: argparse.Namespace) -> int:
+    from app.commands import doctor
+
+    return doctor.doctor(args.device, args.model, args.json)
 
 
 def _add_config_file(p: argparse.ArgumentParser) -> None:

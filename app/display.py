@@ -48,8 +48,8 @@ PACKAGES = {
 
 def why_no_display(environment: Mapping[str, str] = os.environ) -> str | None:
     """None where a Qt window can be opened, else the reason, for people. Takes some 30 ms."""
-    spec = importlib.util.find_spec("PyQt5")
-    if spec is None or not spec.submodule_search_locations:
+    folder = qt_folder()
+    if folder is None:
         return "PyQt5 is not installed (pip install PyQt5)"
     if not sys.platform.startswith("linux"):
         return None
@@ -57,7 +57,7 @@ def why_no_display(environment: Mapping[str, str] = os.environ) -> str | None:
     if platform == "xcb" and not display:
         return "no screen (DISPLAY is not set)"
     return (
-        _no_libraries(Path(spec.submodule_search_locations[0]), platform)
+        no_libraries(folder, platform)
         or (_no_x_server(display) if platform == "xcb" else None)
         or (_no_wayland(environment) if platform.startswith("wayland") else None)
     )
@@ -70,7 +70,14 @@ def qt_platform(environment: Mapping[str, str] = os.environ) -> str:
     return asked or ("wayland" if wayland_only else "xcb")
 
 
-def _no_libraries(folder: Path, platform: str) -> str | None:
+def qt_folder() -> Path | None:
+    """Where PyQt5 is installed."""
+    spec = importlib.util.find_spec("PyQt5")
+    return Path(spec.submodule_search_locations[0]) if spec and spec.submodule_search_locations else None
+
+
+def no_libraries(folder: Path, platform: str) -> str | None:
+    """Which system libraries the Qt in `folder` lacks, for people; None where it has them all."""
     modules = [*folder.glob("QtWidgets*.so"), *folder.glob(f"Qt*/plugins/platforms/libq{platform}.so")]
     missing = missing_libraries(modules)
     if not missing:

@@ -104,7 +104,7 @@ class OnnxEngine:
         self.provider = got.pop() if len(got) == 1 else PROVIDERS["cpu"]
         if self.provider == PROVIDERS["cpu"] and device == "cuda":
             raise DeviceError(cuda_diagnosis())
-        if self.provider == PROVIDERS["cpu"] and device == "auto" and not self.note and _nvidia_driver():
+        if self.provider == PROVIDERS["cpu"] and device == "auto" and not self.note and nvidia_driver():
             self.note = "an NVIDIA driver is there, but " + cuda_diagnosis()
 
     def _try(self, exit_name: str, manifest: Manifest) -> None:
@@ -166,7 +166,7 @@ def _providers(onnxruntime: Any, device: str) -> tuple[list[str], str]:
     cpu, cuda = PROVIDERS["cpu"], PROVIDERS["cuda"]
     if device == "cpu":
         return [cpu], ""
-    there = cuda in onnxruntime.get_available_providers() and _nvidia_driver()
+    there = cuda in onnxruntime.get_available_providers() and nvidia_driver()
     if device == "cuda" and not there:
         raise DeviceError(cuda_diagnosis())
     if not there:
@@ -176,7 +176,7 @@ def _providers(onnxruntime: Any, device: str) -> tuple[list[str], str]:
     return [cuda, cpu], ""
 
 
-def _nvidia_driver() -> bool:
+def nvidia_driver() -> bool:
     """Whether the machine has a driver that CUDA programs can load."""
     try:
         ctypes.CDLL("nvcuda.dll" if platform.system() == "Windows" else "libcuda.so.1")
@@ -194,7 +194,7 @@ def cuda_diagnosis() -> str:
             "this ONNX Runtime was built without CUDA: the packages onnxruntime and onnxruntime-gpu exclude each other. "
             "Run `pip uninstall -y onnxruntime onnxruntime-gpu && pip install onnxruntime-gpu`, or use `--device cpu`"
         )
-    if not _nvidia_driver():
+    if not nvidia_driver():
         return (
             "CUDA cannot be used: no NVIDIA driver on this machine (libcuda.so.1 is missing). Install one, "
             "or use `--device cpu`"

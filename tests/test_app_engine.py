@@ -109,7 +109,7 @@ def test_auto_says_which_provider_it_got(manifest):
 
 def test_a_silent_fallback_to_the_cpu_is_found_out(manifest, monkeypatch):
     """A driver is there and CUDA was asked for, but the sessions run on the CPU."""
-    monkeypatch.setattr(module, "_nvidia_driver", lambda: True)
+    monkeypatch.setattr(module, "nvidia_driver", lambda: True)
     monkeypatch.setattr(module, "_providers", lambda *_: (["CPUExecutionProvider"], ""))
     with pytest.raises(DeviceError, match="cudnn"):
         OnnxEngine(manifest, "cuda", exits=["exit_07"])

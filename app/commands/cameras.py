@@ -22,9 +22,9 @@ def cameras(as_json: bool = False) -> int:
         return 0
     for camera in found:
         print(line(camera))
-    print(
-        f'Choose one by number, path or part of its name: main.py run --source {found[0].index}, or --source "{found[0].name}"'
-    )
+    names = [camera.name for camera in found]
+    by_name = f', or --source "{names[0]}"' if names.count(names[0]) == 1 else ""
+    print(f"Choose one by number, path or part of its name: main.py run --source {found[0].index}{by_name}")
     return 0
 
 
