@@ -6,14 +6,15 @@ import dataclasses
 import json
 import sys
 
-from app.cameras import Camera, CameraState, list_cameras
+from app import cameras as here
+from app.cameras import Camera, CameraState
 
 MOST_SIZES = 8
 
 
 def cameras(as_json: bool = False) -> int:
     """Prints one line per camera, or one JSON list; none is no error."""
-    found = list_cameras()
+    found = here.list_cameras()
     if as_json:
         print(json.dumps([dataclasses.asdict(camera) for camera in found], indent=1))
         return 0
