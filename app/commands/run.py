@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING
 
 from app.domain import SourceEventKind
 from app.errors import DisplayError
+from app.service import Heart, notify
 from scheduler.latency import quantile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from app.compose import App
-    from app.domain import SourceEvent
+    from app.domain import Result, SourceEvent
     from app.pipeline import Pipeline, Totals
     from app.settings import Settings
 
@@ -47,6 +48,7 @@ def run(settings: Settings) -> int:
             else:
                 _watch(app)
         finally:
+            notify("STOPPING=1")
             pipeline.close()
     for line in summary(pipeline.totals, started, pipeline.operations.budget_ms):
         print(line)
@@ -75,7 +77,12 @@ def _wants_window(settings: Settings) -> bool:
 def _show(app: App) -> None:
     from app.window import Look, show
 
-    settings, pipeline = app.settings, app.pipeline
+    settings, pipeline, heart = app.settings, app.pipeline, Heart(app.pipeline, app.source)
+
+    def latest() -> Result | None:
+        heart.beat()  # by the window's own polling: it shows that the window lives, too
+        return pipeline.latest()
+
     look = Look(
         fullscreen=settings.fullscreen,
         mirrored=app.source.camera if settings.mirror is None else settings.mirror,
@@ -85,7 +92,7 @@ def _show(app: App) -> None:
         language=settings.language,
     )
     show(
-        pipeline.latest,
+        latest,
         pipeline.finished,
         pipeline.stop,
         title=TITLE,
@@ -144,9 +151,11 @@ def _watch(app: App) -> None:
     """A progress bar on stderr until the pipeline is done."""
     from tqdm import tqdm
 
-    pipeline = app.pipeline
-    with tqdm(total=app.source.frame_count, unit="frame", file=sys.stderr, dynamic_ncols=True) as bar:
+    pipeline, heart = app.pipeline, Heart(app.pipeline, app.source)
+    # disable=None: only on a terminal; a service's journal is no place for a bar.
+    with tqdm(total=app.source.frame_count, unit="frame", file=sys.stderr, dynamic_ncols=True, disable=None) as bar:
         while True:
+            heart.beat()
             done = pipeline.wait(POLL_S)
             bar.update(pipeline.totals.frames - bar.n)
             result = pipeline.latest()
