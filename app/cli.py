@@ -401,7 +401,7 @@ def _add_prepare(sub: argparse._SubParsersAction) -> None:
         sub,
         "prepare",
         _prepare,
-        "Align the faces of the training sets once, and hold out a validation split.",
+        "Align the faces of data sets once, and hold out a validation split.",
         "prepare --utkface UTKFace --fer2013 fer2013 --out cache/faces",
     )
     p.add_argument("--utkface", type=Path, metavar="DIR", help="folder of UTKFace's aligned and cropped pictures")
@@ -412,7 +412,46 @@ def _add_prepare(sub: argparse._SubParsersAction) -> None:
         help="folder with train/ and validation/, a folder per expression in each",
     )
     p.add_argument(
-        "--out", type=Path, required=True, metavar="DIR", help="where the aligned faces go (about 1.5 GB and 0.8 GB)"
+        "--imdb-wiki", type=Path, metavar="DIR", action="append", default=[],
+        help="folder with imdb.mat or wiki.mat and their pictures (imdb_crop, wiki_crop); may be given twice",
+    )  # fmt: skip
+    p.add_argument(
+        "--min-face-score",
+        type=float,
+        metavar="S",
+        help="imdb-wiki: leave out pictures whose face scores lower; default 1",
+    )
+    p.add_argument(
+        "--max-second-score",
+        type=float,
+        metavar="S",
+        help="imdb-wiki: leave out pictures whose second face scores higher; default 0",
+    )
+    p.add_argument(
+        "--appa-real",
+        type=Path,
+        metavar="DIR",
+        help="folder with gt_avg_train.csv, gt_avg_valid.csv and their pictures",
+    )
+    p.add_argument(
+        "--real-age", action="store_true", help="appa-real: label with the person's age, not the mean of the guesses"
+    )
+    p.add_argument(
+        "--csv", type=Path, metavar="FILE", action="append", default=[],
+        help="your own pictures: columns file and age, age_std, gender, expression, split; may be given several times",
+    )  # fmt: skip
+    p.add_argument(
+        "--folder", type=Path, metavar="DIR", action="append", default=[],
+        help="your own pictures: a folder a label (an age, a gender, an expression); may be given several times",
+    )  # fmt: skip
+    p.add_argument(
+        "--detector",
+        type=Path,
+        metavar="FILE.dat",
+        help="dlib's CNN face detector to use instead of its HOG one, but for utkface and fer2013",
+    )
+    p.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="where the aligned faces go (77 kB a face, grey ones 26)"
     )
     p.add_argument("--workers", type=int, default=2, metavar="N", help="processes; default 2")
     p.add_argument(
@@ -424,11 +463,14 @@ def _add_prepare(sub: argparse._SubParsersAction) -> None:
 
 
 def _prepare(args: argparse.Namespace) -> int:
-    if not (args.utkface or args.fer2013):
-        raise UsageError("give --utkface DIR, --fer2013 DIR, or both")
+    sets = (args.utkface, args.fer2013, args.imdb_wiki, args.appa_real, args.csv, args.folder)
+    if not any(sets):
+        raise UsageError("give a data set: --utkface, --fer2013, --imdb-wiki, --appa-real, --csv or --folder")
+    if args.mean_shape and not args.utkface:
+        raise UsageError("--mean-shape goes with --utkface")
     from app.commands import networks
 
-    return networks.prepare(args.utkface, args.fer2013, args.out, args.workers, args.mean_shape)
+    return networks.prepare(**{name: value for name, value in vars(args).items() if name != "run"})
 
 
 def _add_train(sub: argparse._SubParsersAction) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from typing import TYPE_CHECKING
 
-from models.data import DataError
+from models.datasets.base import DataError
 
 if TYPE_CHECKING:
     from pathlib import Path

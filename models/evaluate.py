@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 
 from align.crop import crop_face
 from align.geometry import AlignmentError, Template, to_pixels
-from models.data import DataError, Locator, Report, Sample, read_fer2013, read_picture, read_utkface
+from models.datasets import fer2013, utkface
+from models.datasets.base import DataError, Report, Sample, read_picture
 from models.figures import figures
+from models.locate import Locator
 from models.manifest import ManifestError
 from models.session import cpu_session
 
@@ -48,7 +50,7 @@ def evaluate(
     sizes = [size] if size else list(manifest.input_sizes)
     if not all(32 <= s <= 512 for s in sizes):
         raise DataError(f"--size must be from 32 to 512 px, got {size}")
-    samples, report = read_utkface(root, names) if dataset == "utkface" else read_fer2013(root, split)
+    samples, report = utkface.read_utkface(root, names) if dataset == "utkface" else fer2013.read_fer2013(root, split)
     session = _session(manifest)
     crops = _Cropper(dataset, manifest, sizes, align, report)
     kept: list[Sample] = []
@@ -93,7 +95,7 @@ class _Cropper:
 
     def __init__(self, dataset: str, manifest: Manifest, sizes: list[int], align: bool, report: Report) -> None:
         self._template, self._sizes, self._report = Template(manifest.template), sizes, report
-        self._locate = Locator(dataset) if align else None
+        self._locate = Locator({"utkface": utkface, "fer2013": fer2013}[dataset].PLACING) if align else None
         self._fixed = FIXED_CROP[dataset]
 
     def __call__(self, sample: Sample) -> list[NDArray[np.uint8]] | None:

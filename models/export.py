@@ -17,7 +17,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from align.geometry import LANDMARKS_47, PAPER_MARGINS, Template, load_mean_shape
 from models import metrics
-from models.data import EXPRESSIONS, GENDERS
+from models.datasets.base import EXPRESSIONS, GENDERS
 from models.elastic import HEADS, ElasticNetwork
 from models.flops import multiply_adds
 from models.manifest import COVERAGES, SCHEMA, Manifest

@@ -21,7 +21,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from models import metrics, runs
 from models.batches import Augmentation, TrainingBatches, plain_crops, prefetched
 from models.config import Config, TrainingError
-from models.data import DataError, Views, load_views
+from models.data import Views, load_views
+from models.datasets.base import DataError
 from models.losses import elastic_loss
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from models.data import EXPRESSIONS
+from models.datasets.base import EXPRESSIONS
 
 
 def portrait(side: int, seed: int) -> np.ndarray:

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from align.geometry import PAPER_MARGINS, Template, load_mean_shape
-from models import data
+from models import data, locate
 from models.batches import Augmentation, TrainingBatches, crop_matrix, plain_crops
+from models.datasets import base, fer2013, utkface
 from tests.faces import portrait, write_fer2013, write_utkface
 
 
@@ -21,7 +22,7 @@ def test_utkface_names_are_labels(tmp_path):
         "116_1_2_20170120.jpg.chip.jpg",
     ):
         cv2.imwrite(str(root / name), portrait(50, 0))
-    samples, report = data.read_utkface(root)
+    samples, report = utkface.read_utkface(root)
     assert len(samples) == 4 == report.read
     by_name = {s.path.name: s for s in samples}
     assert by_name["116_1_2_20170120.jpg.chip.jpg"].age == 100
@@ -33,28 +34,28 @@ def test_utkface_names_are_labels(tmp_path):
 def test_a_list_limits_the_set_and_must_exist(tmp_path):
     root = write_utkface(tmp_path / "utk", 4)
     names = sorted(p.name for p in root.iterdir())[:2]
-    samples, _ = data.read_utkface(root, [f"somewhere/{names[0]}\n", names[1], ""])
+    samples, _ = utkface.read_utkface(root, [f"somewhere/{names[0]}\n", names[1], ""])
     assert [s.path.name for s in samples] == names
-    with pytest.raises(data.DataError, match=r"nobody\.jpg"):
-        data.read_utkface(root, ["nobody.jpg"])
+    with pytest.raises(base.DataError, match=r"nobody\.jpg"):
+        utkface.read_utkface(root, ["nobody.jpg"])
 
 
 def test_fer2013_folders_are_labels(tmp_path):
     root = write_fer2013(tmp_path / "fer", 2)
     (root / "train" / "contempt").mkdir()
-    samples, report = data.read_fer2013(root, "train")
+    samples, report = fer2013.read_fer2013(root, "train")
     assert len(samples) == 14
     assert [s.expression for s in samples] == [k for k in range(7) for _ in range(2)]
     assert report.skipped == {"unknown expression contempt": ["contempt"]}
-    with pytest.raises(data.DataError, match="no folder"):
-        data.read_fer2013(root, "test")
+    with pytest.raises(base.DataError, match="no folder"):
+        fer2013.read_fer2013(root, "test")
 
 
 def test_empty_folders_say_what_was_looked_for(tmp_path):
-    with pytest.raises(data.DataError, match="age_gender_ethnicity"):
-        data.read_utkface(tmp_path)
-    with pytest.raises(data.DataError, match="no folder"):
-        data.read_utkface(tmp_path / "none")
+    with pytest.raises(base.DataError, match="age_gender_ethnicity"):
+        utkface.read_utkface(tmp_path)
+    with pytest.raises(base.DataError, match="no folder"):
+        utkface.read_utkface(tmp_path / "none")
 
 
 def test_near_duplicates_share_a_group_and_never_cross_the_split(tmp_path):
@@ -66,7 +67,7 @@ def test_near_duplicates_share_a_group_and_never_cross_the_split(tmp_path):
         cv2.imwrite(str(root / f"{i}_0_0_1.jpg"), picture)
         again = cv2.resize(picture, (90, 90))[:, :: -1 if i % 2 else 1] * 0.9
         cv2.imwrite(str(root / f"{i}_0_0_2.jpg"), again.astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, 60])
-    samples, _ = data.read_utkface(root)
+    samples, _ = utkface.read_utkface(root)
     groups = data.near_duplicates(samples)
     by_age: dict[int, set[int]] = {}
     for sample, group in zip(samples, groups, strict=True):
@@ -87,8 +88,9 @@ def test_prepare_aligns_what_it_can_and_names_what_it_cannot(tmp_path):
     root = write_utkface(tmp_path / "utk", 6)
     (root / "30_0_0_99.jpg").write_bytes(b"no picture at all")
     (root / "31_0_0_99.jpg").write_bytes(b"")
-    samples, report = data.read_utkface(root)
-    data.prepare("utkface", samples, np.arange(len(samples)) < 2, False, tmp_path / "out", report, workers=1)
+    dataset = utkface.read(root)
+    report = dataset.report
+    data.prepare(dataset, np.arange(len(dataset.samples)) < 2, tmp_path / "out", workers=1)
     views, held_out = data.load_views(tmp_path / "out", "utkface")
     assert len(views) == 6 == len(held_out) and views.pixels.shape == (6, 160, 160, 3)
     assert sorted(report.skipped["not a readable picture"]) == ["30_0_0_99.jpg", "31_0_0_99.jpg"]
@@ -101,7 +103,7 @@ def test_prepare_aligns_what_it_can_and_names_what_it_cannot(tmp_path):
 
 
 def test_preparing_is_asked_for_before_training(tmp_path):
-    with pytest.raises(data.DataError, match="prepare"):
+    with pytest.raises(base.DataError, match="prepare"):
         data.load_views(tmp_path, "utkface")
 
 
@@ -153,9 +155,9 @@ def test_real_utkface_reads_and_aligns(utkface_tar, tmp_path):
     with tarfile.open(utkface_tar) as archive:
         members = [m for m in archive if m.name.endswith(".jpg")][::800]
         archive.extractall(tmp_path, members, filter="data")
-    samples, _ = data.read_utkface(tmp_path)
-    report = data.Report()
-    located = data.locate_all(samples, "utkface", workers=1)
+    samples, _ = utkface.read_utkface(tmp_path)
+    report = base.Report()
+    located = locate.locate_all(samples, utkface.PLACING, workers=1)
     kept = data.cut_views(samples, located, False, tmp_path / "views.npy", report)
     assert len(kept) == len(samples) >= 20
     assert sum(p.found for p in located if p) >= 0.95 * len(samples)
@@ -165,6 +167,6 @@ def test_real_fer2013_reads(fer2013_tar, tmp_path):
     with tarfile.open(fer2013_tar) as archive:
         members = [m for m in archive if "/validation/" in m.name and m.name.endswith(".jpg")][::200]
         archive.extractall(tmp_path, members, filter="data")
-    samples, report = data.read_fer2013(tmp_path / "fer2013", "validation")
+    samples, report = fer2013.read_fer2013(tmp_path / "fer2013", "validation")
     assert len(samples) == len(members) and not report.skipped
-    assert all(data.read_picture(s.path).shape == (48, 48, 3) for s in samples)
+    assert all(base.read_picture(s.path).shape == (48, 48, 3) for s in samples)

@@ -20,6 +20,7 @@ import torch
 from models import data, runs, train
 from models.batches import Augmentation, TrainingBatches
 from models.config import Config, TrainingError
+from models.datasets import fer2013, utkface
 from models.evaluate import evaluate
 from models.export import ExportError, export
 from models.figures import draw, table
@@ -56,14 +57,10 @@ zoom = 0.1
 def work(tmp_path_factory) -> Path:
     """A folder with pictures, prepared faces, a configuration and a finished run."""
     folder = tmp_path_factory.mktemp("training")
-    utk, _ = data.read_utkface(write_utkface(folder / "utk", 24))
-    train_set, _ = data.read_fer2013(write_fer2013(folder / "fer"), "train")
-    public, _ = data.read_fer2013(folder / "fer", "validation")
-    data.prepare("utkface", utk, np.arange(24) % 4 == 0, False, folder / "faces", data.Report(), workers=1)
-    both = train_set + public
-    data.prepare(
-        "fer2013", both, np.arange(len(both)) >= len(train_set), True, folder / "faces", data.Report(), workers=1
-    )
+    utk = utkface.read(write_utkface(folder / "utk", 24))
+    data.prepare(utk, np.arange(24) % 4 == 0, folder / "faces", workers=1)
+    fer = fer2013.read(write_fer2013(folder / "fer"))
+    data.prepare(fer, fer.held_out, folder / "faces", workers=1)
     (folder / "tiny.toml").write_text(CONFIG)
     train.train(folder / "tiny.toml", folder / "faces", folder / "run")
     return folder

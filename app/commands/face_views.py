@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from app.domain import Image
-    from models.data import Sample
+    from models.datasets.base import Sample
 
 MARGIN = 60  # pixels that are mirrored around a 200 px picture, so that detector and crop have surroundings
 CANVAS = 360
@@ -46,7 +46,8 @@ def portraits(root: Path, names: Path | None, count: int) -> Iterator[Portrait]:
     Raises ModelError and UsageError.
     """
     from app.detector import open_detector
-    from models.data import DataError, read_picture, read_utkface
+    from models.datasets.base import DataError, read_picture
+    from models.datasets.utkface import read_utkface
 
     try:
         wanted = names.read_text(encoding="utf-8").splitlines() if names else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -11,13 +12,15 @@ from app.errors import ModelError, OutputError, UsageError
 from app.files import check_writable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
+
+    from models.datasets.base import DataSet
 
 
 @contextmanager
 def _translated() -> Iterator[None]:
-    from models.data import DataError
+    from models.datasets.base import DataError
     from models.manifest import ManifestError
 
     try:
@@ -44,46 +47,74 @@ def training_errors() -> Iterator[None]:
             raise ModelError(str(error)) from error
 
 
-def prepare(utkface: Path | None, fer2013: Path | None, out: Path, workers: int, mean_shape: Path | None) -> int:
-    import numpy as np
+def prepare(
+    out: Path,
+    *,
+    utkface: Path | None = None,
+    fer2013: Path | None = None,
+    imdb_wiki: Sequence[Path] = (),
+    appa_real: Path | None = None,
+    csv: Sequence[Path] = (),
+    folder: Sequence[Path] = (),
+    real_age: bool = False,
+    min_face_score: float | None = None,
+    max_second_score: float | None = None,
+    detector: Path | None = None,
+    workers: int = 2,
+    mean_shape: Path | None = None,
+) -> int:
     from tqdm import tqdm
-
-    from models import data
 
     if workers < 1:
         raise UsageError(f"--workers must be at least 1, got {workers}")
     with _translated():
-        if utkface:
-            samples, report = data.read_utkface(utkface)
-            groups = data.near_duplicates(samples, progress=tqdm)
-            held_out = data.validation_mask(samples, groups)
-            print(
-                f"UTKFace: {len(samples)} pictures in {groups.max() + 1} groups of near duplicates, {held_out.sum()} held out"
-            )
-            if mean_shape:
-                check_writable(mean_shape)
-                used = [s for s, held in zip(samples, held_out, strict=True) if not held][::8]
-                shape = data.measure_mean_shape(used, "utkface", workers, lambda it: tqdm(it, total=len(used)))
-                about = (
-                    f"Symmetric Procrustes mean of the 47 landmarks on {len(used)} UTKFace training pictures (every "
-                    "eighth); eyes one unit apart, x right, y down. Made by `main.py prepare --mean-shape`."
-                )
-                mean_shape.write_text(
-                    json.dumps({"about": about, "points": shape.round(6).tolist()}, indent=1) + "\n", encoding="utf-8"
-                )
-                return 0
-            data.prepare(
-                "utkface", samples, held_out, False, out, report, workers, lambda it: tqdm(it, total=len(samples))
-            )
-            print("\n".join(report.lines()))
-        if fer2013:
-            train_set, report = data.read_fer2013(fer2013, "train")
-            public, more = data.read_fer2013(fer2013, "validation")
-            report.read += more.read
-            held_out = np.arange(len(train_set) + len(public)) >= len(train_set)
-            both = train_set + public
-            data.prepare("fer2013", both, held_out, True, out, report, workers, lambda it: tqdm(it, total=len(both)))
-            print("\n".join(report.lines()))
+        from models import data
+        from models.datasets import appa_real as appa
+        from models.datasets import fer2013 as fer
+        from models.datasets import imdb_wiki as imdb
+        from models.datasets import own
+        from models.datasets import utkface as utk
+
+        if mean_shape:
+            check_writable(mean_shape)
+            return _measure_mean_shape(mean_shape, utk.read(utkface), workers)
+        scores = {"min_score": min_face_score, "max_second_score": max_second_score}
+        scores = {name: value for name, value in scores.items() if value is not None}
+        sets = [
+            *([utk.read(utkface)] if utkface else []),
+            *([fer.read(fer2013)] if fer2013 else []),
+            *(imdb.read(root, **scores) for root in imdb_wiki),
+            *([appa.read(appa_real, real_age=real_age)] if appa_real else []),
+            *(own.read_csv(path) for path in csv),
+            *(own.read_folder(root) for root in folder),
+        ]
+        names = [one.name for one in sets]
+        if len(set(names)) < len(names):
+            raise UsageError(f"two data sets have one name, which their files are called by: {', '.join(names)}")
+        for dataset in sets:
+            if detector and dataset.placing.poses:
+                dataset = replace(dataset, placing=replace(dataset.placing, detector=detector))
+            held_out = data.held_out_of(dataset, progress=tqdm)
+            print(f"{dataset.name}: {len(dataset.samples)} pictures, {held_out.sum()} held out")
+            total = len(dataset.samples)
+            data.prepare(dataset, held_out, out, workers, lambda it, total=total: tqdm(it, total=total))
+            print("\n".join(dataset.report.lines()))
+    return 0
+
+
+def _measure_mean_shape(path: Path, dataset: DataSet, workers: int) -> int:
+    from tqdm import tqdm
+
+    from models import data, locate
+
+    held_out = data.held_out_of(dataset, progress=tqdm)
+    used = [s for s, held in zip(dataset.samples, held_out, strict=True) if not held][::8]
+    shape = locate.measure_mean_shape(used, dataset.placing, workers, lambda it: tqdm(it, total=len(used)))
+    about = (
+        f"Symmetric Procrustes mean of the 47 landmarks on {len(used)} UTKFace training pictures (every "
+        "eighth); eyes one unit apart, x right, y down. Made by `main.py prepare --mean-shape`."
+    )
+    path.write_text(json.dumps({"about": about, "points": shape.round(6).tolist()}, indent=1) + "\n", encoding="utf-8")
     return 0
 
 
