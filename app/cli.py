@@ -185,13 +185,24 @@ def _add_replay(sub: argparse._SubParsersAction) -> None:
     p.add_argument(
         "--plot", type=Path, metavar="OUT.png", help="draw faces, exits, latency and deadline over the frames"
     )
-    p.add_argument("--json", type=Path, metavar="OUT.json", help="write the report as JSON")
+    p.add_argument("--rivals", action="store_true", help="every rival and the oracle over the same frames, in a table")
+    p.add_argument(
+        "--against",
+        type=Path,
+        metavar="LIVE.jsonl",
+        help="simulate this other run's crowd with LOG's machine, and tell how far the two are apart",
+    )
+    p.add_argument("--report", type=Path, metavar="OUT.html", help="everything with pictures, in one file")
+    p.add_argument("--json", type=Path, metavar="OUT.json", help="write the figures as JSON")
 
 
 def _replay(args: argparse.Namespace) -> int:
     from app.commands import replay
 
-    return replay.replay_log(args.log, args.budget_ms, args.policy, args.plot, args.json)
+    return replay.replay_log(
+        args.log, args.budget_ms, args.policy, args.plot, args.json,
+        against=args.against, rivals=args.rivals, report=args.report,
+    )  # fmt: skip
 
 
 def _add_calibrate(sub: argparse._SubParsersAction) -> None:
@@ -285,8 +296,8 @@ def _add_bench(sub: argparse._SubParsersAction) -> None:
     p.add_argument(
         "what",
         nargs="?",
-        choices=("exits", "scheduler", "front-end", "tracking"),
-        help="exits: what stopping early saves, and its memory; scheduler: auto against each fixed exit; front-end: what detection, landmarks and alignment take and find; tracking: how people keep their identity, on crowds whose truth is known; default exits, or scheduler with --faces",
+        choices=("exits", "scheduler", "crowd", "front-end", "tracking"),
+        help="exits: what stopping early saves, and its memory; scheduler: auto against each fixed exit; crowd: auto live while crowds and other programs come and go; front-end: what detection, landmarks and alignment take and find; tracking: how people keep their identity, on crowds whose truth is known; default exits, or scheduler with --faces",
     )
     p.add_argument(
         "--faces",
@@ -308,6 +319,19 @@ def _add_bench(sub: argparse._SubParsersAction) -> None:
     p.add_argument("--min-face", type=float, metavar="PIXELS", help="front-end: as in `run`")
     p.add_argument("--clips", type=Path, nargs="+", default=[], metavar="FILE", help="front-end: videos to try as well")
     p.add_argument("--plot", type=Path, metavar="OUT.png", help="front-end: draw the times while a crowd comes in")
+    p.add_argument(
+        "--minutes",
+        type=float,
+        default=3.0,
+        help="crowd: how long in all; default 3, for figures with narrow intervals 60",
+    )
+    p.add_argument(
+        "--budgets",
+        default="16,33,66,100",
+        metavar="MS,MS",
+        help="crowd: budgets in milliseconds; default 16,33,66,100",
+    )
+    p.add_argument("--log", type=Path, metavar="LATENCY.jsonl", help="crowd: write the latency log")
     p.add_argument("--json", type=Path, metavar="OUT.json", help="write the table as JSON")
 
 
@@ -317,6 +341,10 @@ def _bench(args: argparse.Namespace) -> int:
         from app.commands import bench_tracking
 
         return bench_tracking.bench_tracking(500 if args.frames is None else args.frames, args.model, args.json)
+    if what == "crowd":
+        from app.commands import bench_crowd
+
+        return bench_crowd.bench_crowd(args.model, args.device, args.minutes, args.budgets, args.json, args.log)
     if what == "front-end":
         from app.commands import bench_front_end
 

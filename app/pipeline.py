@@ -89,7 +89,7 @@ class Pipeline:
     ) -> None:
         self._source, self._front_end, self._engine, self._manifest = source, front_end, engine, manifest
         self._policy, self._latency, self._people = policy, latency, people
-        self.operations = Operations(budget_ms, policy, engine.points)
+        self.operations = Operations(budget_ms, policy, tuple(p.point for p in latency.profile.points))
         self._sinks, self._log, self._clock = tuple(sinks), log, clock
         when_full = WhenFull.DROP_OLDEST if source.live else WhenFull.WAIT
         self._grabbed: Mailbox[Frame] = Mailbox(1, when_full)

@@ -19,7 +19,7 @@ from collections import deque
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -38,9 +38,8 @@ LEAST_GAIN = 0.005
 BLANK_MAE, BLANK_ERROR = 15.5, 4.0
 
 
-@dataclass(frozen=True, order=True, slots=True)
-class OperatingPoint:
-    """What can be chosen per frame: how deep, and at which input size."""
+class OperatingPoint(NamedTuple):
+    """What can be chosen per frame: how deep, and at which input size. (A tuple, since it is looked up all the time.)"""
 
     exit: str
     size: int

@@ -104,6 +104,8 @@ class LeastError:
         room_ms = min(load.left_ms, self.period_ms) / self.margin
         least, point, serve, turn = float("inf"), front[0], 1, 0.0
         for candidate in reversed(front):
+            if latency.profile.error(candidate) * (1 - self.keep) >= least:
+                break  # nor can those that are cheaper, and err more
             faces = latency.most_faces(candidate, room_ms, load.faces)
             turn = turn or load.faces / max(faces, 1)
             if faces:

@@ -99,13 +99,6 @@ def replay(
         yield Replayed(record, decision, left, took, age, age > budget)
 
 
-def moments(log: LatencyLog) -> list[float]:
-    """How much longer than its profiled median each run took."""
-    return [
-        r.measured_ms / log.profile.median_ms(OperatingPoint(r.exit, r.size), r.served) for r in log.frames if r.served
-    ]
-
-
 def _aligned(record: FrameRecord, limit_ms: float) -> tuple[int, float]:
     """How many faces would have been aligned had none been begun later than `limit_ms`, and the milliseconds saved."""
     tried = record.wanted + record.unserved.get("unaligned", 0)

@@ -254,7 +254,8 @@ RIVALS = (
 
 def usual_left_ms(world: World) -> float:
     """What the capture side leaves of the budget in the median frame."""
-    return world.budget_ms - quantile([r - b for r, b in zip(world.ready_ms, world.born_ms, strict=True)], 0.5)
+    each = zip(world.budget_ms, world.ready_ms, world.born_ms, strict=True)
+    return quantile([budget - (ready - born) for budget, ready, born in each], 0.5)
 
 
 def compete(

@@ -48,7 +48,7 @@ class World:
 
     name: str
     profile: Profile  # as it truly is; what a rule believes is another matter
-    budget_ms: float
+    budget_ms: Sequence[float]
     born_ms: Sequence[float]
     ready_ms: Sequence[float]  # when the capture side is done with the frame
     faces: Sequence[int]
@@ -56,9 +56,13 @@ class World:
     moments: Sequence[float]
 
     def __post_init__(self) -> None:
-        lengths = {len(x) for x in (self.born_ms, self.ready_ms, self.faces, self.arrivals, self.moments)}
+        lengths = {
+            len(x) for x in (self.budget_ms, self.born_ms, self.ready_ms, self.faces, self.arrivals, self.moments)
+        }
         if len(lengths) != 1 or 0 in lengths:
-            raise ValueError(f"a world needs the same number of births, faces and moments, got {sorted(lengths)}")
+            raise ValueError(
+                f"a world needs the same number of budgets, births, faces and moments, got {sorted(lengths)}"
+            )
 
     @property
     def period_ms(self) -> float:
@@ -82,7 +86,7 @@ def make_world(
     return World(
         name=name or crowd.name,
         profile=profile,
-        budget_ms=budget_ms,
+        budget_ms=[budget_ms] * len(born),
         born_ms=born,
         ready_ms=ready,
         faces=crowd.faces,
@@ -255,12 +259,13 @@ def simulate(
     on_step: Callable[[Step], object] | None = None,
 ) -> Outcome:
     """Runs a rule through a world. `latency` is what the rule believes and learns; `on_step` sees every decided frame."""
-    screen, profile, budget = _Screen(world, memory_s), world.profile, world.budget_ms
+    screen, profile = _Screen(world, memory_s), world.profile
     free_ms, late, dropped, served_in_all, switches = 0.0, 0, 0, 0, 0
     ages, used = list[float](), dict[OperatingPoint, list[int]]()
     missed, last = False, None
     final = len(world.born_ms) - 1
-    for frame, (born, ready, faces) in enumerate(zip(world.born_ms, world.ready_ms, world.faces, strict=True)):
+    each = zip(world.born_ms, world.ready_ms, world.faces, world.budget_ms, strict=True)
+    for frame, (born, ready, faces, budget) in enumerate(each):
         screen.show(frame)
         if frame < final and world.ready_ms[frame + 1] <= free_ms:
             dropped += 1

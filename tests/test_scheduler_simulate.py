@@ -225,7 +225,7 @@ def test_alerts_filter_follows_a_slowdown():
     assert Alert()(Load(8, 33.0), kalman).point == POINTS[0]
 
 
-@pytest.mark.parametrize("wrong", [{"moments": (1.0,)}, {"born_ms": (), "ready_ms": (), "faces": (), "arrivals": (), "moments": ()}])  # fmt: skip
+@pytest.mark.parametrize("wrong", [{"moments": (1.0,)}, dict.fromkeys(("budget_ms", "born_ms", "ready_ms", "faces", "arrivals", "moments"), ())])  # fmt: skip
 def test_a_world_that_does_not_add_up_is_refused(wrong):
     good = {k: getattr(world(frames=3), k) for k in World.__dataclass_fields__}
     with pytest.raises(ValueError, match="same number"):

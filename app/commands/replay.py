@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from app.errors import UsageError
 from app.files import check_writable
+from scheduler.compare import prediction_error
 from scheduler.log import LatencyLog, LogError, read_log
 from scheduler.policy import Policy, policy_from_json, policy_from_text
 from scheduler.replay import Replayed, Summary, as_recorded, differs, exact, replay, summarise
@@ -20,27 +21,30 @@ PLOTS = (".png", ".svg", ".pdf")
 
 
 def replay_log(
-    path: Path, budget_ms: float | None, policy_text: str | None, plot: Path | None, json_path: Path | None
+    path: Path,
+    budget_ms: float | None,
+    policy_text: str | None,
+    plot: Path | None,
+    json_path: Path | None,
+    *,
+    against: Path | None = None,
+    rivals: bool = False,
+    report: Path | None = None,
 ) -> int:
     """Prints how the log was decided and, where asked, what would have been otherwise. Raises UsageError."""
-    for out in (plot, json_path):
-        if out:
-            check_writable(out)
-            if out.resolve() == path.resolve():
-                raise UsageError(f"{out} is the log and would be overwritten: choose another file")
-    if plot and json_path and plot.resolve() == json_path.resolve():
-        raise UsageError("--plot and --json must be different files")
+    outs = [out for out in (plot, json_path, report) if out]
+    for out in outs:
+        check_writable(out)
+        if out.resolve() in (path.resolve(), against.resolve() if against else None):
+            raise UsageError(f"{out} is the log and would be overwritten: choose another file")
+    if len({out.resolve() for out in outs}) != len(outs):
+        raise UsageError("--plot, --json and --report must be different files")
     if plot and plot.suffix.lower() not in PLOTS:
         raise UsageError(f"--plot {plot}: pictures are written as {', '.join(PLOTS)}")
     if budget_ms is not None and not 1 <= budget_ms <= 10_000:
         raise UsageError(f"--budget-ms must be from 1 to 10000, got {budget_ms:g}")
-    try:
-        log = read_log(path)
-        recorded_policy = policy_from_json(log.policy)
-    except (LogError, ValueError) as error:
-        raise UsageError(str(error)) from error
-    if not log.frames:
-        raise UsageError(f"log {path} has a header and no frames: there is nothing to replay")
+    log = _read(path)
+    recorded_policy = policy_from_json(log.policy)
     if log.cut:
         print("note: the log's last line is incomplete and was left out")
 
@@ -62,16 +66,65 @@ def replay_log(
         runs.append(_other(log, recorded_policy, budget_ms, policy_text, budget))
     for line in table([s for _, s in runs]):
         print(line)
+    extra: dict[str, Any] = {}
+    if any(r.served for r in log.frames):
+        p50, p95, below = prediction_error(log)
+        print(
+            f"prediction off by {p50:.1%} (median), {p95:.0%} (95 of 100 runs); "
+            f"{below:.1%} of the runs took no longer than predicted"
+        )
+        extra["prediction"] = {"off_p50": p50, "off_p95": p95, "below": below}
+        if against or rivals or report:
+            extra |= _study(log, path, budget_ms, against, rivals, report)
+    elif against or rivals or report:
+        raise UsageError(f"log {path} has no frame in which the network ran: there is nothing to compare")
     if json_path:
         figures = [dataclasses.asdict(s) for _, s in runs]
         for row in figures:
             row["expected_mae"] = row["expected_mae"] if row["served"] else None
-        report = {"frames": len(log.frames), "different": len(wrong), "runs": figures}
-        json_path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        everything = {"frames": len(log.frames), "different": len(wrong), "runs": figures, **extra}
+        json_path.write_text(json.dumps(everything, indent=1) + "\n", encoding="utf-8")
     if plot:
         draw(runs, plot)
         print(f"drawn: {plot}")
     return 1 if wrong else 0
+
+
+def _study(
+    log: LatencyLog, path: Path, budget_ms: float | None, against: Path | None, with_rivals: bool, report: Path | None
+) -> dict[str, Any]:
+    """What other rules would have made of it, and how far a simulation is from it; as figures."""
+    from app.commands import study
+    from app.commands.simulate import outcome_table
+
+    extra: dict[str, Any] = {}
+    outcomes = study.rivals(log, budget_ms) if with_rivals or report else []
+    if outcomes:
+        extra["rivals"] = [o.to_json() for o in outcomes]
+        for line in outcome_table(outcomes):
+            print(line)
+    if against or report:
+        live = _read(against) if against else log
+        comparison = study.compare(log, live)
+        extra["comparison"] = comparison.to_json()
+        for line in study.comparison_table(comparison):
+            print(line)
+        if report:
+            from app.commands.report import write_report
+
+            write_report(report, log, path.name, outcomes, comparison)
+            print(f"report: {report}")
+    return extra
+
+
+def _read(path: Path) -> LatencyLog:
+    try:
+        log = read_log(path)
+    except LogError as error:
+        raise UsageError(str(error)) from error
+    if not log.frames:
+        raise UsageError(f"log {path} has a header and no frames: there is nothing to replay")
+    return log
 
 
 def _other(

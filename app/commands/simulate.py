@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from app.errors import UsageError
 from app.files import check_writable
 from app.profiles import read_profile
+from scheduler.compare import moments
 from scheduler.crowd import Crowd, from_counts, make_crowd
 from scheduler.latency import LatencyModel
 from scheduler.log import LogError, read_log
@@ -122,8 +123,6 @@ def _recorded(path: Path | None) -> list[float]:
     """The moments of a log: each run's time over its profiled median."""
     if path is None:
         return []
-    from scheduler.replay import moments
-
     try:
         recorded = moments(read_log(path))
     except LogError as error:

@@ -1,0 +1,81 @@
+"""A log as a world to simulate in, and how far a simulation or a prediction is from what was measured."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from scheduler.latency import OperatingPoint, Profile, quantile
+from scheduler.simulate import World
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from scheduler.log import FrameRecord, LatencyLog
+
+QUANTILES = 200
+
+
+def moments(log: LatencyLog) -> list[float]:
+    """How much longer than its profiled median each run took."""
+    return [_moment(r, log.profile) for r in log.frames if r.served]
+
+
+def _moment(record: FrameRecord, profile: Profile) -> float:
+    return record.measured_ms / profile.median_ms(OperatingPoint(record.exit, record.size), record.served)
+
+
+def world_of(
+    log: LatencyLog, profile: Profile | None = None, drawn: Sequence[float] = (), budget_ms: float | None = None
+) -> World:
+    """The crowd, the births and the capture side of a log. Moments are those recorded (that of the run before where nothing
+    was run) unless `drawn` gives others; the machine is the log's unless `profile` is another's."""
+    recorded, last = [], 1.0
+    for r in log.frames:
+        last = _moment(r, log.profile) if r.served else last
+        recorded.append(last)
+    born = [r.time_s * 1e3 for r in log.frames]
+    return World(
+        name="log",
+        profile=profile or log.profile,
+        budget_ms=[r.budget_ms if budget_ms is None else budget_ms for r in log.frames],
+        born_ms=born,
+        ready_ms=[
+            b + sum(r.stages_ms.get(s, 0.0) for s in ("detect", "align")) for b, r in zip(born, log.frames, strict=True)
+        ],
+        faces=[r.wanted for r in log.frames],
+        arrivals=_arrivals(log.frames),
+        moments=drawn or recorded,
+    )
+
+
+def _arrivals(frames: Sequence[FrameRecord]) -> list[int]:
+    """Those who were never read and were not among the unread of the frame before, and at least what the count rose by."""
+    arrivals = [frames[0].wanted]
+    for before, now in pairwise(frames):
+        came = now.new - max(before.new - before.served, 0)
+        arrivals.append(min(max(now.wanted - before.wanted, came, 0), now.wanted))
+    return arrivals
+
+
+def prediction_error(log: LatencyLog) -> tuple[float, float, float]:
+    """Median and 95 % quantile of |expected - measured| / measured, and the share of runs that took no longer than
+    predicted. Expected is the prediction without its tail. Raises ValueError for a log without a run."""
+    ran = [r for r in log.frames if r.served]
+    if not ran:
+        raise ValueError("the network was never run in this log")
+    off = [abs(r.predicted_ms / r.tail - r.measured_ms) / r.measured_ms for r in ran]
+    return quantile(off, 0.5), quantile(off, 0.95), sum(r.measured_ms <= r.predicted_ms for r in ran) / len(ran)
+
+
+def distance_ms(one: Sequence[float], other: Sequence[float]) -> float:
+    """Earth mover's distance between two sets of times: how far each has to be moved, on average, to make the other."""
+    places = [(i + 0.5) / QUANTILES for i in range(QUANTILES)]
+    a, b = sorted(one), sorted(other)
+    return sum(abs(quantile(a, q) - quantile(b, q)) for q in places) / QUANTILES
+
+
+def share_apart(one: Mapping[str, int], other: Mapping[str, int]) -> float:
+    """Total variation: the share of frames that would have to change their point to turn one into the other."""
+    a, b = max(sum(one.values()), 1), max(sum(other.values()), 1)
+    return sum(abs(one.get(k, 0) / a - other.get(k, 0) / b) for k in {*one, *other}) / 2
