@@ -40,13 +40,23 @@ def world_of(
         profile=profile or log.profile,
         budget_ms=[r.budget_ms if budget_ms is None else budget_ms for r in log.frames],
         born_ms=born,
-        ready_ms=[
-            b + sum(r.stages_ms.get(s, 0.0) for s in ("detect", "align")) for b, r in zip(born, log.frames, strict=True)
-        ],
+        ready_ms=_ready(log.frames),
         faces=[r.wanted for r in log.frames],
         arrivals=_arrivals(log.frames),
         moments=drawn or recorded,
     )
+
+
+def _ready(frames: Sequence[FrameRecord]) -> list[float]:
+    """When each frame could be taken up: when it was, where nothing was in its way; else when the capture side was done."""
+    ready, free_ms = list[float](), 0.0
+    for r in frames:
+        born_ms = r.time_s * 1e3
+        prepared_ms = born_ms + r.stages_ms.get("detect", 0.0) + r.stages_ms.get("align", 0.0)
+        taken_ms = born_ms + r.budget_ms - r.left_ms
+        ready.append(taken_ms if free_ms <= prepared_ms else prepared_ms)
+        free_ms = born_ms + r.age_ms
+    return ready
 
 
 def _arrivals(frames: Sequence[FrameRecord]) -> list[int]:

@@ -28,7 +28,7 @@ SLOWDOWN_GAIN = 0.7
 SLOWDOWN_RANGE = (0.2, 50.0)
 TAIL_QUANTILE = 0.95
 TAIL_STEP = 0.05
-TAIL_RANGE = (1.0, 2.0)
+TAIL_RANGE = (1.0, 8.0)
 # A profile that was measured on a busy machine has a long tail, which must not hold for ever.
 LONGEST_PROFILED_TAIL = 1.3
 # A dearer point that is better by less is not worth its place on the front: a thousand validation faces cannot tell.
@@ -233,7 +233,7 @@ class LatencyModel:
         ratio = measured_ms / self.profile.median_ms(point, faces)
         tail = self.tail(point)
         step = TAIL_STEP * (TAIL_QUANTILE if ratio > self.slowdown * tail else TAIL_QUANTILE - 1)
-        self._tails[point] = _within(tail + step, TAIL_RANGE)
+        self._tails[point] = _within(tail * (1 + step), TAIL_RANGE)
         self._ratios.append(ratio)
         median = sorted(self._ratios)[len(self._ratios) // 2]
         self.slowdown = _within(self.slowdown + SLOWDOWN_GAIN * (median - self.slowdown), SLOWDOWN_RANGE)

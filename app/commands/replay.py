@@ -56,10 +56,9 @@ def replay_log(
         else f"{len(log.frames)} frames of schema {log.header['schema']}: that version's decisions cannot be made again"
     )
     for record, decision in wrong[:5]:
-        print(
-            f"  frame {record.id}: recorded {record.exit or 'nothing'} for {record.served}, now "
-            f"{decision.point if decision else 'nothing'}"
-        )
+        before = f"{record.exit}@{record.size}" if record.exit else "nothing"
+        now = f"{decision.point} for {decision.serve}" if decision else "nothing"
+        print(f"  frame {record.id}: recorded {before} for {record.served}, now {now}")
     budget = log.frames[-1].budget_ms
     runs = [(as_recorded(log), summarise(as_recorded(log), log.profile, "as recorded", budget))]
     if budget_ms is not None or policy_text is not None:
