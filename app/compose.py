@@ -24,6 +24,7 @@ from app.metrics import Metrics, parse_address
 from app.outputs import VideoWriter, check_video_name, results_writer
 from app.people import People
 from app.pipeline import Pipeline, Sink
+from app.privacy import protection, read_notice
 from app.profiles import machine, read_profile
 from app.scan import Scanner
 from app.settings import Settings, cache_folder
@@ -58,7 +59,8 @@ class App:
     profile: Profile
     profile_from: str  # for people
     pipeline: Pipeline
-    metrics: Metrics | None = None
+    metrics: Metrics | None
+    notice: str  # for visitors
 
 
 def load_manifest(model: str) -> Manifest:
@@ -80,6 +82,7 @@ def build(settings: Settings, progress: Callable[[int, int], None] | None = None
     if settings.output:
         check_video_name(settings.output)
     address = parse_address(settings.metrics, public=settings.metrics_public) if settings.metrics else None
+    notice = read_notice(settings.notice) if settings.notice else ""
     manifest = load_manifest(settings.model)
     exits = _exits(settings, manifest)
     with ExitStack() as undo:
@@ -101,7 +104,8 @@ def build(settings: Settings, progress: Callable[[int, int], None] | None = None
         profile, profile_from = _profile(settings, engine, manifest, points, progress)
         policy = _policy(settings, exits, engine, source)
         align_ms, scan_ms = (None if exits else share * settings.frame_budget_ms for share in (ALIGN_SHARE, SCAN_SHARE))
-        scanner = Scanner(open_detector(settings.detector), settings.min_face, scan_ms)
+        covers = settings.privacy in ("blur", "pixelate")
+        scanner = Scanner(open_detector(settings.detector), settings.min_face, scan_ms, every_frame=covers)
         front_end = make_front_end(Template(manifest.template), Tracker(), scanner, settings.max_faces, align_ms)
         sinks, log = _outputs(settings, source, manifest, engine, profile, policy, undo)
         latency = LatencyModel(profile)
@@ -116,12 +120,13 @@ def build(settings: Settings, progress: Callable[[int, int], None] | None = None
             budget_ms=settings.frame_budget_ms,
             sinks=[*sinks, *([metrics] if metrics else [])],
             log=log,
+            protect=protection(settings.privacy),
         )
         if metrics:
             about = {"network": manifest.name, "provider": engine.provider, "exit": settings.exit}
             metrics.watch(pipeline.totals, latency, source, about)
         undo.pop_all()
-    return App(settings, source, manifest, engine, profile, profile_from, pipeline, metrics)
+    return App(settings, source, manifest, engine, profile, profile_from, pipeline, metrics, notice)
 
 
 def _profile(
@@ -213,7 +218,7 @@ def _outputs(
         sinks.append(VideoWriter(settings.output, when_full, index_first=not source.live))
         undo.callback(sinks[-1].close)
     if settings.results:
-        sinks.append(results_writer(settings.results))
+        sinks.append(results_writer(settings.results, counts_only=settings.privacy == "aggregate"))
         undo.callback(sinks[-1].close)
     if settings.events:
         sinks.append(EventsWriter(settings.events, time.time if source.live else None))

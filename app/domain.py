@@ -6,6 +6,7 @@ Images are (height, width, 3) uint8 BGR, OpenCV's order, and nobody writes into 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
@@ -141,9 +142,25 @@ class Stats:
 
 
 @dataclass(frozen=True, slots=True)
+class Crowd:
+    """Everybody over a window of time, taken together; times are the source's. Distributions are None over too few."""
+
+    from_s: float
+    to_s: float
+    people: int  # who were in view at some time
+    most: int  # at once
+    left: int
+    dwell_s: float | None  # median of those who left
+    ages: Mapping[str, int] | None  # people by decade, "30-39"
+    genders: Mapping[str, int] | None
+    expressions: Mapping[str, int] | None
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
     """One frame with everybody in it."""
 
     frame: Frame
     people: tuple[Person, ...]
     stats: Stats
+    crowd: Crowd | None = None  # instead of people, where single ones are not to be told

@@ -143,6 +143,7 @@ def _share_pool_and_arena(onnxruntime: Any, threads: int) -> None:
     if _ready:
         return
     _ready = True
+    onnxruntime.disable_telemetry_events()  # on Windows; elsewhere app/__init__.py has seen to it
     onnxruntime.set_default_logger_severity(4)
     onnxruntime.set_global_thread_pool_sizes(threads, 1)
     memory = onnxruntime.OrtMemoryInfo(

@@ -41,6 +41,7 @@ class Prepared:
     alive: set[int]  # people who may come back
     stages_ms: Mapping[str, float]
     unserved: Mapping[DropCause, int] = field(default_factory=dict)
+    places: tuple[Box, ...] = ()  # wherever a face is or may be, those held back, lost and suspected too
 
 
 class FrontEnd:
@@ -98,7 +99,8 @@ class FrontEnd:
             unserved[cause] += 1
         unread += [(person, box) for person, box in coasting if person in scan.looked_for]
         stages = {"detect": (detected - started) * 1e3, "align": (self._clock() - detected) * 1e3}
-        return Prepared(frame, tuple(faces), tuple(unread), alive, stages, unserved)
+        places = (*scan.faces, *scan.suspects, *self._tracker.expected(frame.time_s).values())
+        return Prepared(frame, tuple(faces), tuple(unread), alive, stages, unserved, places)
 
     def budget_changed(self, ratio: float) -> None:
         """Frames may take so many times as long from now on."""

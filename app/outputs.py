@@ -49,9 +49,9 @@ def person_record(person: Person) -> dict[str, Any]:
     return {"id": person.id, "box": box, **estimate_record(person.estimate), "fresh": fresh}
 
 
-def results_writer(path: Path) -> ResultsWriter | CsvWriter:
-    """CSV where the name ends so, else JSON lines."""
-    return CsvWriter(path) if path.suffix.lower() == ".csv" else ResultsWriter(path)
+def results_writer(path: Path, *, counts_only: bool = False) -> ResultsWriter | CsvWriter:
+    """CSV where the name ends so, else JSON lines. `counts_only`: the results will have a Crowd and no people."""
+    return CsvWriter(path, counts_only=counts_only) if path.suffix.lower() == ".csv" else ResultsWriter(path)
 
 
 class ResultsWriter:
@@ -61,11 +61,11 @@ class ResultsWriter:
         self._file = TextFile(path)
 
     def deliver(self, result: Result) -> None:
-        record = {
-            "frame": result.frame.id,
-            "time_s": round(result.frame.time_s, 4),
-            "people": [person_record(p) for p in result.people],
-        }
+        record: dict[str, Any] = {"frame": result.frame.id, "time_s": round(result.frame.time_s, 4)}
+        if result.crowd:
+            record["faces"] = result.stats.faces
+        else:
+            record["people"] = [person_record(p) for p in result.people]
         self._file.write(json.dumps(record, separators=(",", ":"), allow_nan=False) + "\n")
 
     def close(self) -> None:
@@ -73,15 +73,20 @@ class ResultsWriter:
 
 
 class CsvWriter:
-    """One row per person and frame, none for a frame without people; what is not known yet is an empty cell."""
+    """One row per person and frame, none for a frame without people; what is not known yet is an empty cell. Counts only:
+    one row per frame."""
 
-    def __init__(self, path: Path) -> None:
-        self._file = TextFile(path)
+    def __init__(self, path: Path, *, counts_only: bool = False) -> None:
+        self._file, self._counts_only = TextFile(path), counts_only
         self._rows = csv.writer(self._file, lineterminator="\n")
-        self._rows.writerow(["frame", "time_s", "id", "x", "y", "width", "height", *ESTIMATE_FIELDS, "fresh"])
+        columns = ["faces"] if counts_only else ["id", "x", "y", "width", "height", *ESTIMATE_FIELDS, "fresh"]
+        self._rows.writerow(["frame", "time_s", *columns])
 
     def deliver(self, result: Result) -> None:
         frame = [result.frame.id, round(result.frame.time_s, 4)]
+        if self._counts_only:
+            self._rows.writerow([*frame, result.stats.faces])
+            return
         for person in result.people:
             record = person_record(person)
             estimate = [record[name] for name in ESTIMATE_FIELDS]

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from align.crop import crop_batch
-from app.domain import DropCause, Frame, Person, Result, SourceEvent, SourceEventKind, SourceState, Stats
+from app.domain import Box, DropCause, Frame, Person, Result, SourceEvent, SourceEventKind, SourceState, Stats
 from app.engine import readings
 from app.errors import AppError, InternalError, OutputError, SourceStalled
 from app.mailbox import Closed, Mailbox, WhenFull
@@ -85,12 +85,15 @@ class Pipeline:
         budget_ms: float,
         sinks: Sequence[Sink] = (),
         log: LogWriter | None = None,
+        protect: Callable[[Result, Sequence[Box]], Result] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`protect` makes of a Result, and of all places where a face may be, what sinks and window get to see."""
         self._source, self._front_end, self._engine, self._manifest = source, front_end, engine, manifest
         self._policy, self._latency, self._people = policy, latency, people
         self.operations = Operations(budget_ms, policy, tuple(p.point for p in latency.profile.points))
         self._sinks, self._log, self._clock = tuple(sinks), log, clock
+        self._protect = protect
         when_full = WhenFull.DROP_OLDEST if source.live else WhenFull.WAIT
         self._grabbed: Mailbox[Frame] = Mailbox(1, when_full)
         self._prepared: Mailbox[tuple[Operation, Prepared]] = Mailbox(1, when_full)
@@ -160,6 +163,8 @@ class Pipeline:
             result = self._result(prepared, decision, read, operation.budget_ms, left_ms, measured_ms)
             self._late = result.stats.frame_age_ms > result.stats.budget_ms
             self._write_log(prepared, result, decision, slowdown, tail, new)
+            if self._protect:
+                result = self._protect(result, prepared.places)
             for sink in self._sinks:
                 dropped = sink.deliver(result)
                 if dropped:

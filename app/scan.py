@@ -18,7 +18,7 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
@@ -55,6 +55,7 @@ class Scan:
 
     faces: list[Box]  # largest first
     looked_for: set[int]  # the known people among whom it was looked; the others are taken to be where expected
+    suspects: list[Box] = field(default_factory=list)  # what looked like a face at the first glance, faces or not
 
 
 class Part(NamedTuple):
@@ -69,6 +70,7 @@ class Scanner:
     """Looks for faces in one frame after another.
 
     `min_face` is the width in pixels of the smallest face wanted; the default is a twentieth of the frame's longer side.
+    With `every_frame` each sweep is made in one frame, whatever it costs, so that nobody is in view before they are found.
     """
 
     def __init__(
@@ -77,8 +79,11 @@ class Scanner:
         min_face: float | None = None,
         scan_ms: float | None = None,
         clock: Callable[[], float] = time.monotonic,
+        *,
+        every_frame: bool = False,
     ) -> None:
         self._detector, self._min_face, self._scan_ms, self._clock = detector, min_face, scan_ms, clock
+        self._every_frame, self._suspects = every_frame, list[Box]()
         self._shape, self._parts = (0, 0), list[Part]()
         self._next, self._credit, self._last_s = 0, 0.0, math.nan
         self._part_ms = self._interval_s = 0.0
@@ -93,6 +98,7 @@ class Scanner:
         due, passed_s = self._due(gray.shape, time_s)
         if not self._parts:
             return Scan([], set(known))
+        self._suspects = []
         found, looked_for = self._known(picture, known, max(NEAR_MIN, round(NEAR_PER_S * passed_s)))
         painted = [box for person, box in known.items() if person not in self._lost]
         for part in due:
@@ -101,7 +107,7 @@ class Scanner:
                 if not any(same_place(box, other) for other in found):
                     found.append(box)
             self._part_ms += 0.2 * ((self._clock() - started) * 1e3 - self._part_ms)
-        return Scan(largest_first(found), looked_for)
+        return Scan(largest_first(found), looked_for, self._suspects)
 
     def budget_changed(self, ratio: float) -> None:
         """A frame's parts may cost so many times as much from now on."""
@@ -134,6 +140,7 @@ class Scanner:
     def _newcomers(self, picture: NDArray[np.uint8], part: Part, painted: list[Box]) -> list[Box]:
         scale = self._detector.scan_px / part.smallest
         found = self._look(picture, part.area, scale, part.smallest, part.largest, painted, fine=False)
+        self._suspects += found
         fresh = [box for box in found if not any(same_place(box, other) for other in painted)]
         looked_at = (self._near(picture, box, CANDIDATE) for box in fresh[:NEW_MAX])
         return [box for box in looked_at if box]
@@ -174,6 +181,8 @@ class Scanner:
             return list(self._parts), 0.0
         passed_s, self._last_s = max(time_s - self._last_s, 0.0), time_s
         self._interval_s += 0.2 * (passed_s - self._interval_s)
+        if self._every_frame:
+            return list(self._parts), passed_s
         self._credit = min(self._credit + passed_s * count / self._sweep_s(count), count)
         due = [self._parts[(self._next + i) % count] for i in range(int(self._credit))]
         self._next, self._credit = self._next + len(due), self._credit - len(due)

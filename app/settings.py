@@ -220,6 +220,21 @@ class Settings:
         example="latency.jsonl",
     )
 
+    privacy: str = _option(
+        "none",
+        "privacy",
+        "`blur` or `pixelate` every face found, in window and video; `aggregate`: no picture and no single person, only "
+        "counts, in every output",
+        choices=("none", "blur", "pixelate", "aggregate"),
+    )
+    notice: str | None = _option(
+        None,
+        "privacy",
+        "what visitors are told in the window: a text, or a `.txt` file with it",
+        metavar="TEXT",
+        example="A camera estimates ages here. Nothing is stored.",
+    )
+
     def __post_init__(self) -> None:
         for option in options():
             if (value := getattr(self, option.name)) is not None:

@@ -124,6 +124,8 @@ def _tell(app: App) -> None:
     print(f"network   {app.manifest.name} on {engine.provider}" + (f"; {engine.note}" if engine.note else ""))
     print(f"latency   {app.profile_from}: " + _span(app))
     print(f"budget    {settings.frame_budget_ms:.1f} ms a frame, exit {settings.exit}")
+    if settings.privacy != "none":
+        print(f"privacy   {settings.privacy}, in everything that is shown and written")
     for name, path in settings.written.items():
         print(f"{name:<9} {path}")
     if app.metrics:

@@ -1,0 +1,177 @@
+"""By default nothing about a person is written or sent anywhere: a real run under watch.
+
+Watched are Python's own audit events (open for writing, sockets, processes, changes of folders), where there is strace every
+system call of those kinds (libraries that open files themselves are seen there only), and every folder that a program
+may think of writing to, before and after. The one thing allowed is the remembered latency profile.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import pytest
+
+from tests.conftest import ROOT
+
+WATCH = r"""
+import json, os, sys
+out = os.open(sys.argv.pop(1), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_TRUNC
+CHANGES = ("socket.connect", "socket.bind", "socket.sendto", "socket.sendmsg", "socket.getaddrinfo", "subprocess.Popen",
+           "os.mkdir", "os.rename", "os.remove", "os.link", "os.symlink", "os.truncate", "os.exec", "os.posix_spawn",
+           "os.system", "sqlite3.connect", "shutil.copyfile", "urllib.Request")
+def watch(event, args):
+    if event in CHANGES or (event == "open" and args[2] & WRITING):
+        os.write(out, (json.dumps([event, *map(str, args)]) + "\n").encode())
+sys.addaudithook(watch)
+sys.path.insert(0, os.getcwd())
+from app.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+CALLS = "openat,open,creat,connect,bind,sendto,sendmsg,mkdir,mkdirat,rename,renameat,renameat2,link,linkat,symlink,symlinkat,memfd_create"
+
+
+@pytest.fixture
+def clip(tmp_path) -> Path:
+    """A face for ten frames."""
+    from skimage.data import astronaut
+
+    image = cv2.resize(cv2.cvtColor(astronaut(), cv2.COLOR_RGB2BGR), (320, 320))
+    (tmp_path / "media").mkdir()
+    writer = cv2.VideoWriter(str(tmp_path / "media" / "clip.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 25, (320, 320))
+    for _ in range(10):
+        writer.write(image)
+    writer.release()
+    return tmp_path / "media" / "clip.avi"
+
+
+@pytest.fixture
+def home(tmp_path) -> Path:
+    for name in ("home", "tmp", "cache", "config", "data", "state", "runtime"):
+        (tmp_path / "watched" / name).mkdir(parents=True)
+    (tmp_path / "watched" / "runtime").chmod(0o700)
+    return tmp_path / "watched"
+
+
+def environment(home: Path) -> dict[str, str]:
+    ours = {
+        k: v for k, v in os.environ.items() if k not in ("DISPLAY", "WAYLAND_DISPLAY", "MPLCONFIGDIR", "TMP", "TEMP")
+    }
+    folders = {f"XDG_{n.upper()}_HOME": str(home / n) for n in ("cache", "config", "data", "state")}
+    places = {"HOME": str(home / "home"), "TMPDIR": str(home / "tmp"), "XDG_RUNTIME_DIR": str(home / "runtime")}
+    return ours | folders | places | {"PYTHONDONTWRITEBYTECODE": "1", "QT_QPA_PLATFORM": "offscreen"}
+
+
+def snapshot(*folders: Path) -> dict[Path, tuple[int, int]]:
+    kept = (p for folder in folders for p in folder.rglob("*") if p.is_file() and ".git" not in p.parts)
+    return {p: (p.stat().st_size, p.stat().st_mtime_ns) for p in kept if "__pycache__" not in p.parts}
+
+
+def watched_run(command: list[str], home: Path, *args: str, endless: bool = False) -> None:
+    """Runs until the source ends, or with `endless` until the first face has been shown."""
+    process = subprocess.Popen(
+        [*command, "run", "--exit", "exit_13", "--threads", "1", *args],
+        cwd=ROOT, env=environment(home), stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+    )  # fmt: skip
+    try:
+        said = b""
+        while endless and not re.search(rb"faces=[1-9]", said):
+            chunk = process.stderr.read1(1000)
+            assert chunk, said.decode()
+            said += chunk
+        if endless:
+            os.killpg(process.pid, signal.SIGINT)
+        out, err = (text.decode() for text in process.communicate(timeout=120))
+    finally:
+        process.kill()
+    assert process.returncode == 0, err
+    assert re.search(r"^faces +[1-9]\d* in all frames, [1-9]", out, re.MULTILINE), out
+    assert not re.search(r"male|angry|disgust|fear|happy|neutral|sad|surprise|years", out + err)
+
+
+def is_profile(path: str, home: Path) -> bool:
+    return path.startswith(str(home / "cache" / "elastic-faces"))
+
+
+def check_folders(before: dict, after: dict, home: Path) -> None:
+    changed = {p for p in after if before.get(p) != after[p]} | (before.keys() - after.keys())
+    for path in changed:
+        assert is_profile(str(path), home), f"{path} was written"
+        content = json.loads(path.read_text())
+        assert set(content) == {"machine", "profile"}
+        assert set(content["profile"]) == {"buckets", "tail", "padded", "points"}
+        assert {k for p in content["profile"]["points"] for k in p} == {"exit", "size", "median_ms", "mae", "error"}
+
+
+@pytest.mark.parametrize("window", ["--no-show", "--show"])
+def test_python_opens_no_file_and_no_socket_but_the_profile(clip, home, tmp_path, window):
+    if window == "--show":
+        from app.display import why_no_display
+
+        if reason := why_no_display({"QT_QPA_PLATFORM": "offscreen"}):
+            pytest.skip(reason)
+    log = tmp_path / "events"
+    before = snapshot(home, ROOT, clip.parent)
+    watched_run([sys.executable, "-c", WATCH, str(log)], home, "--source", str(clip), window)
+    check_folders(before, snapshot(home, ROOT, clip.parent), home)
+    for event, *args in map(json.loads, log.read_text().splitlines()):
+        allowed = args[0] == os.devnull or any(is_profile(a, home) for a in args[:2])
+        # Looks for missing libraries (`ldd`) before Qt would abort for want of them.
+        allowed |= event == "subprocess.Popen" and args[0].endswith("ldd")
+        assert allowed, (event, args)
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux" or not shutil.which("strace"), reason="needs strace (apt-get install strace)"
+)
+@pytest.mark.parametrize("source", ["clip", "demo"])
+def test_no_library_writes_or_sends_anything_either(clip, home, tmp_path, source):
+    trace = tmp_path / "trace"
+    command = ["strace", "-f", "-qq", "--seccomp-bpf", "-s", "300", "-e", f"trace={CALLS}", "-o", str(trace)]
+    if subprocess.run([*command, "true"], capture_output=True).returncode:
+        pytest.skip("processes may not be traced here")
+    before = snapshot(home, ROOT, clip.parent)
+    program, demo = [sys.executable, str(ROOT / "main.py")], source == "demo"
+    watched_run([*command, *program], home, "--source", "demo" if demo else str(clip), "--no-show", endless=demo)
+    check_folders(before, snapshot(home, ROOT, clip.parent), home)
+    bad = []
+    for line in trace.read_text(errors="replace").splitlines():
+        call = line.partition(" ")[2].strip()
+        name, quoted = call.partition("(")[0], re.findall(r'"((?:[^"\\]|\\.)*)"', call)
+        if name.startswith("open") and not re.search(r"O_(WRONLY|RDWR|CREAT|APPEND|TRUNC)", call):
+            continue
+        if "ENOENT" in call or "resumed>" in call or not name.isidentifier():
+            continue
+        if quoted and (is_profile(quoted[0], home) or quoted[0] == os.devnull):
+            continue
+        # Semaphores of Python's multiprocessing, which tqdm makes one of: a counter, unlinked at once.
+        if any(q.startswith(("/dev/shm/sem.", "/dev/shm/")) and "sem" in q for q in quoted):
+            continue
+        bad.append(call)
+    assert not bad
+
+
+def test_the_watch_sees_what_is_written(clip, home, tmp_path):
+    """With --results the very same watch finds it."""
+    log = tmp_path / "events"
+    watched_run(
+        [sys.executable, "-c", WATCH, str(log)],
+        home,
+        "--source",
+        str(clip),
+        "--no-show",
+        "--results",
+        str(tmp_path / "r"),
+    )
+    assert any(
+        event == "open" and args[0] == str(tmp_path / "r")
+        for event, *args in map(json.loads, log.read_text().splitlines())
+    )
