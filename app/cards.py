@@ -62,6 +62,12 @@ def lost(canvas: Canvas, theme: Theme, say: Texts, status: SourceStatus) -> None
         _centred(row, y, unit, theme.muted, canvas)
 
 
+def count(canvas: Canvas, theme: Theme, people: int) -> None:
+    """How many are in view, where nothing else may be shown of them."""
+    size = 0.4 * min(canvas.width, canvas.height)
+    _centred(str(people), canvas.height / 2 + 0.36 * size, size, theme.ink, canvas)
+
+
 def keys(say: Texts) -> list[tuple[str, str]]:
     """Every key and what it does."""
     return [

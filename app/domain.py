@@ -147,6 +147,7 @@ class Crowd:
 
     from_s: float
     to_s: float
+    present: int  # people in view now
     people: int  # who were in view at some time
     most: int  # at once
     left: int

@@ -55,7 +55,9 @@ class EventsWriter:
     def _window(self, crowd: Crowd) -> None:
         times = {"from_s": round(crowd.from_s, 4), "to_s": round(crowd.to_s, 4)}
         dwell = {"dwell_s": None if crowd.dwell_s is None else round(crowd.dwell_s, 1)}
-        self._line({"event": "window", **asdict(crowd), **times, **dwell}, crowd.to_s)
+        record = {"event": "window", **asdict(crowd), **times, **dwell}
+        del record["present"]
+        self._line(record, crowd.to_s)
 
     def _leave(self, visit: Visit) -> None:
         self._write("leave", visit, visit.seen_s, dwell_s=round(visit.dwell_s, 3))

@@ -102,7 +102,7 @@ class Aggregate:
         if self._blank.shape != frame.image.shape:
             self._blank = np.full_like(frame.image, 24)
         blank = dataclasses.replace(frame, image=self._blank)
-        return dataclasses.replace(result, frame=blank, people=(), crowd=self._crowd(frame.time_s))
+        return dataclasses.replace(result, frame=blank, people=(), crowd=self._crowd(frame.time_s, len(result.people)))
 
     def _count(self, result: Result, left: list[Visit]) -> None:
         self._most = max(self._most, len(result.people))
@@ -110,12 +110,13 @@ class Aggregate:
         for person in result.people:
             self._known[person.id] = person.estimate or self._known.get(person.id)
 
-    def _crowd(self, now_s: float) -> Crowd:
+    def _crowd(self, now_s: float, present: int) -> Crowd:
         read = [e for e in self._known.values() if e]
         told = len(read) >= LEAST_PEOPLE
         return Crowd(
             from_s=self._from_s,
             to_s=now_s,
+            present=present,
             people=len(self._known),
             most=self._most,
             left=len(self._dwell_s),

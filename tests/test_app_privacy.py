@@ -20,6 +20,7 @@ from align.landmarks import LandmarkPredictor
 from app.cli import main
 from app.compose import build, load_manifest
 from app.detector import ViolaJones, landmark_box, open_detector
+from app.display import why_no_display
 from app.domain import Box, Crowd, Frame, Person, Result
 from app.engine import OnnxEngine, readings
 from app.errors import UsageError
@@ -242,7 +243,9 @@ def test_no_way_out_of_a_run_shows_the_face(clip, portrait, tmp_path, mode, suff
         assert len(np.unique(latest.frame.image)) == 1 and not latest.people
         assert len(lines) == 8 and all(set(line) == {"frame", "time_s", "faces"} for line in lines)
         assert max(int(line["faces"]) for line in lines) == 1
-        assert len(happened) == 1 and set(happened[0]) == {"event", *(f.name for f in dataclasses.fields(Crowd))}
+        assert len(happened) == 1 and set(happened[0]) == {"event", *(f.name for f in dataclasses.fields(Crowd))} - {
+            "present"
+        }
         assert happened[0]["people"] == 1 and happened[0]["ages"] is None and happened[0]["dwell_s"] is None
     else:
         assert latest.people and len(lines) >= 7
@@ -304,6 +307,40 @@ def test_a_video_of_a_crowd_has_figures_and_no_picture(tmp_path):
         writer.deliver(aggregate(dataclasses.replace(result, frame=dataclasses.replace(result.frame, image=noise)), []))
     writer.close()
     assert all(p[200:, 300:].std() < 1 for p in pictures(tmp_path / "o.mp4"))
+
+
+@pytest.mark.skipif(why_no_display({"QT_QPA_PLATFORM": "offscreen"}) is not None, reason="needs Qt")
+@pytest.mark.parametrize("mode", MODES)
+def test_the_window_itself_shows_no_face(portrait, mode):
+    """What is on the screen, not only what the window was given."""
+    from PyQt5.QtWidgets import QApplication
+
+    from app.window import KioskWindow, Look
+
+    application = QApplication.instance() or QApplication(["tests"])
+    picture = np.full((480, 720, 3), 60, np.uint8)
+    picture[80:, 240:640] = portrait
+    face = where(portrait, 0)
+    plain = Result(Frame(0, picture, 0.0, 0.0), (Person(1, face, estimate(30.0), True),), STATS)
+    shown = {}
+    for name, result in (("none", plain), (mode, protection(mode)(plain, []))):
+        latest = {"result": result}
+        window = KioskWindow(
+            lambda latest=latest: latest["result"], lambda: False, lambda: None, title="t", look=Look(panel=False)
+        )
+        window.halt()
+        window.resize(720, 480)
+        window.show()
+        window.settle()
+        window.resize(720, 480)
+        window.settle()
+        image = window.grab().toImage().convertToFormat(4)  # Format_RGB32: BGRA in memory
+        pixels = np.frombuffer(image.bits().asstring(image.sizeInBytes()), np.uint8)
+        shown[name] = pixels.reshape(image.height(), image.bytesPerLine() // 4, 4)[:480, :720, :3].copy()
+        window.close()
+    application.processEvents()
+    assert shown["none"].shape == (480, 720, 3) and shows(shown["none"], face)
+    assert not shows(shown[mode], face)
 
 
 # --- the notice -------------------------------------------------------------------------------------------------------

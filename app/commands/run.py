@@ -90,6 +90,7 @@ def _show(app: App) -> None:
         panel=settings.panel,
         high_contrast=settings.high_contrast,
         language=settings.language,
+        notice=app.notice,
     )
     show(
         latest,
