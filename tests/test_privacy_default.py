@@ -11,7 +11,6 @@ import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -35,6 +34,19 @@ sys.addaudithook(watch)
 sys.path.insert(0, os.getcwd())
 from app.cli import main
 sys.exit(main(sys.argv[1:]))
+"""
+RUN = ["run", "--exit", "exit_13", "--threads", "1"]
+# The demo crowd goes on for 40 s; this ends once a face was read.
+DEMO = """
+from app.commands.run import summary
+from app.compose import build
+from app.settings import Settings
+pipeline = build(Settings(source="demo", show=False, exit="exit_13", threads=1)).pipeline
+pipeline.start()
+while not pipeline.totals.read and not pipeline.wait(0.05):
+    pass
+pipeline.close()
+print(*summary(pipeline.totals, 0.0, 66.0), sep="\\n")
 """
 CALLS = "openat,open,creat,connect,bind,sendto,sendmsg,mkdir,mkdirat,rename,renameat,renameat2,link,linkat,symlink,symlinkat,memfd_create"
 
@@ -75,26 +87,11 @@ def snapshot(*folders: Path) -> dict[Path, tuple[int, int]]:
     return {p: (p.stat().st_size, p.stat().st_mtime_ns) for p in kept if "__pycache__" not in p.parts}
 
 
-def watched_run(command: list[str], home: Path, *args: str, endless: bool = False) -> None:
-    """Runs until the source ends, or with `endless` until the first face has been shown."""
-    process = subprocess.Popen(
-        [*command, "run", "--exit", "exit_13", "--threads", "1", *args],
-        cwd=ROOT, env=environment(home), stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
-    )  # fmt: skip
-    try:
-        said = b""
-        while endless and not re.search(rb"faces=[1-9]", said):
-            chunk = process.stderr.read1(1000)
-            assert chunk, said.decode()
-            said += chunk
-        if endless:
-            os.killpg(process.pid, signal.SIGINT)
-        out, err = (text.decode() for text in process.communicate(timeout=120))
-    finally:
-        process.kill()
-    assert process.returncode == 0, err
-    assert re.search(r"^faces +[1-9]\d* in all frames, [1-9]", out, re.MULTILINE), out
-    assert not re.search(r"male|angry|disgust|fear|happy|neutral|sad|surprise|years", out + err)
+def watched_run(command: list[str], home: Path) -> None:
+    done = subprocess.run(command, cwd=ROOT, env=environment(home), capture_output=True, text=True, timeout=150)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^faces +[1-9]\d* in all frames, [1-9]", done.stdout, re.MULTILINE), done.stdout
+    assert not re.search(r"male|angry|disgust|fear|happy|neutral|sad|surprise|years", done.stdout + done.stderr)
 
 
 def is_profile(path: str, home: Path) -> bool:
@@ -130,7 +127,7 @@ def test_python_opens_no_file_and_no_socket_but_the_profile(clip, home, tmp_path
             pytest.skip(reason)
     log = tmp_path / "events"
     before = snapshot(home, ROOT, clip.parent)
-    watched_run([sys.executable, "-c", WATCH, str(log)], home, "--source", str(clip), window)
+    watched_run([sys.executable, "-c", WATCH, str(log), *RUN, "--source", str(clip), window], home)
     check_folders(before, snapshot(home, ROOT, clip.parent), home)
     for event, *args in map(json.loads, log.read_text().splitlines()):
         allowed = args[0] == os.devnull or any(is_profile(a, home) for a in args[:2])
@@ -149,8 +146,8 @@ def test_no_library_writes_or_sends_anything_either(clip, home, tmp_path, source
     if subprocess.run([*command, "true"], capture_output=True).returncode:
         pytest.skip("processes may not be traced here")
     before = snapshot(home, ROOT, clip.parent)
-    program, demo = [sys.executable, str(ROOT / "main.py")], source == "demo"
-    watched_run([*command, *program], home, "--source", "demo" if demo else str(clip), "--no-show", endless=demo)
+    program = [str(ROOT / "main.py"), *RUN, "--source", str(clip), "--no-show"] if source == "clip" else ["-c", DEMO]
+    watched_run([*command, sys.executable, *program], home)
     check_folders(before, snapshot(home, ROOT, clip.parent), home)
     bad = []
     for line in trace.read_text(errors="replace").splitlines():
@@ -172,16 +169,9 @@ def test_no_library_writes_or_sends_anything_either(clip, home, tmp_path, source
 def test_the_watch_sees_what_is_written(clip, home, tmp_path):
     """With --results the very same watch finds it."""
     log = tmp_path / "events"
-    watched_run(
-        [sys.executable, "-c", WATCH, str(log)],
-        home,
-        "--source",
-        str(clip),
-        "--no-show",
-        "--results",
-        str(tmp_path / "r"),
-    )
+    results = tmp_path / "r"
+    arguments = [*RUN, "--source", str(clip), "--no-show", "--results", str(results)]
+    watched_run([sys.executable, "-c", WATCH, str(log), *arguments], home)
     assert any(
-        event == "open" and args[0] == str(tmp_path / "r")
-        for event, *args in map(json.loads, log.read_text().splitlines())
+        event == "open" and args[0] == str(results) for event, *args in map(json.loads, log.read_text().splitlines())
     )
