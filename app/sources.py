@@ -116,12 +116,20 @@ def open_source(
 
 
 def _names_a_camera(spec: str, wait_for_it: bool) -> bool:
-    """What is no file may be a camera's name. Raises SourceError where it is part of several names."""
-    with suppress(OSError, ValueError):
+    """What is no file may be a part of a camera's name. Raises SourceError where it is of several, or neither."""
+    with suppress(OSError, ValueError, RuntimeError):
         if not spec or Path(spec).expanduser().exists():
             return False
-    plain = not re.search(r"[/\\]|\.\w{2,4}$", spec)
-    return bool(find_camera(spec, list_cameras())) or (wait_for_it and plain)
+    if re.search(r"[/\\]|\.\w{2,4}$", spec):
+        return False
+    cameras = list_cameras()
+    if find_camera(spec, cameras) or wait_for_it:
+        return True
+    listing = ", ".join(f"{c.index} {c.name}" for c in cameras) or "none"
+    raise SourceError(
+        f"There is no file {spec[:200]!r}, and no camera has that in its name. Cameras here: {listing}. "
+        "`--source demo` needs neither."
+    )
 
 
 class _Closable:

@@ -110,7 +110,11 @@ def _calibration_bar():
 
     def progress(done: int, total: int) -> None:
         if not bar:
-            bar.append(tqdm(total=total, desc="measuring the exits on this machine", leave=False, file=sys.stderr))
+            bar.append(
+                tqdm(
+                    total=total, desc="measuring the exits on this machine", leave=False, file=sys.stderr, disable=None
+                )
+            )
         bar[0].update(done - bar[0].n)
         if done >= total:
             bar[0].close()
