@@ -36,6 +36,7 @@ def idle(canvas: Canvas, theme: Theme, say: Texts, *, now_s: float, opacity: flo
     y = canvas.height / 2 + 4.4 * unit
     _centred(say("Come closer"), y, 4.2 * unit, theme.ink, canvas, bold=True, opacity=opacity)
     invitation = say("See what a machine makes of your face: age, gender, expression")
+    y += 0.6 * unit
     for row in wrap(invitation, 0.86 * canvas.width, 1.5 * unit, 3, canvas):
         y += 2.2 * unit
         _centred(row, y, 1.5 * unit, theme.muted, canvas, opacity=opacity)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from app.overlay import Canvas, Colour, Theme
     from app.texts import Texts
 
-SPAN_S = 10.0  # that the chart shows
+SPAN_S, BARS = 10.0, 125  # that the chart shows
 MOST_SAMPLES = 1200
 FIGURES_S = 0.25  # how often figures change: faster ones cannot be read
 TEXT_SHARE = 0.62  # of the labels' text: the operator stands before the screen
@@ -66,7 +66,7 @@ def reason(stats: Stats, say: Texts) -> str:
     left = say("{ms} ms left").format(ms=milliseconds(stats.left_ms, say))
     text = f"{load}, {left}: {point(stats.exit, stats.input_size, say)}"
     if stats.served < stats.faces:
-        text += say(", for {read} of them").format(read=stats.served)
+        text += say(", for {read}").format(read=stats.served)
     return text
 
 
@@ -145,7 +145,8 @@ def lay_out(history: History, setting: Setting | None, canvas: Canvas, theme: Th
     chart = Box(margin + pad, margin + y + 1.1 * unit, inner, 6.5 * unit)
     y = chart.y + chart.height - margin + 0.4 * unit
     y += 1.1 * unit
-    legend = (say("frame age"), theme.ink), (say("network"), theme.accent), (say("deadline"), theme.bad)
+    deadline = say("deadline {ms} ms").format(ms=milliseconds(stats.budget_ms, say))
+    legend = (say("frame age"), theme.muted), (say("network"), theme.accent), (deadline, theme.ink)
     x = pad
     for text, colour in legend:
         runs.append(Run(text, x, y, 0.9 * unit, colour, True))
@@ -173,31 +174,51 @@ def draw(panel: Panel, history: History, canvas: Canvas, theme: Theme, say: Text
 def draw_chart(
     samples: Sequence[Sample], area: Box, canvas: Canvas, theme: Theme, say: Texts, *, now_s: float, unit: float
 ) -> None:
-    """Frame age and the network's part of it over SPAN_S, with the deadline; late frames as marks."""
+    """Frame age and the network's part of it over SPAN_S as bars, those of late frames bright, and the deadline."""
     canvas.fill(area, 0.3 * unit, theme.track, 0.35)
     if not samples:
         return
-    deadline = samples[-1].budget_ms
     known = [s.budget_ms for s in samples if math.isfinite(s.budget_ms) and s.budget_ms > 0]
-    top = max([1.5 * max(known, default=0.0), 1.0]) if known else max(1.0, max(s.age_ms for s in samples) * 1.2)
+    top = 1.5 * max(known) if known else max(1.0, 1.2 * max(s.age_ms for s in samples))
 
-    def at(sample: Sample, value: float) -> tuple[float, float]:
-        x = area.x + area.width * (1 - min(max(now_s - sample.at_s, 0.0), SPAN_S) / SPAN_S)
-        return x, area.y + area.height * (1 - min(max(value, 0.0), top) / top)
+    def across(sample: Sample) -> float:
+        return area.x + area.width * (1 - min(max(now_s - sample.at_s, 0.0), SPAN_S) / SPAN_S)
 
-    canvas.line([at(s, s.network_ms) for s in samples], max(1.0, 0.1 * unit), theme.accent)
-    canvas.line([at(s, s.age_ms) for s in samples], max(1.0, 0.12 * unit), theme.ink)
+    def down(value: float) -> float:
+        return area.y + area.height * (1 - min(max(value, 0.0), top) / top)
+
+    foot, wide = area.y + area.height, area.width / BARS
+    for sample in _longest_of_each_bar(samples):
+        left = min(across(sample), area.x + area.width - wide)
+        late = sample.age_ms > sample.budget_ms
+        for value, colour, opacity in (
+            (sample.age_ms, theme.bad if late else theme.muted, 0.95 if late else 0.55),
+            (sample.network_ms, theme.accent, 1.0),
+        ):
+            canvas.fill(Box(left, down(value), wide, foot - down(value)), 0, colour, opacity)
     if known:
-        canvas.line([at(s, s.budget_ms) for s in samples], max(1.0, 0.1 * unit), theme.bad, 0.9)
-    for value in (top, deadline):  # the scale
-        x, y = at(samples[-1], value)
-        text = f"{milliseconds(value, say)} ms"
-        canvas.text(text, area.x + 0.35 * unit, y + 0.85 * unit, 0.75 * unit, theme.muted, False)
-    size = 0.45 * unit
+        canvas.line([(across(s), down(s.budget_ms)) for s in _corners(samples)], max(1.0, 0.12 * unit), theme.ink)
+
+
+def _longest_of_each_bar(samples: Sequence[Sample]) -> list[Sample]:
+    """For each bar the longest frame, at the bar's own time: bars move, but do not change, as time goes by."""
+    bars: dict[int, Sample] = {}
     for sample in samples:
-        if sample.age_ms > sample.budget_ms:
-            x, y = at(sample, sample.age_ms)
-            canvas.fill(Box(x - size / 2, y - size / 2, size, size), size / 2, theme.bad, 1.0)
+        bar = int(sample.at_s * BARS / SPAN_S)
+        if bar not in bars or sample.age_ms > bars[bar].age_ms:
+            bars[bar] = sample._replace(at_s=bar * SPAN_S / BARS)
+    return list(bars.values())
+
+
+def _corners(samples: Sequence[Sample]) -> list[Sample]:
+    """The first, the last, and those between which the budget changes: what its line needs."""
+    return [
+        s
+        for i, s in enumerate(samples)
+        if i in (0, len(samples) - 1)
+        or s.budget_ms != samples[i - 1].budget_ms
+        or s.budget_ms != samples[i + 1].budget_ms
+    ]
 
 
 def wrap(text: str, width: float, size: float, lines: int, canvas: Canvas, *, bold: bool = False) -> list[str]:

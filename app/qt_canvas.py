@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from PyQt5.QtCore import QPointF, QRectF, Qt
 from PyQt5.QtGui import QColor, QFont, QFontDatabase, QFontMetricsF, QPainter, QPen, QPolygonF
@@ -36,6 +37,9 @@ class QtCanvas:
         self._painter.drawRoundedRect(QRectF(*box), radius, radius)
 
     def fill(self, box: Box, radius: float, colour: Colour, opacity: float) -> None:
+        if not radius:  # hundreds of these make the chart
+            self._painter.fillRect(QRectF(*box), _colour(colour, opacity))
+            return
         self._painter.setPen(Qt.NoPen)
         self._painter.setBrush(_colour(colour, opacity))
         self._painter.drawRoundedRect(QRectF(*box), radius, radius)
@@ -70,5 +74,6 @@ class QtCanvas:
         return self._fonts[key]
 
 
+@lru_cache(maxsize=256)
 def _colour(colour: Colour, opacity: float) -> QColor:
     return QColor(*colour, round(255 * min(1.0, max(0.0, opacity))))

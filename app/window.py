@@ -28,6 +28,7 @@ from app.texts import LANGUAGES, load_texts
 
 SLOWEST_RATE, FASTEST_RATE = 25.0, 60.0  # of the display, Hz
 IDLE_S, FADE_S = 4.0, 0.5  # nobody in view for so long: the invitation appears, over so long
+RESTS = 3.0  # times as long as painting took, before people glide on: two cores have a network to run as well
 BREATH_S = 1 / 15  # between pictures of what merely breathes or counts seconds
 BUDGET_STEPS_MS = ((20, 1), (60, 2), (120, 5), (300, 20), (10_000, 100))  # below, by
 
@@ -124,7 +125,7 @@ class KioskWindow(QWidget):
         self._newest: Result | None = None  # as taken from the pipeline
         self._shown: Ready | None = None  # as on the screen
         self._status = SourceStatus()
-        self._seen_s = self._painted_s = clock()
+        self._seen_s = self._painted_s = self._rests_until_s = clock()
         self._history, self._motion, self._labels = panel.History(), Motion(), Labels()
         self._presenter, self._canvas = Presenter(), QtCanvas()
         self.setWindowTitle(title)
@@ -151,7 +152,7 @@ class KioskWindow(QWidget):
             self._turn_to(ready, now_s)
         self._status = self._source_status()
         breathes = self._status.state is SourceState.LOST or self._idle(now_s) > 0
-        if self._motion.moving or (breathes and now_s - self._painted_s >= BREATH_S):
+        if (self._motion.moving and now_s >= self._rests_until_s) or (breathes and now_s - self._painted_s >= BREATH_S):
             self.update()
         if self._finished():
             self.close()
@@ -212,6 +213,7 @@ class KioskWindow(QWidget):
             self._paint_over(canvas, now_s)
             if self.help:
                 cards.help_card(canvas, self.theme, self.say, title=self.windowTitle())
+        self._rests_until_s = self._clock() + RESTS * (self._clock() - now_s)
 
     def _paint_over(self, canvas: QtCanvas, now_s: float) -> None:
         """People under panel and notice, which they keep off as far as labels go."""

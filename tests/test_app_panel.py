@@ -40,7 +40,7 @@ def test_reason_as_an_operator_reads_it() -> None:
     assert panel.reason(stats, ENGLISH) == "7 faces, 24 ms left: exit 9 at 96 px"
     fewer = dataclasses.replace(stats, served=3, faces=1)
     assert panel.reason(fewer, ENGLISH) == "1 face, 24 ms left: exit 9 at 96 px"
-    assert panel.reason(dataclasses.replace(stats, served=3), ENGLISH).endswith("px, for 3 of them")
+    assert panel.reason(dataclasses.replace(stats, served=3), ENGLISH).endswith("px, for 3")
     assert panel.reason(dataclasses.replace(stats, exit="", served=0), ENGLISH) == "nobody to read"
 
 
@@ -49,7 +49,7 @@ def test_panel_shows_the_figures() -> None:
     texts = drawn(history(**stats), setting=Setting(66.7, "exit_09@96", 4)).texts
     assert {"25", "fps", "9 of 12 read", "20 ms", "8.0 ms, 9.6 predicted", "3 (0.2 %)", "17", "CPU"} <= set(texts)
     assert {"66.7 ms", "exit 9 at 96 px", "↑ ↓", "← →"} <= set(texts)
-    assert "12 faces, 6.5 ms left: exit b9 at 128 px, for 9 of them" in " ".join(texts)
+    assert "12 faces, 6.5 ms left: exit b9 at 128 px, for 9" in " ".join(texts)
 
 
 def test_a_run_without_a_choice_of_exits_offers_none() -> None:
@@ -69,16 +69,24 @@ def test_the_chart_holds_the_last_seconds_only_and_stays_inside() -> None:
     assert kept.samples[-1].at_s - kept.samples[0].at_s <= SPAN_S
     canvas = drawn(kept, now_s=2 * SPAN_S)
     chart = panel.lay_out(kept, None, canvas, overlay.STANDARD, ENGLISH).chart
-    network, age, deadline = canvas.lines
-    assert all(
-        is_inside(Box(x - chart.x, y - chart.y, 0, 0), chart.width, chart.height) for x, y in network + age + deadline
-    )
-    assert len(age) == len(network) == len(kept.samples)
+    (deadline,) = canvas.lines
+    bars = [f for f in canvas.fills if chart.y <= f.y and f.y + f.height == pytest.approx(chart.y + chart.height)][1:]
+    assert all(is_inside(Box(b.x - chart.x, b.y - chart.y, *b[2:]), chart.width, chart.height) for b in bars)
+    assert len(bars) == pytest.approx(2 * panel.BARS, abs=4)
     assert len({y for _, y in deadline}) == 1
-    late = [y for _, y in age if y < deadline[0][1]]
-    assert len(late) == sum(s.age_ms > s.budget_ms for s in kept.samples) > 20
-    marks = [f for f in canvas.fills if f.width == f.height and f.width < 10]
-    assert len(marks) == len(late), "each late frame is marked"
+    late = [bar for bar in bars[::2] if bar.y < deadline[0][1]]
+    assert len(late) == pytest.approx(sum(s.age_ms > s.budget_ms for s in kept.samples), abs=2), (
+        "none is lost in its bar"
+    )
+    assert all(network.height < age.height for age, network in zip(bars[::2], bars[1::2], strict=True))
+
+
+def test_the_deadlines_line_follows_a_changed_budget() -> None:
+    kept = History()
+    for i, budget in enumerate([40.0] * 5 + [20.0] * 5):
+        kept.add(make_stats(budget_ms=budget), i / 25)
+    (deadline,) = drawn(kept, now_s=0.4).lines
+    assert len(deadline) == 4 and deadline[0][1] == deadline[1][1] < deadline[2][1] == deadline[3][1]
 
 
 @pytest.mark.parametrize("budget", [math.inf, math.nan, 0.0])

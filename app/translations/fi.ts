@@ -101,10 +101,6 @@
             <translation>{ms} ms jäljellä</translation>
         </message>
         <message>
-            <source>, for {read} of them</source>
-            <translation>, niistä {read} arvioidaan</translation>
-        </message>
-        <message>
             <source>exit {number} at {size} px</source>
             <translation>ulostulo {number}, {size} px</translation>
         </message>
@@ -161,10 +157,6 @@
             <translation>kuvaa/s</translation>
         </message>
         <message>
-            <source>deadline</source>
-            <translation>määräaika</translation>
-        </message>
-        <message>
             <source>female</source>
             <translation>nainen</translation>
         </message>
@@ -203,6 +195,14 @@
         <message>
             <source>starting</source>
             <translation>käynnistyy</translation>
+        </message>
+        <message>
+            <source>, for {read}</source>
+            <translation>, heistä {read}</translation>
+        </message>
+        <message>
+            <source>deadline {ms} ms</source>
+            <translation>määräaika {ms} ms</translation>
         </message>
     </context>
 </TS>

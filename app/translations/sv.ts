@@ -101,10 +101,6 @@
             <translation>{ms} ms kvar</translation>
         </message>
         <message>
-            <source>, for {read} of them</source>
-            <translation>, för {read} av dem</translation>
-        </message>
-        <message>
             <source>exit {number} at {size} px</source>
             <translation>utgång {number} vid {size} px</translation>
         </message>
@@ -161,10 +157,6 @@
             <translation>bilder/s</translation>
         </message>
         <message>
-            <source>deadline</source>
-            <translation>tidsgräns</translation>
-        </message>
-        <message>
             <source>female</source>
             <translation>kvinna</translation>
         </message>
@@ -203,6 +195,14 @@
         <message>
             <source>starting</source>
             <translation>startar</translation>
+        </message>
+        <message>
+            <source>, for {read}</source>
+            <translation>, för {read}</translation>
+        </message>
+        <message>
+            <source>deadline {ms} ms</source>
+            <translation>tidsgräns {ms} ms</translation>
         </message>
     </context>
 </TS>
