@@ -296,8 +296,8 @@ def _add_bench(sub: argparse._SubParsersAction) -> None:
     p.add_argument(
         "what",
         nargs="?",
-        choices=("exits", "scheduler", "crowd", "front-end", "tracking"),
-        help="exits: what stopping early saves, and its memory; scheduler: auto against each fixed exit; crowd: auto live while crowds and other programs come and go; front-end: what detection, landmarks and alignment take and find; tracking: how people keep their identity, on crowds whose truth is known; default exits, or scheduler with --faces",
+        choices=("exits", "scheduler", "crowd", "front-end", "tracking", "window"),
+        help="exits: what stopping early saves, and its memory; scheduler: auto against each fixed exit; crowd: auto live while crowds and other programs come and go; front-end: what detection, landmarks and alignment take and find; tracking: how people keep their identity, on crowds whose truth is known; window: how long painting takes; default exits, or scheduler with --faces",
     )
     p.add_argument(
         "--faces",
@@ -337,6 +337,10 @@ def _add_bench(sub: argparse._SubParsersAction) -> None:
 
 def _bench(args: argparse.Namespace) -> int:
     what = args.what or ("scheduler" if args.faces else "exits")
+    if what == "window":
+        from app.commands import bench_window
+
+        return bench_window.bench_window(args.rounds, args.json)
     if what == "tracking":
         from app.commands import bench_tracking
 

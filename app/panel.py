@@ -63,7 +63,9 @@ def reason(stats: Stats, say: Texts) -> str:
     if not stats.exit:
         return say("nobody to read")
     load = say("%n face(s)", "", stats.faces)
-    left = say("{ms} ms left").format(ms=milliseconds(stats.left_ms, say))
+    left = say("no time left")
+    if stats.left_ms > 0:
+        left = say("{ms} ms left").format(ms=milliseconds(stats.left_ms, say))
     text = f"{load}, {left}: {point(stats.exit, stats.input_size, say)}"
     if stats.served < stats.faces:
         text += say(", for {read}").format(read=stats.served)

@@ -88,6 +88,19 @@ def show(
         raise window.failure
 
 
+def hidden(latest: Callable[[], Result | None], size: tuple[int, int], look: Look) -> tuple[KioskWindow, QImage]:
+    """A window that is polled by hand, and a surface of its size to paint it on: for measuring."""
+    application = QApplication.instance() or _start_qt("measuring")
+    kiosk = KioskWindow(latest, lambda: False, lambda: None, title="measuring", look=look)
+    kiosk.application = application  # which must live as long
+    kiosk.halt()
+    kiosk.setAttribute(Qt.WA_DontShowOnScreen)
+    kiosk.show()
+    kiosk.settle()
+    kiosk.resize(*size)
+    return kiosk, QImage(*size, QImage.Format_RGB32)
+
+
 def _start_qt(title: str) -> QApplication:
     if sys.platform.startswith("linux"):
         os.environ.setdefault("QT_QPA_PLATFORM", qt_platform())

@@ -41,6 +41,7 @@ def test_reason_as_an_operator_reads_it() -> None:
     fewer = dataclasses.replace(stats, served=3, faces=1)
     assert panel.reason(fewer, ENGLISH) == "1 face, 24 ms left: exit 9 at 96 px"
     assert panel.reason(dataclasses.replace(stats, served=3), ENGLISH).endswith("px, for 3")
+    assert panel.reason(dataclasses.replace(stats, left_ms=-3.0), ENGLISH).startswith("7 faces, no time left: exit 9")
     assert panel.reason(dataclasses.replace(stats, exit="", served=0), ENGLISH) == "nobody to read"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import subprocess
 import sys
@@ -492,3 +493,18 @@ def test_wayland_without_an_x_server(linux: Callable[[str], None], tmp_path: Pat
     assert display.qt_platform(environment) == "wayland"
     assert display.why_no_display(environment) == "the Wayland screen wayland-7 does not answer"
     assert display.qt_platform(environment | SCREEN) == "xcb"
+
+
+@needs_qt
+def test_bench_window_measures_every_size(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Any) -> None:
+    from app.cli import main
+    from app.commands import bench_window
+
+    monkeypatch.setattr(bench_window, "SIZES", ((320, 180),))
+    monkeypatch.setattr(bench_window, "CROWDS", (0, 10))
+    assert main(["bench", "window", "--rounds", "5", "--json", str(tmp_path / "b.json")]) == 0
+    rows = json.loads((tmp_path / "b.json").read_text())["rows"]
+    assert [(r["faces"], r["panel"]) for r in rows] == [(0, False), (10, False), (10, True)]
+    assert all(0 < r["cpu_ms"][0] <= r["cpu_ms"][1] for r in rows)
+    assert capsys.readouterr().out.count("320x180") == 3
+    assert main(["bench", "window", "--rounds", "1"]) == 2

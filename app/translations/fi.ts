@@ -204,5 +204,9 @@
             <source>deadline {ms} ms</source>
             <translation>määräaika {ms} ms</translation>
         </message>
+        <message>
+            <source>no time left</source>
+            <translation>aika loppui</translation>
+        </message>
     </context>
 </TS>

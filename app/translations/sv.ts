@@ -204,5 +204,9 @@
             <source>deadline {ms} ms</source>
             <translation>tidsgräns {ms} ms</translation>
         </message>
+        <message>
+            <source>no time left</source>
+            <translation>ingen tid kvar</translation>
+        </message>
     </context>
 </TS>
