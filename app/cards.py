@@ -63,10 +63,12 @@ def lost(canvas: Canvas, theme: Theme, say: Texts, status: SourceStatus) -> None
         _centred(row, y, unit, theme.muted, canvas)
 
 
-def count(canvas: Canvas, theme: Theme, people: int) -> None:
+def count(canvas: Canvas, theme: Theme, say: Texts, people: int) -> None:
     """How many are in view, where nothing else may be shown of them."""
-    size = 0.4 * min(canvas.width, canvas.height)
-    _centred(str(people), canvas.height / 2 + 0.36 * size, size, theme.ink, canvas)
+    unit, size = text_size(canvas.width, canvas.height, theme), 0.4 * min(canvas.width, canvas.height)
+    _centred(str(people), canvas.height / 2 + 0.3 * size, size, theme.ink, canvas, bold=True)
+    words = say("person in view") if people == 1 else say("people in view")
+    _centred(words, canvas.height / 2 + 0.3 * size + 2.6 * unit, 1.5 * unit, theme.muted, canvas)
 
 
 def keys(say: Texts) -> list[tuple[str, str]]:

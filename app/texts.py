@@ -77,4 +77,7 @@ def vocabulary(say: Texts) -> tuple[str, ...]:
         say("neutral"),
         say("sad"),
         say("surprised"),
+        say("turned away"),
+        say("at the edge"),
+        say("too small"),
     )

@@ -260,7 +260,7 @@ class KioskWindow(QWidget):
                 taken=taken, now_s=now_s,
             )  # fmt: skip
         elif (crowd := ready.want.result.crowd) and idle == 0:
-            cards.count(self._canvas, self.theme, crowd.present)
+            cards.count(self._canvas, self.theme, self.say, crowd.present)
         elif idle > 0 and not self.panel and not self.help:
             cards.idle(self._canvas, self.theme, self.say, now_s=now_s, opacity=idle)
 

@@ -208,5 +208,25 @@
             <source>no time left</source>
             <translation>aika loppui</translation>
         </message>
+        <message>
+            <source>person in view</source>
+            <translation>henkilö näkyvissä</translation>
+        </message>
+        <message>
+            <source>people in view</source>
+            <translation>henkilöä näkyvissä</translation>
+        </message>
+        <message>
+            <source>turned away</source>
+            <translation>kääntynyt</translation>
+        </message>
+        <message>
+            <source>at the edge</source>
+            <translation>reunalla</translation>
+        </message>
+        <message>
+            <source>too small</source>
+            <translation>liian pieni</translation>
+        </message>
     </context>
 </TS>

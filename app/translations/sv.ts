@@ -208,5 +208,25 @@
             <source>no time left</source>
             <translation>ingen tid kvar</translation>
         </message>
+        <message>
+            <source>person in view</source>
+            <translation>person i bild</translation>
+        </message>
+        <message>
+            <source>people in view</source>
+            <translation>personer i bild</translation>
+        </message>
+        <message>
+            <source>turned away</source>
+            <translation>bortvänd</translation>
+        </message>
+        <message>
+            <source>at the edge</source>
+            <translation>vid kanten</translation>
+        </message>
+        <message>
+            <source>too small</source>
+            <translation>för liten</translation>
+        </message>
     </context>
 </TS>
