@@ -485,6 +485,13 @@ def _add_prepare(sub: argparse._SubParsersAction) -> None:
     p.add_argument(
         "--out", type=Path, required=True, metavar="DIR", help="where the aligned faces go (77 kB a face, grey ones 26)"
     )
+    p.add_argument(
+        "--view-size",
+        type=int,
+        default=160,
+        metavar="PX",
+        help="size of the aligned faces, 1.25 times the largest input size; default 160",
+    )
     p.add_argument("--workers", type=int, default=2, metavar="N", help="processes; default 2")
     p.add_argument(
         "--mean-shape",

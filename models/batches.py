@@ -32,23 +32,28 @@ class Augmentation:
 
 
 def crop_matrix(
-    size: int, zoom: float = 1.0, shift: tuple[float, float] = (0.0, 0.0), angle_deg: float = 0.0, mirror: bool = False
+    size: int,
+    zoom: float = 1.0,
+    shift: tuple[float, float] = (0.0, 0.0),
+    angle_deg: float = 0.0,
+    mirror: bool = False,
+    view_size: int = VIEW_SIZE,
 ) -> NDArray[np.float64]:
     """2x3 matrix from a prepared view's pixels to the network's crop. With the defaults: exactly what `align` would cut.
 
     A view shows the template from VIEW_ZOOM times as far, about the crop's centre.
     """
-    scale = size * VIEW_ZOOM / VIEW_SIZE * zoom
+    scale = size * VIEW_ZOOM / view_size * zoom
     c, s = scale * np.cos(np.radians(angle_deg)), scale * np.sin(np.radians(angle_deg))
     linear = np.array([[c, -s], [s, c]]) @ np.diag([-1.0 if mirror else 1.0, 1.0])
-    view_centre = np.full(2, VIEW_SIZE / 2 - 0.5)
+    view_centre = np.full(2, view_size / 2 - 0.5)
     target = np.full(2, size / 2 - 0.5) + np.asarray(shift) * size
     return np.column_stack([linear, target - linear @ view_centre])
 
 
 def plain_crops(pixels: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """(n, size, size, 3) RGB crops of (n, 160, 160[, 3]) views, unchanged: what the network is judged on."""
-    matrix = crop_matrix(size)
+    """(n, size, size, 3) RGB crops of (n, v, v[, 3]) views, unchanged: what the network is judged on."""
+    matrix = crop_matrix(size, view_size=pixels.shape[1])
     return np.stack(
         [
             _rgb(cv2.warpAffine(v, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101))
@@ -69,6 +74,7 @@ def augmented(view: NDArray[np.uint8], size: int, how: Augmentation, rng: np.ran
         shift=tuple(rng.uniform(-how.shift, how.shift, 2)),
         angle_deg=float(rng.normal(0, how.rotate_deg / 2)),
         mirror=bool(rng.random() < 0.5),
+        view_size=len(view),
     )
     crop = _rgb(cv2.warpAffine(view, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101))
     if rng.random() < how.coarse:
@@ -84,7 +90,8 @@ def augmented(view: NDArray[np.uint8], size: int, how: Augmentation, rng: np.ran
     tint = np.exp(rng.uniform(-0.06, 0.06, 3))
     ramp = 255 * (np.arange(256) / 255) ** gamma
     table = np.clip((ramp[:, None] - 127.5) * gain * tint + 127.5 + lift, 0, 255).astype(np.uint8)
-    crop = cv2.LUT(crop, table[None])
+    if how.light:
+        crop = cv2.LUT(crop, table[None])
     if rng.random() < how.erase:
         w, h = rng.integers(size // 8, size // 3, 2)
         x, y = rng.integers(0, size - w), rng.integers(0, size - h)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
 from models.backbones import build_backbone
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 _KEYS: dict[str, tuple[set[str], set[str]]] = {
     "network": ({"backbone", "options", "exits", "input_sizes"}, {"taps", "context", "stop_gradient"}),
     "loss": ({"weights", "sigma_years"}, {"distil"}),
+    "protocol": (
+        {"momentum", "batch", "epoch_samples", "heads_learning_rate", "patience_epochs", "min_learning_rate", "stages"},
+        set(),
+    ),
     "optimiser": ({"steps", "learning_rate", "weight_decay", "warmup", "ema", "batch"}, set()),
 }
 
@@ -33,16 +37,25 @@ class Config:
     seed: int
     network: Mapping[str, Any]
     loss: Mapping[str, Any]
-    optimiser: Mapping[str, Any]
     augmentation: Mapping[str, float]
+    #: one of the two: our recipe (models/train.py), or the paper's (models/protocol.py)
+    optimiser: Mapping[str, Any] = field(default_factory=dict)
+    protocol: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if bool(self.optimiser) == bool(self.protocol):
+            raise TrainingError("a configuration needs either a section [optimiser] or a section [protocol]")
         for section, (needed, optional) in _KEYS.items():
             have = set(getattr(self, section))
+            if not have and section in ("optimiser", "protocol"):
+                continue
             if not needed <= have <= needed | optional:
                 raise TrainingError(
                     f"section [{section}]: missing {sorted(needed - have)}, unknown {sorted(have - needed - optional)}"
                 )
+        stage_keys = {"name", "sets", "heads_epochs", "epochs", "learning_rate"}
+        if any(set(stage) != stage_keys for stage in self.protocol.get("stages", ())):
+            raise TrainingError(f"[[protocol.stages]]: each needs {', '.join(sorted(stage_keys))}")
         if not any(w > 0 for w in self.exit_weights.values()):
             raise TrainingError("at least one exit needs a weight above 0")
         if not self.input_sizes or min(self.input_sizes) < 16 or min(self.input_sizes.values()) <= 0:

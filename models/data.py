@@ -44,10 +44,11 @@ def cut_views(
     out: Path,
     report: Report,
     progress: Callable = iter,
+    size: int = VIEW_SIZE,
 ) -> list[int]:
-    """Writes the aligned views as one .npy, (n, 160, 160[, 3]) uint8 RGB or grey; returns which samples are in it."""
+    """Writes the aligned views as one .npy, (n, size, size[, 3]) uint8 RGB or grey; returns which samples are in it."""
     template, keep = view_template(), []
-    shape = (len(samples), VIEW_SIZE, VIEW_SIZE) + (() if gray else (3,))
+    shape = (len(samples), size, size) + (() if gray else (3,))
     views = np.lib.format.open_memmap(out, "w+", np.uint8, shape)
     for i, (sample, place) in enumerate(progress(list(zip(samples, located, strict=True)))):
         image = read_picture(sample.path)
@@ -55,15 +56,15 @@ def cut_views(
             report.skip("not a readable picture" if image is None else "no face found", sample.path.name)
             continue
         try:
-            matrix = to_pixels(template.fit(place.landmarks), VIEW_SIZE)
+            matrix = to_pixels(template.fit(place.landmarks), size)
         except AlignmentError as error:
             report.skip(str(error), sample.path.name)
             continue
         if not place.found:
             report.notes["placed by the usual box, no face detected"] += 1
-        if residual(matrix, place.landmarks, template.at(VIEW_SIZE)) > 0.05 * VIEW_SIZE:
+        if residual(matrix, place.landmarks, template.at(size)) > 0.05 * size:
             report.notes["with a poor fit (residual above 5 % of the view)"] += 1
-        crop = crop_face(image, matrix, VIEW_SIZE)
+        crop = crop_face(image, matrix, size)
         views[len(keep)] = cv2.cvtColor(crop, cv2.COLOR_BGR2GRAY if gray else cv2.COLOR_BGR2RGB)
         keep.append(i)
     views.flush()
@@ -129,7 +130,7 @@ def held_out_of(dataset: DataSet, progress: Callable = iter) -> NDArray[np.bool_
 
 @dataclass(frozen=True)
 class Views:
-    """Prepared faces of one data set and split: `pixels` (n, 160, 160[, 3]) uint8 memory-mapped, labels as (n,) int16.
+    """Prepared faces of one data set and split: `pixels` (n, v, v[, 3]) uint8 memory-mapped, labels as (n,) int16.
 
     `age_mean` and `age_std`, (n,) float32 years: mean and standard deviation of people's guesses, nan where nobody guessed.
     """
@@ -169,9 +170,17 @@ def load_views(folder: Path, name: str) -> tuple[Views, NDArray[np.bool_]]:
 
 
 def prepare(
-    dataset: DataSet, held_out: NDArray[np.bool_], out: Path, workers: int = 2, progress: Callable = iter
+    dataset: DataSet,
+    held_out: NDArray[np.bool_],
+    out: Path,
+    workers: int = 2,
+    progress: Callable = iter,
+    view_size: int = VIEW_SIZE,
 ) -> None:
-    """Aligns one data set and writes NAME.npy, NAME.labels.npz, NAME.validation.txt and NAME.report.txt into `out`."""
+    """Aligns one data set and writes NAME.npy, NAME.labels.npz, NAME.validation.txt and NAME.report.txt into `out`.
+
+    Views of `view_size` pixels serve input sizes up to view_size / VIEW_ZOOM without being enlarged.
+    """
     name, samples, report = dataset.name, dataset.samples, dataset.report
     out.mkdir(parents=True, exist_ok=True)
     located = locate_all(samples, dataset.placing, workers, progress)
@@ -183,7 +192,7 @@ def prepare(
         bool(p) and p.found and p.box is None and s.region is None for p, s in zip(located, samples, strict=True)
     ):
         report.notes["faces found with the picture turned"] = turned
-    keep = cut_views(samples, located, dataset.is_grey, out / f"{name}.npy", report, progress)
+    keep = cut_views(samples, located, dataset.is_grey, out / f"{name}.npy", report, progress, view_size)
     if not keep:
         raise DataError(f"{name}: no face could be aligned; {'; '.join(report.lines()[1:])}")
     kept = [samples[i] for i in keep]

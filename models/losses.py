@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 
 def age_loss(logits: Tensor, age: Tensor, sigma_years: float, l1_weight: float) -> Tensor:
-    """Cross-entropy to a Gaussian over ages around the label, plus the absolute error of the expectation.
+    """Cross-entropy to a Gaussian over ages around the label (to the label itself where sigma is 0, as in the paper), plus
+    the absolute error of the expectation.
 
     The distribution tells the network that 31 is nearly right for 30; the second term is what is judged (MAE).
     """
@@ -27,7 +28,8 @@ def age_loss(logits: Tensor, age: Tensor, sigma_years: float, l1_weight: float) 
     if not len(age):
         return logits.sum()
     classes = torch.arange(logits.shape[1], dtype=logits.dtype, device=logits.device)
-    target = torch.softmax(-((classes - age[:, None]) ** 2) / (2 * sigma_years**2), dim=1)
+    distance = (classes - age[:, None]) ** 2
+    target = torch.softmax(-distance / (2 * sigma_years**2), dim=1) if sigma_years else (distance == 0).to(logits.dtype)
     log_p = torch.log_softmax(logits, dim=1)
     spread = -(target * log_p).sum(dim=1).mean()
     return spread + l1_weight * (expected_age(log_p.exp()) - age).abs().mean()

@@ -56,7 +56,14 @@ def train(
     `devices`: how many GPUs (or CPU processes) share every batch; `half`: bfloat16 where it is safe; `stop_after`: breaks
     the run off after so many steps, as a signal would. Raises TrainingError, DataError and WeightsError.
     """
-    config, fabric = Config.read(config_path), _fabric(device, devices, half)
+    config = Config.read(config_path)
+    if config.protocol:
+        from models.protocol import train_by_protocol
+
+        how: dict[str, Any] = {"device": device, "devices": devices, "half": half}
+        train_by_protocol(config, config_path, faces, out, initial, **how, progress=progress, stop_after=stop_after)
+        return
+    fabric = make_fabric(device, devices, half)
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(config.seed)
     parts, held_out = load_parts(config, faces)
@@ -148,7 +155,7 @@ def smoke(
     return figures
 
 
-def _fabric(device: str, devices: int, half: bool) -> Fabric:
+def make_fabric(device: str, devices: int, half: bool) -> Fabric:
     """Where and how finely to compute."""
     if device == "cuda" and torch.cuda.device_count() < devices:
         raise TrainingError(
@@ -178,7 +185,9 @@ def to_input(crops: torch.Tensor) -> torch.Tensor:
 def load_parts(config: Config, faces: Path) -> tuple[list[tuple[Views, NDArray[np.int64], int]], dict[str, Views]]:
     """Training parts of each data set, and the held-out views."""
     parts, held_out = [], {}
-    for name, count in config.optimiser["batch"].items():
+    stages = config.protocol.get("stages", ())
+    counts = config.optimiser.get("batch") or {name: 0 for stage in stages for name in stage["sets"]}
+    for name, count in counts.items():
         views, mask = load_views(faces, name)
         parts.append((views, np.flatnonzero(~mask), int(count)))
         held_out[name] = views.take(np.flatnonzero(mask))

@@ -62,11 +62,14 @@ def prepare(
     detector: Path | None = None,
     workers: int = 2,
     mean_shape: Path | None = None,
+    view_size: int = 160,
 ) -> int:
     from tqdm import tqdm
 
     if workers < 1:
         raise UsageError(f"--workers must be at least 1, got {workers}")
+    if not 40 <= view_size <= 640:
+        raise UsageError(f"--view-size must be from 40 to 640 px, got {view_size}")
     with _translated():
         from models import data
         from models.datasets import appa_real as appa
@@ -97,7 +100,7 @@ def prepare(
             held_out = data.held_out_of(dataset, progress=tqdm)
             print(f"{dataset.name}: {len(dataset.samples)} pictures, {held_out.sum()} held out")
             total = len(dataset.samples)
-            data.prepare(dataset, held_out, out, workers, lambda it, total=total: tqdm(it, total=total))
+            data.prepare(dataset, held_out, out, workers, lambda it, total=total: tqdm(it, total=total), view_size)
             print("\n".join(dataset.report.lines()))
     return 0
 
