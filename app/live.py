@@ -10,6 +10,7 @@ nothing new is opened.
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Iterator
 from itertools import count
@@ -98,7 +99,8 @@ class _Reader(threading.Thread):
         except SourceError as error:
             self._error = error
         except Exception as error:  # OpenCV's, a driver's: to be tried again like any other failure
-            self._error = SourceError(f"{self._device.name} failed: {type(error).__name__}: {error}")
+            text = re.sub(r"\?\S*", "?", re.sub(r"//[^/\s]*@", "//", str(error)))  # an address's password and token
+            self._error = SourceError(f"{self._device.name} failed: {type(error).__name__}: {text}")
         finally:
             self._due_s = None
             self._pictures.close()

@@ -220,9 +220,11 @@ def test_nothing_but_broken_pictures_is_a_stall(fake_time):
 
 
 def test_a_driver_that_raises_is_a_failure_like_another(fake_time):
-    source, events = make_live(FakeDevice([PICTURE] * 2 + [RuntimeError("out of buffers")], [PICTURE] * 9), fake_time)
+    failure = RuntimeError("out of buffers: rtsp://me:secret@host/live?token=hidden")
+    source, events = make_live(FakeDevice([PICTURE] * 2 + [failure], [PICTURE] * 9), fake_time)
     assert len(take(source, 3)) == 3
-    assert "out of buffers" in events[0].text and kinds(events) == ["lost", "back"]
+    assert "out of buffers: rtsp://host/live?" in events[0].text and kinds(events) == ["lost", "back"]
+    assert "secret" not in events[0].text and "hidden" not in events[0].text
 
 
 def test_reads_that_never_return_do_not_pile_up(fake_time):
@@ -342,6 +344,19 @@ def test_a_camera_is_chosen_by_a_part_of_its_name(two_cameras, fake_time):
     two_cameras.append(cameras.Camera(4, "Logitech C270"))
     with pytest.raises(SourceError, match="part of 2 cameras' names: 2 Logitech C920; 4 Logitech C270"):
         open_source("Logitech", capture=opened)
+
+
+def test_a_camera_that_is_not_there_yet_can_be_waited_for_by_its_name(two_cameras, fake_time):
+    late = two_cameras.pop()
+    opened = Captures()
+
+    def wait(seconds: float) -> None:
+        fake_time.wait(seconds)
+        two_cameras[1:] = [late]
+
+    source = open_source("Logitech", capture=opened, clock=fake_time.clock, wait=wait, wait_for_it=True)
+    assert "No camera has 'Logitech' in its name. Cameras here: 0 Integrated" in source.status().text
+    assert len(take(source, 2)) == 2 and opened.targets[0] == "video2"
 
 
 @pytest.mark.parametrize("spec", ["2", "Logitech"])
