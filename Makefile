@@ -6,13 +6,17 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: run test lint types translations setup setup-dev clean
+.PHONY: run test fuzz lint types translations setup setup-dev clean
 
 run: setup
 	@$(BIN)/python main.py run $(ARGS)
 
 test: setup-dev lint types
 	$(BIN)/python -m pytest $(ARGS)
+
+# Bad input for every loader, new at each run; some minutes.
+fuzz: setup-dev
+	$(BIN)/python -m pytest tests/test_fuzz.py --hypothesis-profile long --timeout 3600 $(ARGS)
 
 lint: setup-dev
 	$(BIN)/ruff check .

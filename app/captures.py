@@ -19,6 +19,7 @@ from app.domain import Image
 from app.errors import SourceError
 
 DEVICES = Path("/dev")
+MAX_PIXELS = 1 << 26  # 8192x8192; 200 MB as a picture
 STALL_S = 5.0  # a live source without a picture for so long has failed
 
 TRY_ANOTHER = "Try another one (`main.py cameras` lists them), a video file, or `--source demo`."
@@ -71,6 +72,18 @@ def read_image(capture: Capture) -> Image | None:
         alive, image = next_image(capture)
         if image is not None or not alive:
             return image
+
+
+def too_large(name: str, capture: Capture) -> str | None:
+    """A file of 50 bytes may promise a picture that takes all memory: what to say of one that is larger than any screen."""
+    width, height = (capture.get(p) for p in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
+    if width * height <= MAX_PIXELS:
+        return None
+    return (
+        f"{name} says that its pictures have {width:.0f}x{height:.0f} pixels; more than 64 million are "
+        "not read. "
+        f"Scale it down: `ffmpeg -i {name} -vf scale=1920:-2 smaller.mp4`."
+    )
 
 
 def sane_fps(capture: Capture) -> float | None:

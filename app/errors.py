@@ -15,11 +15,17 @@ Each message says what happened and what to do next. Errors of libraries are tra
 
 from __future__ import annotations
 
+LONGEST_MESSAGE = 1000
+
 
 class AppError(Exception):
     """Base of all errors that end the program with a message instead of a traceback."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        text = super().__str__()  # may quote what was read, whatever its length
+        return text if len(text) <= LONGEST_MESSAGE else text[: LONGEST_MESSAGE - 3] + "..."
 
 
 class UsageError(AppError):

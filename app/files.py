@@ -34,6 +34,17 @@ def _check_writable(path: Path, folder: Path) -> None:
         raise OutputError(f"{path} cannot be written: no permission")
 
 
+def read_bounded(path: Path, most: int) -> bytes:
+    """The content of a regular file that is no larger than `most` bytes. Raises OSError and ValueError."""
+    if path.exists() and not path.is_file():
+        raise ValueError("it is not a regular file")
+    with path.open("rb") as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise ValueError(f"it is larger than {most} bytes")
+    return content
+
+
 class TextFile:
     """A text file for writing, line by line, whose failures are OutputErrors that name it."""
 

@@ -21,6 +21,7 @@ import numpy as np
 
 from app.domain import Crowd
 from app.errors import UsageError
+from app.files import read_bounded
 from app.visits import Visits
 
 if TYPE_CHECKING:
@@ -135,8 +136,7 @@ def read_notice(text: str) -> str:
     """The notice for visitors: the text itself, or the content of the .txt file that it names. Raises UsageError."""
     if text.lower().endswith(".txt"):
         try:
-            with Path(text).expanduser().open("rb") as file:
-                text = file.read(4 * NOTICE_LENGTH + 1).decode()
+            text = read_bounded(Path(text).expanduser(), 4 * NOTICE_LENGTH).decode()
         except (OSError, ValueError, RuntimeError) as error:
             reason = getattr(error, "strerror", None) or error
             raise UsageError(f"--notice: {text[:200]} cannot be read: {reason}") from error

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app.errors import OutputError, UsageError
+from app.files import read_bounded
 from scheduler.latency import Profile
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from models.manifest import Manifest
 
 TYPE, SCHEMA = "latency profile", 1
+MAX_BYTES = 4_000_000
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,7 @@ def made_here(profile: Profile, engine: Engine, manifest: Manifest, threads: int
 def read_profile(path: Path) -> ProfileFile:
     """Raises UsageError for what is no profile, with the reason."""
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = json.loads(read_bounded(path, MAX_BYTES))
     except OSError as error:
         raise UsageError(f"profile {path} cannot be read: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:

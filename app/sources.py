@@ -27,6 +27,7 @@ from app.captures import (
     promised_frames,
     read_image,
     sane_fps,
+    too_large,
     unreadable,
 )
 from app.demo import CYCLE_FRAMES, FPS, DemoCrowd
@@ -178,6 +179,9 @@ class FileSource(_Closable):
         super().__init__(capture, clock, wait)
         self.name, self.note, self.live = name, "", realtime
         self._reopen, self._loop = reopen, loop
+        if capture.isOpened() and (large := too_large(name, capture)):
+            self.close()
+            raise SourceError(large)
         self._next = read_image(capture) if capture.isOpened() else None
         if self._next is None:
             self.close()

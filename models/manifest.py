@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 SCHEMA = 2
 COVERAGES = (50, 68, 90)  # per cent of faces whose age lies in the interval
 MAX_INPUT_SIZE = 1024
+MAX_BYTES, MAX_NETWORK_BYTES = 4_000_000, 2**31  # of a manifest; of a network: what ONNX's own format ends at
+LONGEST_MESSAGE = 1000
 WEIGHTS = Path(__file__).with_name("weights")
 DEFAULT_MODEL = "mobilenet_v1_075"
 _HEADS = ("age", "gender", "expression")
@@ -25,6 +27,10 @@ _HEADS = ("age", "gender", "expression")
 
 class ManifestError(ValueError):
     """A manifest, or the network file that it names, is missing, unreadable or does not fit."""
+
+    def __str__(self) -> str:
+        text = super().__str__()  # may quote what was read, whatever its length
+        return text if len(text) <= LONGEST_MESSAGE else text[: LONGEST_MESSAGE - 3] + "..."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,9 +108,11 @@ class Manifest:
     def read(cls, path: Path) -> Manifest:
         """Reads and checks a manifest; the network file must be there, its hash is checked by `verify`."""
         try:
-            data = json.loads(path.read_text(encoding="utf-8"))
+            data = json.loads(_content(path, MAX_BYTES))
         except OSError as error:
             raise ManifestError(f"manifest {path} cannot be read: {error.strerror or error}") from error
+        except ManifestError:
+            raise
         except (ValueError, RecursionError) as error:
             raise ManifestError(f"manifest {path} is not JSON: {error}") from error
         if not isinstance(data, dict) or data.get("schema") != SCHEMA:
@@ -125,7 +133,7 @@ class Manifest:
     def verify(self) -> bytes:
         """The network file's content, after its hash was compared with the manifest's."""
         try:
-            content = self.network.read_bytes()
+            content = _content(self.network, MAX_NETWORK_BYTES)
         except OSError as error:
             raise ManifestError(f"network {self.network} cannot be read: {error.strerror or error}") from error
         if hashlib.sha256(content).hexdigest() != self.sha256:
@@ -141,6 +149,17 @@ class Manifest:
             if name in (one.name, str(one.block)):
                 return one
         raise ManifestError(f"{self.name} has no exit {name!r}; it has {', '.join(e.name for e in self.exits)}")
+
+
+def _content(path: Path, most: int) -> bytes:
+    """Refuses what is no regular file, and what is too large to be read at all."""
+    if path.exists() and not path.is_file():
+        raise ManifestError(f"{path} is not a regular file")
+    with path.open("rb") as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise ManifestError(f"{path} is larger than {most} bytes")
+    return content
 
 
 def _from_json(path: Path, data: Mapping[str, Any]) -> Manifest:

@@ -31,10 +31,17 @@ if TYPE_CHECKING:
 SCHEMA = 2
 READABLE = (1, 2)
 MOST_FACES = 10_000
+# A frame's line has about 500 bytes, a header some thousands; a day at 25 frames a second is about 1 GB.
+MOST_BYTES, LONGEST_LINE = 2**31, 1_000_000
+LONGEST_MESSAGE = 1000
 
 
 class LogError(ValueError):
     """A log that cannot be read."""
+
+    def __str__(self) -> str:
+        text = super().__str__()  # may quote what was read, whatever its length
+        return text if len(text) <= LONGEST_MESSAGE else text[: LONGEST_MESSAGE - 3] + "..."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,7 +143,7 @@ class LogWriter:
 def read_log(path: Path) -> LatencyLog:
     """Reads a whole log. A cut last line, as a power failure leaves it, is left out; anything else wrong raises LogError."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = _lines(path)
     except OSError as error:
         raise LogError(f"log {path} cannot be read: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
@@ -176,6 +183,22 @@ def read_log(path: Path) -> LatencyLog:
         except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
             raise LogError(f"log {path}, line {number}: the record lacks or garbles {error}") from error
     return LatencyLog(header, profile, tuple(frames), drops, read < len(lines), tuple(events))
+
+
+def _lines(path: Path) -> list[str]:
+    if path.exists() and not path.is_file():
+        raise LogError(f"log {path} is not a regular file")
+    with path.open("rb") as file:
+        if path.stat().st_size > MOST_BYTES:
+            raise LogError(f"log {path} is larger than {MOST_BYTES} bytes: replay a part of it (`head -n 1000000`)")
+        lines = list[str]()
+        while line := file.readline(LONGEST_LINE + 1):
+            if len(line) > LONGEST_LINE:
+                raise LogError(
+                    f"{path} is not a latency log: line {len(lines) + 1} is longer than {LONGEST_LINE} bytes"
+                )
+            lines.append(line.decode().rstrip("\r\n"))
+        return lines
 
 
 def _check_policy(data: Mapping[str, Any], points: set[OperatingPoint]) -> None:

@@ -6,10 +6,23 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as fuzzing
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
+
+
+# Quick: the same few cases every time. Long (`make fuzz`): new ones, for as long as a coffee takes.
+LOOSE = {"deadline": None, "database": None, "suppress_health_check": list(HealthCheck)}
+fuzzing.register_profile("quick", max_examples=60, derandomize=True, **LOOSE)
+fuzzing.register_profile("long", max_examples=20_000, **LOOSE)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not config.getoption("--hypothesis-profile"):
+        fuzzing.load_profile("quick")
 
 
 @pytest.fixture(autouse=True)

@@ -43,3 +43,19 @@ def test_a_missing_or_broken_model_is_a_clear_error(tmp_path, monkeypatch):
     monkeypatch.setattr("align.landmarks._PACKAGE", "no_such_package")
     with pytest.raises(LandmarkModelError, match=r"requirements\.txt"):
         find_model_file()
+
+
+def test_a_changed_model_is_refused_before_dlib_reads_it(tmp_path, monkeypatch):
+    from align import landmarks
+
+    content = landmarks.find_model_file().read_bytes()
+    for name, changed in (
+        ("cut", content[:-1000]),
+        ("changed", content[:5000] + b"\xff" + content[5001:]),
+        ("empty", b""),
+    ):
+        path = tmp_path / name
+        path.write_bytes(changed)
+        monkeypatch.setattr(landmarks, "find_model_file", lambda path=path: path)
+        with pytest.raises(landmarks.LandmarkModelError, match=r"sha256 differs.*pip install"):
+            landmarks.LandmarkPredictor()
