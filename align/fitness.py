@@ -44,3 +44,22 @@ def share_outside(matrix: NDArray[np.float64], width: int, height: int) -> float
     turn = matrix[:, :2].T / float(matrix[0, 0] ** 2 + matrix[1, 0] ** 2)  # the inverse of a similarity
     points = (_GRID - matrix[:, 2]) @ turn.T
     return float(((points < -0.5) | (points > np.array([width, height]) - 0.5)).any(axis=1).mean())
+
+
+# What keeps a crop from being read, and from where on. On UTKFace's training pictures (`main.py bench alignment`) the age's
+# error is 1.4 times larger with 30 % of the crop outside of the frame and with crops of 32 px, 1.1 times with 20 % and
+# 48 px. With the misfit it does not grow up to 0.06; one crop in 850 lies above, and none of an upright face above 0.08.
+TURNED_AWAY, AT_THE_EDGE, TOO_SMALL = "turned away", "at the edge", "too small"
+MAX_MISFIT, MAX_OUTSIDE, MIN_SIDE = 0.08, 0.25, 36.0
+
+
+def unfit(matrix: NDArray[np.float64], misfit: float, width: int, height: int) -> str | None:
+    """Why the crop that a 2x3 matrix cuts from a frame of this size is not to be read; None where it is fit.
+
+    `misfit` is the fit's residual, a share of the crop's side.
+    """
+    if crop_side(matrix) < MIN_SIDE:
+        return TOO_SMALL
+    if share_outside(matrix, width, height) > MAX_OUTSIDE:
+        return AT_THE_EDGE
+    return TURNED_AWAY if misfit > MAX_MISFIT else None

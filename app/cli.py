@@ -296,8 +296,8 @@ def _add_bench(sub: argparse._SubParsersAction) -> None:
     p.add_argument(
         "what",
         nargs="?",
-        choices=("exits", "scheduler", "crowd", "front-end", "tracking", "window"),
-        help="exits: what stopping early saves, and its memory; scheduler: auto against each fixed exit; crowd: auto live while crowds and other programs come and go; front-end: what detection, landmarks and alignment take and find; tracking: how people keep their identity, on crowds whose truth is known; window: how long painting takes; default exits, or scheduler with --faces",
+        choices=("exits", "scheduler", "crowd", "front-end", "tracking", "estimates", "alignment", "window"),
+        help="exits: what stopping early saves, and its memory; scheduler: auto against each fixed exit; crowd: auto live while crowds and other programs come and go; front-end: what detection, landmarks and alignment take and find; tracking: how people keep their identity, on crowds whose truth is known; estimates: how steady what is shown of a person is; alignment: what tilt, the edge and size do; window: how long painting takes; default exits, or scheduler with --faces",
     )
     p.add_argument(
         "--faces",
@@ -317,7 +317,14 @@ def _add_bench(sub: argparse._SubParsersAction) -> None:
     p.add_argument("--frames", type=int, metavar="N", help="front-end, tracking: frames per crowd; default 150, 500")
     p.add_argument("--detector", default="viola-jones", metavar="NAME", help="front-end: as in `run`")
     p.add_argument("--min-face", type=float, metavar="PIXELS", help="front-end: as in `run`")
-    p.add_argument("--clips", type=Path, nargs="+", default=[], metavar="FILE", help="front-end: videos to try as well")
+    p.add_argument(
+        "--clips", type=Path, nargs="+", default=[], metavar="FILE", help="front-end, estimates: videos to try"
+    )
+    p.add_argument("--utkface", type=Path, metavar="DIR", help="estimates, alignment: folder of UTKFace's pictures")
+    p.add_argument(
+        "--list", type=Path, metavar="NAMES.txt", help="estimates, alignment: only these pictures, a file name a line"
+    )
+    p.add_argument("--count", type=int, default=400, metavar="N", help="estimates, alignment: pictures; default 400")
     p.add_argument("--plot", type=Path, metavar="OUT.png", help="front-end: draw the times while a crowd comes in")
     p.add_argument(
         "--minutes",
@@ -362,6 +369,14 @@ def _bench(args: argparse.Namespace) -> int:
             args.plot,
             args.json,
         )
+    if what == "estimates":
+        from app.commands import bench_estimates
+
+        return bench_estimates.bench_estimates(args.clips, args.utkface, args.list, args.count, args.model, args.json)
+    if what == "alignment":
+        from app.commands import bench_alignment
+
+        return bench_alignment.bench_alignment(args.utkface, args.list, args.count, args.model, args.json)
     from app.commands import bench
 
     return bench.bench(what, args.faces or "1..16", args.budget_ms, args.rounds, args.model, args.device, args.json)

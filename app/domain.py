@@ -39,7 +39,7 @@ class DropCause(StrEnum):
     NO_TIME = "no time was left to align all faces"
     MAX_FACES = "more faces in view than --max-faces"
     UNCONFIRMED = "not yet certain to be a face"
-    UNALIGNED = "landmarks could not be fitted to the template"
+    UNALIGNED = "face turned away, at the edge of the frame or too small"
     VIDEO_FULL = "the video encoder is behind"
     BROKEN = "the source sent a picture that is empty or of a wrong kind"
 
@@ -118,6 +118,7 @@ class Person:
     box: Box
     estimate: Estimate | None
     fresh: bool  # read in this frame, not carried over
+    unfit: str | None = None  # why this frame's crop was not fit to be read: "turned away", "at the edge", "too small"
 
 
 @dataclass(frozen=True, slots=True)

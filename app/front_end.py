@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 import cv2
 
-from align.fitness import unsteadiness
+from align.fitness import TURNED_AWAY, roll, unfit, unsteadiness
 from align.geometry import AlignmentError, Template, residual
 from app.detector import landmark_box
 from app.domain import Box, DropCause, Face, Frame
+from app.tilt import landmarks_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -20,10 +21,6 @@ if TYPE_CHECKING:
     from align.landmarks import LandmarkPredictor
     from app.scan import Scanner
     from app.tracker import Tracker
-
-# Landmarks that stay further than this from the template, as a share of the crop, are of no face or of a lost one: on
-# UTKFace one crop in 500 lies above 0.05.
-MAX_MISFIT = 0.08
 
 # A new face counts as one at once where its landmarks are this steady, else when it was found in this many frames; of 113
 # false faces none was so steady, and 85 % of UTKFace's. Looking costs three landmark predictions: with `align_ms` no look
@@ -42,6 +39,7 @@ class Prepared:
     stages_ms: Mapping[str, float]
     unserved: Mapping[DropCause, int] = field(default_factory=dict)
     places: tuple[Box, ...] = ()  # wherever a face is or may be, those held back, lost and suspected too
+    unfit: Mapping[int, str] = field(default_factory=dict)  # people whose crop is not fit to be read, and why
 
 
 class FrontEnd:
@@ -64,11 +62,12 @@ class FrontEnd:
         self._scanner, self._predict, self._template, self._tracker = scanner, predictor, template, tracker
         self._max_faces, self._align_ms, self._clock = max_faces, align_ms, clock
         self._aligned: dict[int, int] = {}  # person to the frame in which they were aligned last
+        self._rolls: dict[int, float] = {}  # person to their head's tilt when it was last known, degrees
 
     def __call__(self, frame: Frame) -> Prepared:
         started = self._clock()
         gray = cv2.cvtColor(frame.image, cv2.COLOR_BGR2GRAY)
-        scan = self._scanner(frame.image, gray, frame.time_s, self._tracker.expected(frame.time_s))
+        scan = self._scanner(frame.image, gray, frame.time_s, self._tracker.expected(frame.time_s), self._rolls)
         detected = self._clock()
         size = (gray.shape[1], gray.shape[0])
         people = self._tracker.update(scan.faces, frame.time_s, scan.looked_for, size)
@@ -76,7 +75,9 @@ class FrontEnd:
         self._confirm(frame, gray, tracked)
         alive = self._tracker.alive()
         self._aligned = {person: i for person, i in self._aligned.items() if person in alive}
+        self._rolls = {person: degrees for person, degrees in self._rolls.items() if person in alive}
         faces, unread, unserved = list[Face](), list[tuple[int, Box]](), Counter[DropCause]()
+        reasons = dict[int, str]()
         sure = [t for t in tracked if t[0][0] in alive]
         if len(sure) < len(tracked):
             unserved[DropCause.UNCONFIRMED] = len(tracked) - len(sure)
@@ -91,16 +92,16 @@ class FrontEnd:
             else:
                 self._aligned[person] = frame.id
                 face = self._align(gray, person, shown, box)
-                if face:
+                if isinstance(face, Face):
                     faces.append(face)
                     continue
-                cause = DropCause.UNALIGNED
+                cause, reasons[person] = DropCause.UNALIGNED, face
             unread.append((person, shown))
             unserved[cause] += 1
         unread += [(person, box) for person, box in coasting if person in scan.looked_for]
         stages = {"detect": (detected - started) * 1e3, "align": (self._clock() - detected) * 1e3}
         places = (*scan.faces, *scan.suspects, *self._tracker.expected(frame.time_s).values())
-        return Prepared(frame, tuple(faces), tuple(unread), alive, stages, unserved, places)
+        return Prepared(frame, tuple(faces), tuple(unread), alive, stages, unserved, places, reasons)
 
     def budget_changed(self, ratio: float) -> None:
         """Frames may take so many times as long from now on."""
@@ -134,11 +135,15 @@ class FrontEnd:
         chosen, others = tracked[: self._max_faces], tracked[self._max_faces :]
         return sorted(chosen, key=lambda t: self._aligned.get(t[0][0], -1)) + others
 
-    def _align(self, gray: cv2.typing.MatLike, person: int, shown: Box, box: Box) -> Face | None:
-        landmarks = self._predict(gray, landmark_box(box))
+    def _align(self, gray: cv2.typing.MatLike, person: int, shown: Box, box: Box) -> Face | str:
+        """The face ready for the network, or why its crop is not fit to be read."""
+        landmarks = landmarks_at(self._predict, gray, box, self._rolls.pop(person, 0.0))
         try:
             matrix = self._template.fit(landmarks)
         except AlignmentError:
-            return None
+            return TURNED_AWAY
         misfit = residual(matrix, landmarks, self._template.array)
-        return Face(person, shown, matrix, misfit) if misfit <= MAX_MISFIT else None
+        reason = unfit(matrix, misfit, gray.shape[1], gray.shape[0])
+        if reason != TURNED_AWAY:
+            self._rolls[person] = roll(matrix)
+        return reason or Face(person, shown, matrix, misfit)

@@ -46,7 +46,7 @@ def person_record(person: Person) -> dict[str, Any]:
     """One entry of "people" in a results line."""
     fresh = person.fresh and person.estimate is not None
     box = [round(v, 1) for v in person.box]
-    return {"id": person.id, "box": box, **estimate_record(person.estimate), "fresh": fresh}
+    return {"id": person.id, "box": box, **estimate_record(person.estimate), "fresh": fresh, "unfit": person.unfit}
 
 
 def results_writer(path: Path, *, counts_only: bool = False) -> ResultsWriter | CsvWriter:
@@ -79,7 +79,7 @@ class CsvWriter:
     def __init__(self, path: Path, *, counts_only: bool = False) -> None:
         self._file, self._counts_only = TextFile(path), counts_only
         self._rows = csv.writer(self._file, lineterminator="\n")
-        columns = ["faces"] if counts_only else ["id", "x", "y", "width", "height", *ESTIMATE_FIELDS, "fresh"]
+        columns = ["faces"] if counts_only else ["id", "x", "y", "width", "height", *ESTIMATE_FIELDS, "fresh", "unfit"]
         self._rows.writerow(["frame", "time_s", *columns])
 
     def deliver(self, result: Result) -> None:
@@ -90,7 +90,9 @@ class CsvWriter:
         for person in result.people:
             record = person_record(person)
             estimate = [record[name] for name in ESTIMATE_FIELDS]
-            self._rows.writerow([*frame, record["id"], *record["box"], *estimate, str(record["fresh"]).lower()])
+            self._rows.writerow(
+                [*frame, record["id"], *record["box"], *estimate, str(record["fresh"]).lower(), record["unfit"]]
+            )
 
     def close(self) -> None:
         self._file.close()

@@ -211,7 +211,9 @@ class Pipeline:
         measured_ms: float,
     ) -> Result:
         in_view = [(f.person, f.box) for f in prepared.faces] + list(prepared.unread)
-        people = tuple(Person(i, box, self._people.estimate(i), i in read) for i, box in sorted(in_view))
+        people = tuple(
+            Person(i, box, self._people.estimate(i), i in read, prepared.unfit.get(i)) for i, box in sorted(in_view)
+        )
         now, totals = self._clock(), self.totals
         age_ms = (now - prepared.frame.born_s) * 1e3
         self._times.append(now)

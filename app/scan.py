@@ -26,6 +26,7 @@ import numpy as np
 
 from app.detector import largest_first
 from app.domain import Box
+from app.tilt import TILTED, find_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -91,15 +92,21 @@ class Scanner:
         self._lost: set[int] = set()
 
     def __call__(
-        self, image: NDArray[np.uint8], gray: NDArray[np.uint8], time_s: float, known: Mapping[int, Box]
+        self,
+        image: NDArray[np.uint8],
+        gray: NDArray[np.uint8],
+        time_s: float,
+        known: Mapping[int, Box],
+        rolls: Mapping[int, float] | None = None,
     ) -> Scan:
-        """`image` is (h, w, 3) BGR and `gray` the same in grey; `known` says where people are expected."""
+        """`image` is (h, w, 3) BGR and `gray` the same in grey; `known` says where people are expected, `rolls` by how many
+        degrees their heads were tilted."""
         picture = image if self._detector.in_colour else gray
         due, passed_s = self._due(gray.shape, time_s)
         if not self._parts:
             return Scan([], set(known))
         self._suspects = []
-        found, looked_for = self._known(picture, known, max(NEAR_MIN, round(NEAR_PER_S * passed_s)))
+        found, looked_for = self._known(picture, known, max(NEAR_MIN, round(NEAR_PER_S * passed_s)), rolls or {})
         painted = [box for person, box in known.items() if person not in self._lost]
         for part in due:
             started = self._clock()
@@ -114,14 +121,18 @@ class Scanner:
         if self._scan_ms is not None:
             self._scan_ms *= ratio
 
-    def _known(self, picture: NDArray[np.uint8], known: Mapping[int, Box], most: int) -> tuple[list[Box], set[int]]:
+    def _known(
+        self, picture: NDArray[np.uint8], known: Mapping[int, Box], most: int, rolls: Mapping[int, float]
+    ) -> tuple[list[Box], set[int]]:
         self._turn += 1
         self._looked = {person: turn for person, turn in self._looked.items() if person in known}
         self._lost &= known.keys()
         found, looked_for = list[Box](), sorted(known, key=lambda p: self._looked.get(p, 0))[:most]
         for person in looked_for:
             self._looked[person] = self._turn
-            box = None if person in self._lost else self._near(picture, known[person], KNOWN)
+            tilted = abs(rolls.get(person, 0.0)) >= TILTED
+            box = find_at(self._detector, picture, known[person], rolls[person]) if tilted else None
+            box = box or (None if person in self._lost else self._near(picture, known[person], KNOWN))
             box = box or self._near(picture, known[person], LOST)
             (self._lost.discard if box else self._lost.add)(person)
             if box and not any(same_place(box, other) for other in found):

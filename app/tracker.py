@@ -93,7 +93,7 @@ class _Track:
         innovation = _vector(box) - self._at
         self._at = self._at + gain[0] * innovation
         self._speed = self._speed + gain[1] * innovation
-        self._ratio += gain[0] * (box.height / box.width - self._ratio)
+        self._ratio += float(gain[0]) * (box.height / box.width - self._ratio)
         self._covariance = self._covariance - np.outer(gain, self._covariance[0])
         self.seen_s, self.missed_s = self.time_s, None
         self.hits += 1
@@ -185,7 +185,7 @@ def _match(boxes: Sequence[Box], left: list[int], tracks: list[_Track]) -> dict[
     """The likeliest assignment of the boxes numbered in `left`: Gaussian about each prediction, within its gate."""
     if not left or not tracks:
         return {}
-    apart = np.array([[distance(boxes[i], t.box) for t in tracks] for i in left])
+    apart = _distances([boxes[i] for i in left], [t.box for t in tracks])
     spread = np.array([math.hypot(t.spread, LEAST_SPREAD) for t in tracks])
     gates = np.minimum(GATE + 2 * np.array([t.spread for t in tracks]), WIDEST_GATE)
     inside = apart <= gates
@@ -200,6 +200,15 @@ def distance(a: Box, b: Box) -> float:
     """Between centres, in mean widths, plus how much the sizes differ."""
     (ax, ay), (bx, by) = a.centre, b.centre
     return math.hypot(ax - bx, ay - by) / ((a.width + b.width) / 2) + abs(math.log(a.width / b.width))
+
+
+def _distances(a: list[Box], b: list[Box]) -> NDArray[np.float64]:
+    """`distance` of each of a from each of b."""
+    left, right = np.array(a)[:, None], np.array(b)[None]
+    offset = (left[..., :2] + left[..., 2:] / 2) - (right[..., :2] + right[..., 2:] / 2)
+    mean = (left[..., 2] + right[..., 2]) / 2
+    apart: NDArray[np.float64] = np.hypot(offset[..., 0], offset[..., 1]) / mean
+    return apart + np.abs(np.log(left[..., 2] / right[..., 2]))
 
 
 def _vector(box: Box) -> NDArray[np.float64]:

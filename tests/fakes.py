@@ -124,7 +124,14 @@ class FakeScanner:
         self._boxes = boxes
         self.calls = 0
 
-    def __call__(self, image: Image, gray: NDArray[np.uint8], time_s: float, known: Mapping[int, Box]) -> Scan:
+    def __call__(
+        self,
+        image: Image,
+        gray: NDArray[np.uint8],
+        time_s: float,
+        known: Mapping[int, Box],
+        rolls: Mapping[int, float] | None = None,
+    ) -> Scan:
         boxes = self._boxes(self.calls) if callable(self._boxes) else self._boxes
         self.calls += 1
         return Scan(boxes, set(known))

@@ -4,11 +4,12 @@ import cv2
 import numpy as np
 import pytest
 
+from align.fitness import MAX_MISFIT
 from align.geometry import PAPER_MARGINS, Template, eye_distance, load_mean_shape
 from align.landmarks import LandmarkPredictor
 from app.detector import ViolaJones, landmark_box
 from app.domain import Box, Frame
-from app.front_end import MAX_MISFIT, FrontEnd
+from app.front_end import FrontEnd
 from app.scan import Scanner
 from app.tracker import Tracker
 

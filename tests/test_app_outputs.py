@@ -48,12 +48,13 @@ def test_results_have_the_promised_fields(tmp_path):
         "expression_p",
         "exit",
         "fresh",
+        "unfit",
     ]
     assert list(lines[0]["people"][0]) == list(lines[1]["people"][0]) == fields
     assert lines[0]["people"][0]["age"] is None and lines[0]["people"][0]["fresh"] is False
     assert lines[1]["people"][0] == {
         "id": 1, "box": [100, 80, 60, 60], "age": 34.2, "age_low": 29.0, "age_high": 39.4, "gender": "male", "gender_p": 0.97,
-        "expression": "happy", "expression_p": 0.8, "exit": "exit_13", "fresh": True,
+        "expression": "happy", "expression_p": 0.8, "exit": "exit_13", "fresh": True, "unfit": None,
     }  # fmt: skip
 
 

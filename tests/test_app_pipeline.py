@@ -451,3 +451,16 @@ def test_a_steady_face_is_shown_at_once():
 
     front_end = FrontEnd(FakeScanner(crowd(2)), FakePredictor(load_mean_shape()), TEMPLATE, Tracker(), 32)
     assert len(front_end(Frame(0, images(1, 400)[0], 0.0, 0.0)).faces) == 2
+
+
+def test_who_cannot_be_read_keeps_the_last_estimate_and_says_why():
+    """Somebody walks out of the frame: read while most of the crop is inside, then carried over with the reason."""
+    at = [Box(100.0 - 12 * i, 80.0, 60.0, 60.0) for i in range(12)]
+    pipeline, sink = make(FakeSource(images(12)), boxes=lambda i: [at[i]])
+    run(pipeline)
+    people = [r.people[0] for r in sink.results]
+    unfit = [p for p in people if p.unfit]
+    assert people[0].fresh and people[0].unfit is None and len(unfit) >= 2
+    assert {p.unfit for p in unfit} == {"at the edge"} and not any(p.fresh for p in unfit)
+    assert all(p.id == 1 and p.estimate.age == pytest.approx(30) for p in unfit)
+    assert pipeline.totals.drops[DropCause.UNALIGNED] == len(unfit)

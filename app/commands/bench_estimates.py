@@ -34,7 +34,7 @@ def bench_estimates(
 ) -> int:
     """Raises UsageError, SourceError, ModelError."""
     if not clips and not utkface:
-        raise UsageError("give --clip VIDEO (several if you like), --utkface DIR, or both")
+        raise UsageError("give --clips VIDEO ..., --utkface DIR, or both")
     if json_path:
         check_writable(json_path)
     from app.compose import load_manifest
