@@ -11,6 +11,7 @@ from app import cards, overlay, panel
 from app.domain import Box, SourceState, SourceStatus
 from app.panel import SPAN_S, History, Setting
 from app.texts import ENGLISH
+from tests.conftest import ROOT
 from tests.test_app_overlay import Recorder, is_inside, make_stats
 
 SCREENS = [(640, 360), (1280, 720), (1920, 1080), (1080, 1920)]
@@ -150,3 +151,10 @@ def test_wrap_breaks_at_spaces() -> None:
     assert panel.wrap("one two three", 40, 10, 1, canvas) == ["one two …"]
     assert panel.wrap("", 40, 10, 3, canvas) == []
     assert panel.wrap("extraordinarily", 40, 10, 3, canvas) == ["extraordinarily"]
+
+
+def test_the_documents_list_every_key() -> None:
+    rows = (ROOT / "docs" / "window.md").read_text(encoding="utf-8")
+    for key, _ in cards.keys(ENGLISH):
+        separator = " " if "↑" in key or "←" in key else ", "
+        assert f"| {separator.join(key.split())} |" in rows, key
