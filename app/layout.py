@@ -21,6 +21,7 @@ Corners = NDArray[np.float64]  # (n, 2): left, top; or (n, 4): left, top, right,
 
 COVERS_FACE, COVERS_OWN = 6.0, 9.0  # what a covered pixel of a face costs, in labels' areas
 MOVES = 0.35  # what a label's leaving the spot where it is costs, likewise: labels that jump cannot be read
+HOME, HOME_S = 0.08, 1.0  # the same every so many seconds, when labels that were driven off go home
 REACH = 3.5  # heights of a label between it and its face; further off nobody would know whose it is
 STAYS, CROWDED = 0.45, 0.8  # up to the one a label stays without looking further; above the other it looks everywhere
 FREE_FACES = 0.1  # share of a face that a label may cover before everybody's labels become shorter
@@ -39,18 +40,19 @@ def place(
     gap: float = 4.0,
     *,
     all_or_none: bool = False,
+    moves: float = MOVES,
 ) -> list[Box | None]:
     """A spot for the label (width, height) of each face box, None where there is none. Greedy, in the order given.
 
-    `held` are corners where labels are now and would best stay. Labels keep `gap` pixels between each other. With
-    `all_or_none` the first label without a spot that leaves the faces free makes all of them None.
+    `held` are corners where labels are now and would best stay; to leave one costs `moves`. Labels keep `gap` pixels
+    between each other. With `all_or_none` the first label without a spot that leaves the faces free makes all None.
     """
     faces = _corners(boxes)
     blocked = np.empty((len(taken) + len(sizes), 4))
     blocked[: len(taken)] = _corners(taken)
     count, spots = len(taken), list[Box | None]()
     for i, (size, box, now) in enumerate(zip(sizes, boxes, held or [None] * len(sizes), strict=True)):
-        spot, cost = _spot(size, box, i, area, faces, blocked[:count], now, gap)
+        spot, cost = _spot(size, box, i, area, faces, blocked[:count], now, gap, moves)
         if all_or_none and cost > FREE_FACES * COVERS_FACE * box.width * box.height / (size[0] * size[1]) + 1.5:
             return [None] * len(sizes)
         if spot is not None:
@@ -78,13 +80,14 @@ def _spot(
     blocked: Corners,
     now: Point | None,
     gap: float,
+    moves: float,
 ) -> tuple[Point | None, float]:
     """The cheapest allowed corner of a label and its cost, in labels' areas; infinite where there is none."""
     if size[0] > area.width or size[1] > area.height:
         return None, math.inf
 
     def cheapest(tried: Corners) -> tuple[Point | None, float]:
-        spots, costs = _judge(tried, size, box, own, area, faces, blocked, now, gap)
+        spots, costs = _judge(tried, size, box, own, area, faces, blocked, now, gap, moves)
         if not len(spots):
             return None, math.inf
         best = int(np.argmin(costs))
@@ -92,7 +95,7 @@ def _spot(
 
     if now is not None:
         spot, cost = cheapest(np.array([now]))
-        if cost <= STAYS:
+        if cost <= STAYS and moves == MOVES:
             return spot, cost
     near = _near(size, box, gap) if now is None else np.concatenate([np.array([now]), _near(size, box, gap)])
     spot, cost = cheapest(near)
@@ -111,6 +114,7 @@ def _judge(
     blocked: Corners,
     now: Point | None,
     gap: float,
+    moves: float,
 ) -> tuple[Corners, NDArray[np.float64]]:
     """Those of the corners that are allowed, and what each costs in areas of the label."""
     width, height = size
@@ -133,7 +137,7 @@ def _judge(
     costs += 0.15 * np.abs(rects[:, 0] - box.x) / max(width, box.width)  # flush left over its face where that is free
     costs += np.where(rects[:, 3] <= box.y + 1, 0.0, 0.12)
     if now is not None:
-        costs += MOVES * (np.abs(tried - np.array(now)).max(axis=1) > 2.0)
+        costs += moves * (np.abs(tried - np.array(now)).max(axis=1) > 2.0)
     return tried, costs
 
 
@@ -196,7 +200,8 @@ class Labels:
     which becomes shorter at once where they do not fit and longer only when that would have fitted for a while."""
 
     def __init__(self) -> None:
-        self._offsets: dict[int, Point] = {}
+        self._held: dict[int, Box] = {}  # where each was, from its face's corner
+        self._home_s = -math.inf
         self._level = 0
         self._fits_since_s: float | None = None
         self._probed_s, self._probe_s, self._crowd = -math.inf, PROBE_S, 0
@@ -213,21 +218,27 @@ class Labels:
         gap: float = 4.0,
     ) -> Arrangement:
         """`sizes_at` gives everybody's size at each of so many lengths, 0 the longest."""
-        held = [_moved(box, self._offsets.get(person)) for person, box in zip(people, boxes, strict=True)]
+        go_home = not 0 <= now_s - self._home_s < HOME_S
+        self._home_s = now_s if go_home else self._home_s
         last = 0 if len(people) <= FEW else levels - 1
         level = min(self._level, last)
 
         def spots_at(level: int) -> list[Box | None]:
             """Everybody's spot, or None for all where labels of this length do not fit and others are shorter."""
             sizes = sizes_at(level)
-            if level == self._level and (still := _all_stay(sizes, boxes, area, taken, held, gap)):
+            held = [
+                _moved(box, self._held.get(person), size)
+                for person, box, size in zip(people, boxes, sizes, strict=True)
+            ]
+            moves = HOME if go_home else MOVES
+            if level == self._level and not go_home and (still := _all_stay(sizes, boxes, area, taken, held, gap)):
                 return still
             if level == last:
-                return place(sizes, boxes, area, taken, held, gap)
+                return place(sizes, boxes, area, taken, held, gap, moves=moves)
             used = sum(w * h for w, h in sizes) + sum(b.width * b.height for b in boxes)
             if used > FULL * area.width * area.height:
                 return [None] * len(boxes)
-            spots = place(sizes, boxes, area, taken, held, gap, all_or_none=True)
+            spots = place(sizes, boxes, area, taken, held, gap, all_or_none=True, moves=moves)
             return spots if covered(spots, boxes) <= FREE_FACES else [None] * len(boxes)
 
         if len(people) != self._crowd:
@@ -248,8 +259,8 @@ class Labels:
                 if now_s - self._fits_since_s >= LENGTHEN_S:
                     level, spots, self._fits_since_s = level - 1, longer, None
         self._level = level
-        self._offsets = {
-            person: (spot.x - box.x, spot.y - box.y)
+        self._held = {
+            person: Box(spot.x - box.x, spot.y - box.y, spot.width, spot.height)
             for person, spot, box in zip(people, spots, boxes, strict=True)
             if spot is not None
         }
@@ -282,8 +293,13 @@ def _all_stay(
     return [Box(x, y, *size) for (x, y), size in zip(lefts.tolist(), sizes, strict=True)]
 
 
-def _moved(box: Box, offset: Point | None) -> Point | None:
-    return None if offset is None else (box.x + offset[0], box.y + offset[1])
+def _moved(box: Box, held: Box | None, size: Size) -> Point | None:
+    """Where a label is now that its face has moved; one of another size stays as close to its face."""
+    if held is None:
+        return None
+    x = held.x + (held.width - size[0] if held.x + held.width <= 0 else 0)
+    y = held.y + (held.height - size[1] if held.y + held.height <= 0 else 0)
+    return box.x + x, box.y + y
 
 
 class View(NamedTuple):

@@ -190,3 +190,23 @@ def test_a_view_keeps_proportions_and_mirrors_boxes_only(canvas: tuple[int, int]
     assert left.y < right.y
     outer = min(left.x, right.x), max(left.x + left.width, right.x + right.width)
     assert outer == pytest.approx((view.picture.x, view.picture.x + view.picture.width))
+
+
+def test_a_label_that_was_driven_off_goes_home() -> None:
+    labels, box, home = Labels(), Box(400, 300, 100, 100), 300 - 40 - GAP
+    wall = [Box(100, 150, 800, 140)]
+
+    def y(now_s: float, taken: list[Box]) -> float:
+        return labels.arrange([1], 1, lambda _: [(120, 40)], [box], AREA, taken, now_s, GAP).spots[0].y
+
+    assert y(0.0, []) == home
+    assert y(0.1, wall) > 300
+    assert y(0.2, []) > 300, "not at once: what is in the way may come back"
+    assert y(2.0, []) == home
+
+
+def test_a_label_that_shrinks_stays_as_close_to_its_face() -> None:
+    labels, box = Labels(), Box(400, 300, 100, 100)
+    (tall,) = labels.arrange([1], 1, lambda _: [(300, 90)], [box], AREA, now_s=0.0, gap=GAP).spots
+    (low,) = labels.arrange([1], 1, lambda _: [(120, 40)], [box], AREA, now_s=0.1, gap=GAP).spots
+    assert tall.y + 90 == low.y + 40 == 300 - GAP

@@ -227,7 +227,7 @@ def test_labels_of_a_video_stay_in_place() -> None:
         people = [make_person(Box(200 + 2 * step, 200, 90, 90), 1), make_person(Box(300 - 2 * step, 230, 90, 90), 2)]
         result = make_result((960, 540), *people)
         overlay.paint(result.frame.image, result, labels)
-        spots.append(dict(labels._offsets))
+        spots.append(dict(labels._held))
     assert spots[0].keys() == {1, 2}
     assert all(spot == pytest.approx(spots[0][1], abs=1e-6) for spot in (s[1] for s in spots))
 
