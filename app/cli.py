@@ -396,7 +396,10 @@ def _add_evaluate(sub: argparse._SubParsersAction) -> None:
         help=f"a shipped network's name, or the path of a manifest; default {DEFAULT_MODEL}",
     )
     p.add_argument(
-        "--dataset", required=True, choices=("utkface", "fer2013"), help="utkface: age and gender; fer2013: expression"
+        "--dataset",
+        required=True,
+        choices=("utkface", "fer2013", "appa_real"),
+        help="utkface: age and gender; fer2013: expression; appa_real: apparent age, with the epsilon error",
     )
     p.add_argument(
         "--root",
@@ -405,7 +408,11 @@ def _add_evaluate(sub: argparse._SubParsersAction) -> None:
         metavar="DIR",
         help="the data set's folder; for fer2013 the one with train/ and validation/",
     )
-    p.add_argument("--split", default="validation", help="fer2013: which folder under --root; default validation")
+    p.add_argument(
+        "--split",
+        default="validation",
+        help="fer2013: which folder under --root; appa_real: train, validation or test; default validation",
+    )
     p.add_argument("--list", type=Path, metavar="NAMES.txt", help="utkface: only these pictures, a file name a line")
     how = p.add_mutually_exclusive_group()
     how.add_argument(

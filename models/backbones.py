@@ -43,6 +43,8 @@ class Backbone(nn.Module):
     stem: nn.Module
     blocks: nn.ModuleList
     channels: Sequence[int]
+    #: smallest input, in pixels a side, of which something is left behind the last block
+    minimum_size = 16
 
     def outputs(self, x: Tensor, last: int) -> Iterator[tuple[int, Tensor]]:
         """(block number from 1, its output) up to block `last`, each block run only when it is asked for."""

@@ -84,6 +84,9 @@ class Config:
             backbone = build_backbone(
                 self.network["backbone"], self.network.get("taps"), max(self.input_sizes), **self.network["options"]
             )
+            least = getattr(backbone, "minimum_size", 16)
+            if min(self.input_sizes) < least:
+                raise ValueError(f"{self.network['backbone']} needs inputs of {least} px at least")
             return ElasticNetwork(
                 backbone,
                 sorted(int(k) for k in self.network["exits"]),

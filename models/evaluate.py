@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from align.crop import crop_face
 from align.geometry import AlignmentError, Template, to_pixels
-from models.datasets import fer2013, utkface
+from models.datasets import appa_real, fer2013, utkface
 from models.datasets.base import DataError, Report, Sample, read_picture
 from models.figures import figures
 from models.locate import Locator
@@ -23,7 +23,7 @@ from models.manifest import ManifestError
 from models.session import cpu_session
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     from models.manifest import Manifest
@@ -33,6 +33,8 @@ HEADS = ("age", "gender", "expression")
 # What `align` does to the median picture: x' = scale * x + shift, from shares of the picture's side to the unit square
 # of the crop. Medians over every fifth prepared picture's fit; rotation, below 0.7 degrees, is left out.
 FIXED_CROP = {"utkface": (1.0955, -0.0396, 0.0308), "fer2013": (1.112, -0.047, -0.070)}
+
+PLACINGS = {"utkface": utkface.PLACING, "fer2013": fer2013.PLACING, "appa_real": appa_real.PLACING}
 
 
 def evaluate(
@@ -50,7 +52,9 @@ def evaluate(
     sizes = [size] if size else list(manifest.input_sizes)
     if not all(32 <= s <= 512 for s in sizes):
         raise DataError(f"--size must be from 32 to 512 px, got {size}")
-    samples, report = utkface.read_utkface(root, names) if dataset == "utkface" else fer2013.read_fer2013(root, split)
+    if not align and dataset not in FIXED_CROP:
+        raise DataError(f"{dataset} has no fixed crop: leave --aligned out")
+    samples, report = _read(dataset, root, split, names)
     session = _session(manifest)
     crops = _Cropper(dataset, manifest, sizes, align, report)
     kept: list[Sample] = []
@@ -68,7 +72,7 @@ def evaluate(
     if not kept:
         raise DataError(f"none of the {len(samples)} pictures could be used")
     heads = [o.name for o in session.get_outputs()]
-    labels = {k: np.array([getattr(s, k) for s in kept]) for k in (*HEADS, "ethnicity")}
+    labels = {k: np.array([getattr(s, k) for s in kept]) for k in (*HEADS, "ethnicity", "age_mean", "age_std")}
     by_size = {}
     for s in sizes:
         joined = dict(zip(heads, map(np.concatenate, zip(*outputs[s], strict=True)), strict=True))
@@ -90,27 +94,42 @@ def evaluate(
     }
 
 
+def _read(dataset: str, root: Path, split: str, names: Iterable[str] | None) -> tuple[Sequence[Sample], Report]:
+    if dataset == "utkface":
+        return utkface.read_utkface(root, names)
+    if dataset == "fer2013":
+        return fer2013.read_fer2013(root, split)
+    found = appa_real.read(root, splits=["valid" if split == "validation" else split])
+    return found.samples, found.report
+
+
 class _Cropper:
     """From a sample to its (s, s, 3) RGB crops, one per size, or None where it cannot be read; counts in `report`."""
 
     def __init__(self, dataset: str, manifest: Manifest, sizes: list[int], align: bool, report: Report) -> None:
         self._template, self._sizes, self._report = Template(manifest.template), sizes, report
-        self._locate = Locator({"utkface": utkface, "fer2013": fer2013}[dataset].PLACING) if align else None
-        self._fixed = FIXED_CROP[dataset]
+        self._locate = Locator(PLACINGS[dataset]) if align else None
+        self._fixed = FIXED_CROP.get(dataset)
 
     def __call__(self, sample: Sample) -> list[NDArray[np.uint8]] | None:
         image = read_picture(sample.path)
         if image is None:
             self._report.skip("not a readable picture", sample.path.name)
             return None
-        matrix = self._fixed_matrix(image)
+        matrix = self._fixed_matrix(image) if self._fixed else None
         if self._locate:
             place = self._locate(image)
+            if place is None:
+                self._report.skip("no face found", sample.path.name)
+                return None
             if not place.found:
                 self._report.notes["placed by the usual box, no face detected"] += 1
             try:
                 matrix = self._template.fit(place.landmarks)
-            except AlignmentError:
+            except AlignmentError as error:
+                if matrix is None:
+                    self._report.skip(str(error), sample.path.name)
+                    return None
                 self._report.notes["placed by the fixed crop, no fit"] += 1
         return [cv2.cvtColor(crop_face(image, to_pixels(matrix, s), s), cv2.COLOR_BGR2RGB) for s in self._sizes]
 

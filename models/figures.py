@@ -27,7 +27,8 @@ def figures(
     """All that the labels allow. Ready for JSON.
 
     p: age (n, 101), gender (n, 2), expression (n, 7). labels: age, gender, expression, ethnicity, each (n,), -1 where
-    unknown, and optionally age_std (n,), NaN where unknown. scales: interval scale by coverage in per cent.
+    unknown, and optionally age_mean and age_std of people's guesses, (n,), NaN where unknown. scales: interval
+    scale by coverage in per cent.
     """
     out: dict[str, Any] = {}
     age, gender, expression = labels["age"], labels["gender"], labels["expression"]
@@ -50,7 +51,7 @@ def figures(
                 out |= _mean(f"coverage_{coverage}", np.where(known, error <= scale * half, np.nan))
         deviation = labels.get("age_std")
         if deviation is not None and (deviation > 0).any():
-            out |= _mean("epsilon", metrics.epsilon_error(estimate, age, deviation))
+            out |= _mean("epsilon", metrics.epsilon_error(estimate, labels.get("age_mean", age), deviation))
     if (gender >= 0).any():
         right = np.where(gender >= 0, p["gender"].argmax(axis=1) == gender, np.nan)
         out |= _mean("gender", right)

@@ -95,6 +95,7 @@ class InceptionV3(Backbone):
     """A stem and 11 mixed blocks. Input (n, 3, h, w) RGB in [-1, 1], 75 px a side at least."""
 
     #: channels of every block's output
+    minimum_size = 75
     channels = (256, 288, 288, 768, 768, 768, 768, 768, 1280, 2048, 2048)
 
     def __init__(self) -> None:

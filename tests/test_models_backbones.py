@@ -10,10 +10,12 @@ import pytest
 import torch
 
 from models.backbones import build_backbone
+from models.config import Config, TrainingError
 from models.elastic import ElasticNetwork
 from models.flops import WITHIN, multiply_adds, table_ii
 from models.inception import InceptionV3
 from models.keras_weights import WeightsError, load_keras_weights
+from tests.conftest import ROOT
 from tests.keras_reference import BLOCKS, GOLDEN, SIZES, picture, ruled, sample
 
 OPTIONS = {"mobilenet_v1": {"alpha": 0.25}, "resnet50": {}, "inception_v3": {}}
@@ -135,3 +137,12 @@ def test_what_is_counted_is_a_convolution_by_hand():
     block = 16 * 16 * (8 * 9 + 8 * 16)
     assert whole["exit_01"] == stem + block + 16 * (101 + 2 + 7)
     assert whole["exit_01"] - without["exit_01"] == whole["exit_02"] - without["exit_02"] == stem
+
+
+def test_inputs_too_small_for_a_backbone_are_refused_with_the_reason(tmp_path):
+    text = (ROOT / "models" / "configs" / "paper_inception_v3.toml").read_text()
+    (tmp_path / "small.toml").write_text(text.replace("224 = 1.0", "64 = 1.0"))
+    with pytest.raises(TrainingError, match="75 px"):
+        Config.read(tmp_path / "small.toml").build()
+    with torch.inference_mode():
+        assert InceptionV3().eval()(torch.zeros(1, 3, 75, 75)).shape == (1, 2048, 1, 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import math
 from datetime import date
 from pathlib import Path
@@ -325,3 +326,23 @@ def test_prepare_takes_them_all(tmp_path, capsys):
     assert main(["prepare", *again, "--out", str(out)]) == 2
     assert main(["prepare", "--appa-real", str(tmp_path), "--out", str(out)]) == 4
     assert "one name" in capsys.readouterr().err
+
+
+def test_apparent_age_is_evaluated_with_the_epsilon_error(tmp_path, capsys):
+    """The shipped network on faces whose guessed age and deviation are known."""
+    rows = [("0.jpg", 9, 40.25, 100.0, 30), ("1.jpg", 9, 40.25, 0.01, 30), ("2.jpg", 9, 40.25, 3.0, 30)]
+    root = write_appa_real(tmp_path / "appa", {"test": rows})
+    for i in range(2):
+        picture(root / "test" / f"{i}.jpg_face.jpg", 7)
+    (root / "test" / "2.jpg_face.jpg").write_bytes(b"broken")
+    out = tmp_path / "figures.json"
+    args = ["evaluate", "--dataset", "appa_real", "--root", str(root), "--split", "test"]
+    assert main([*args, "--json", str(out)]) == 0
+    report = json.loads(out.read_text())
+    assert report["pictures"] == 2 and any("not a readable picture" in line for line in report["data"])
+    for exits in report["figures"].values():
+        for one in exits.values():
+            # The same face twice: next to the wide deviation it is right, next to the narrow one all wrong.
+            assert one["epsilon"] == pytest.approx(0.5, abs=0.06) and one["mae"] > 0.1
+    assert main([*args, "--aligned"]) == 4
+    assert "fixed crop" in capsys.readouterr().err

@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from app.commands.networks import training_errors
+from app.errors import UsageError
 from app.files import check_writable
 
 if TYPE_CHECKING:
@@ -45,6 +46,9 @@ def _of_configuration(config: Path, size: int | None) -> list[dict[str, Any]]:
 
     chosen = Config.read(config)
     network, lines = chosen.build(), []
+    least = getattr(network.backbone, "minimum_size", 16)
+    if size and size < least:
+        raise UsageError(f"--size must be at least {least} for {chosen.network['backbone']}, got {size}")
     for px in [size] if size else chosen.input_sizes:
         whole, without = multiply_adds(network, px), multiply_adds(network, px, stem=False)
         print(f"{chosen.name} at {px} px: multiply-adds per face, and without the first convolution")

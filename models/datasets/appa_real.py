@@ -5,26 +5,31 @@ from __future__ import annotations
 import csv
 import math
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from models.datasets.base import MAX_AGE, DataError, DataSet, Placing, Report, Sample
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 SPLITS = ("train", "valid")
+PLACING = Placing()
 
 
-def read(root: Path, *, real_age: bool = False) -> DataSet:
+def read(root: Path, *, real_age: bool = False, splits: Sequence[str] = SPLITS) -> DataSet:
     """root/gt_avg_train.csv with pictures in root/train, and the same for valid, which is held out.
 
     The label is the mean of the guesses, or with `real_age` the person's age; mean and standard deviation of the guesses
     are kept either way. Of each X.jpg the makers' X.jpg_face.jpg is used, turned upright and cut with a margin of 40 %,
-    where there is one. gt_avg_test.csv is left for testing.
+    where there is one. gt_avg_test.csv is left for testing, unless `splits` names it.
     """
     report, samples, held_out = Report(), [], []
-    for split in SPLITS:
+    for split in splits:
         table = root / f"gt_avg_{split}.csv"
         if not table.is_file():
-            raise DataError(f"no {table}: give the folder that holds gt_avg_train.csv and gt_avg_valid.csv")
+            raise DataError(f"no {table}: give the folder that holds gt_avg_train.csv, gt_avg_valid.csv, ...")
         for row in _rows(table):
             name = f"{split}/{row['file_name']}"
             mean, std, real = (_number(row[k]) for k in ("apparent_age_avg", "apparent_age_std", "real_age"))
@@ -46,7 +51,7 @@ def read(root: Path, *, real_age: bool = False) -> DataSet:
         raise DataError(f"{root}: no usable picture; {'; '.join(report.lines()[1:])}")
     if no_faces := sum(not s.path.name.endswith("_face.jpg") for s in samples):
         report.notes["whole pictures, without a _face.jpg beside them"] = no_faces
-    return DataSet("appa_real", samples, report, Placing(), np.array(held_out))
+    return DataSet("appa_real", samples, report, PLACING, np.array(held_out))
 
 
 def _rows(table: Path) -> list[dict[str, str]]:
