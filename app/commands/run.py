@@ -215,7 +215,7 @@ def summary(totals: Totals, started_s: float, budget_ms: float) -> list[str]:
         ),
     ]
     if totals.reconnects:
-        lines.append(f"source    lost and back {totals.reconnects} times")
+        lines.append(f"source    lost and back again: {totals.reconnects}")
     return lines + [f"dropped   {count}: {cause.value}" for cause, count in sorted(totals.drops.items())]
 
 
