@@ -296,13 +296,23 @@ def _add_bench(sub: argparse._SubParsersAction) -> None:
     p.add_argument(
         "what",
         nargs="?",
-        choices=("exits", "scheduler", "crowd", "front-end", "tracking", "estimates", "alignment", "window"),
-        help="exits: what stopping early saves, and its memory; scheduler: auto against each fixed exit; crowd: auto live while crowds and other programs come and go; front-end: what detection, landmarks and alignment take and find; tracking: how people keep their identity, on crowds whose truth is known; estimates: how steady what is shown of a person is; alignment: what tilt, the edge and size do; window: how long painting takes; default exits, or scheduler with --faces",
+        choices=(
+            "exits",
+            "scheduler",
+            "crowd",
+            "front-end",
+            "tracking",
+            "estimates",
+            "alignment",
+            "window",
+            "responsiveness",
+        ),
+        help="exits: what stopping early saves, and its memory; scheduler: auto against each fixed exit; crowd: auto live while crowds and other programs come and go; front-end: what detection, landmarks and alignment take and find; tracking: how people keep their identity, on crowds whose truth is known; estimates: how steady what is shown of a person is; alignment: what tilt, the edge and size do; window: how long painting takes; responsiveness: by how much the window's event loop comes late while everything runs; default exits, or scheduler with --faces",
     )
     p.add_argument(
         "--faces",
         metavar="A..B",
-        help="crowd sizes: scheduler as 1..16, which is the default; front-end as 1,4,10, default 0,1,4,10,40",
+        help="crowd sizes: scheduler as 1..16, which is the default; front-end as 1,4,10, default 0,1,4,10,40; responsiveness as 10, which is the default",
     )
     p.add_argument(
         "--budget-ms",
@@ -314,7 +324,12 @@ def _add_bench(sub: argparse._SubParsersAction) -> None:
     p.add_argument("--rounds", type=int, default=60, help="measurements per figure; default 60")
     p.add_argument("--model", default=DEFAULT_MODEL, help="a shipped network's name, or the path of a manifest")
     p.add_argument("--device", default="auto", help="auto, cpu or cuda; default auto")
-    p.add_argument("--frames", type=int, metavar="N", help="front-end, tracking: frames per crowd; default 150, 500")
+    p.add_argument(
+        "--frames",
+        type=int,
+        metavar="N",
+        help="front-end, tracking, responsiveness: frames per crowd; default 150, 500, 500",
+    )
     p.add_argument("--detector", default="viola-jones", metavar="NAME", help="front-end: as in `run`")
     p.add_argument("--min-face", type=float, metavar="PIXELS", help="front-end: as in `run`")
     p.add_argument(
@@ -348,6 +363,10 @@ def _bench(args: argparse.Namespace) -> int:
         from app.commands import bench_window
 
         return bench_window.bench_window(args.rounds, args.json)
+    if what == "responsiveness":
+        from app.commands import bench_responsiveness
+
+        return bench_responsiveness.bench_responsiveness(args.faces, args.frames or 500, args.model, args.json)
     if what == "tracking":
         from app.commands import bench_tracking
 

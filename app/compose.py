@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 from align.geometry import Template
 from align.landmarks import LandmarkModelError, LandmarkPredictor
 from app.calibrate import cached_profile, calibrate, candidates
+from app.capture_process import CaptureProcess
 from app.detector import open_detector
-from app.engine import Engine, OnnxEngine, available_cores
+from app.engine import Engine, OnnxEngine, default_threads
 from app.errors import ModelError, UsageError
 from app.events import EventsWriter
 from app.files import TextFile, check_writable
@@ -97,16 +98,18 @@ def build(settings: Settings, progress: Callable[[int, int], None] | None = None
         metrics = Metrics(*address) if address else None
         if metrics:
             undo.callback(metrics.close)
+        make = partial(capture_side, settings, manifest.template)
+        # Live, so that landmarks do not hold up window and network; a file loses nothing by waiting.
+        front_end = CaptureProcess(make) if source.live else make()
+        undo.callback(front_end.close)
         points = None if exits else candidates(manifest)
         engine = OnnxEngine(
             manifest, settings.device, settings.threads, exits or sorted({p.exit for p in points or ()})
         )
         profile, profile_from = _profile(settings, engine, manifest, points, progress)
         policy = _policy(settings, exits, engine, source)
-        align_ms, scan_ms = (None if exits else share * settings.frame_budget_ms for share in (ALIGN_SHARE, SCAN_SHARE))
-        covers = settings.privacy in ("blur", "pixelate")
-        scanner = Scanner(open_detector(settings.detector), settings.min_face, scan_ms, every_frame=covers)
-        front_end = make_front_end(Template(manifest.template), Tracker(), scanner, settings.max_faces, align_ms)
+        if source.live:
+            front_end.ready()
         sinks, log = _outputs(settings, source, manifest, engine, profile, policy, undo)
         latency = LatencyModel(profile)
         pipeline = Pipeline(
@@ -140,12 +143,22 @@ def _profile(
     if settings.profile:
         path = Path(settings.profile)
         file = read_profile(path)
-        remark = file.check(path, engine, manifest, settings.threads or available_cores())
+        remark = file.check(path, engine, manifest, settings.threads or default_threads())
         if points is None and (missing := set(engine.points) - {p.point for p in file.profile.points}):
             raise UsageError(f"profile {path} lacks {min(missing)}: leave out --profile, or --exit {settings.exit}")
         return file.profile, f"{path}{', ' if remark else ''}{remark}"
     profile, remembered = load_profile(engine, manifest, settings.threads, settings.recalibrate, progress, points)
     return profile, "remembered from an earlier run" if remembered else "measured now"
+
+
+def capture_side(settings: Settings, template: Sequence[tuple[float, float]]) -> FrontEnd:
+    """What finds and aligns the faces of a run. Also called in a process of its own, so its arguments are picklable."""
+    # With a fixed exit everybody is read in every frame, so that the same file gives the same answer.
+    limits = (None, None) if settings.exit != "auto" else (ALIGN_SHARE, SCAN_SHARE)
+    align_ms, scan_ms = (share and share * settings.frame_budget_ms for share in limits)
+    covers = settings.privacy in ("blur", "pixelate")
+    scanner = Scanner(open_detector(settings.detector), settings.min_face, scan_ms, every_frame=covers)
+    return make_front_end(Template(tuple(template)), Tracker(), scanner, settings.max_faces, align_ms)
 
 
 def make_front_end(
@@ -175,7 +188,7 @@ def load_profile(
     """The remembered profile of this machine, or a new one; and whether it was remembered. It holds `points`, or all of the
     engine's."""
     measure = partial(calibrate, engine, manifest, progress, points=points)
-    return cached_profile(cache_folder(), engine, manifest, threads or available_cores(), measure, again, points)
+    return cached_profile(cache_folder(), engine, manifest, threads or default_threads(), measure, again, points)
 
 
 def _exits(settings: Settings, manifest: Manifest) -> list[str] | None:
@@ -238,7 +251,7 @@ def _outputs(
             "provider": engine.provider,
             "max_faces": settings.max_faces,
             "align_share": ALIGN_SHARE if settings.exit == "auto" else None,
-            "threads": settings.threads or available_cores(),
+            "threads": settings.threads or default_threads(),
         },
         "policy": policy.to_json(),
         "profile": profile.to_json(),

@@ -228,7 +228,7 @@ def check_calibration(model: str, engines: list[Engine]) -> Iterator[Finding]:
     """Whether the profile of this machine is remembered for the provider that `run` would take."""
     from app.calibrate import candidates, profile_path
     from app.compose import load_manifest
-    from app.engine import available_cores
+    from app.engine import default_threads
     from app.errors import UsageError
     from app.profiles import read_profile
     from app.settings import cache_folder
@@ -238,7 +238,7 @@ def check_calibration(model: str, engines: list[Engine]) -> Iterator[Finding]:
         yield Finding("calibration", Level.WARNING, "not checked, because no provider works")
         return
     manifest = load_manifest(model)
-    path = profile_path(folder, engines[-1], manifest, available_cores(), candidates(manifest))
+    path = profile_path(folder, engines[-1], manifest, default_threads(), candidates(manifest))
     others = len(list(folder.glob("profile-*.json"))) - path.exists()
     elsewhere = f"; {others} of other machines, models or versions lie beside it" if others > 0 else ""
     if not path.exists():

@@ -56,6 +56,12 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def default_threads() -> int:
+    """One core is left to the capture side and the window: ONNX Runtime's workers spin between frames as if they were alone
+    (docs/decisions/0008-one-core-is-left-alone.md)."""
+    return max(1, available_cores() - 1)
+
+
 class OnnxEngine:
     """ONNX Runtime on the CPU or on CUDA, weights from a verified file."""
 
@@ -67,7 +73,7 @@ class OnnxEngine:
         import onnxruntime
         from onnx.utils import Extractor
 
-        self.threads = threads or available_cores()
+        self.threads = threads or default_threads()
         wanted, self.note = _providers(onnxruntime, device)
         try:
             model = onnx.load_model_from_string(manifest.verify())

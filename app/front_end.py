@@ -16,7 +16,7 @@ from app.domain import Box, DropCause, Face, Frame
 from app.tilt import landmarks_at
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from align.landmarks import LandmarkPredictor
     from app.scan import Scanner
@@ -109,10 +109,13 @@ class FrontEnd:
         if self._align_ms is not None:
             self._align_ms *= ratio
 
-    def give_back(self, dropped: Prepared) -> None:
+    def give_back(self, faces: Iterable[Face]) -> None:
         """A prepared frame never reached the network: its faces are due again, before all others."""
-        for face in dropped.faces:
+        for face in faces:
             self._aligned[face.person] = -1
+
+    def close(self) -> None:
+        """There is nothing to end; see CaptureProcess."""
 
     def _late(self, frame: Frame, share: float = 1.0) -> bool:
         return self._align_ms is not None and (self._clock() - frame.born_s) * 1e3 > share * self._align_ms

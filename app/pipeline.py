@@ -31,6 +31,7 @@ from scheduler.policy import Decision, Load, Policy
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from app.capture_process import CaptureProcess
     from app.engine import Engine
     from app.front_end import FrontEnd, Prepared
     from app.people import People
@@ -76,7 +77,7 @@ class Pipeline:
         self,
         *,
         source: Source,
-        front_end: FrontEnd,
+        front_end: FrontEnd | CaptureProcess,
         policy: Policy,
         latency: LatencyModel,
         engine: Engine,
@@ -145,7 +146,7 @@ class Pipeline:
                 budget_ms = operation.budget_ms
             dropped = self._prepared.put((operation, self._front_end(frame)))
             if dropped:
-                self._front_end.give_back(dropped[1])
+                self._front_end.give_back(dropped[1].faces)
                 self._count_drop(dropped[1].frame, DropCause.PREPARE_FULL)
 
     def _infer(self) -> None:
@@ -332,6 +333,7 @@ class Pipeline:
         for thread in self._threads:
             if thread.is_alive():
                 thread.join(2.0)
+        self._front_end.close()
         for sink in (*self._sinks, *((self._log,) if self._log else ())):
             try:
                 sink.close()

@@ -142,7 +142,7 @@ class Settings:
         "time and network",
         "threads for the network",
         metavar="N",
-        default_text="all cores",
+        default_text="one less than there are cores",
         example=2,
         least=1,
         most=256,

@@ -216,7 +216,7 @@ def test_calibration_is_found_when_it_is_of_this_machine(monkeypatch, tmp_path):
     folder = cache_folder()
     manifest = load_manifest("mobilenet_v1_075")
     points = calibrate.candidates(manifest)
-    calibrate.cached_profile(folder, engines[0], manifest, engine.available_cores(), make_profile, points=points)
+    calibrate.cached_profile(folder, engines[0], manifest, engine.default_threads(), make_profile, points=points)
     assert check() == Finding("calibration", Level.OK, "of this machine and model, 0 days old")
     (folder / "profile-other.json").write_text("{}")
     later = time.time() + 3.2 * doctor.DAY_S

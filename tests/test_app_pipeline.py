@@ -423,7 +423,7 @@ def test_who_was_aligned_for_nothing_is_due_again():
     )
     first = front_end(Frame(0, picture, 0.0, clock()))
     assert [f.person for f in first.faces] == [1]
-    front_end.give_back(first)
+    front_end.give_back(first.faces)
     assert [f.person for f in front_end(Frame(1, picture, 0.04, clock())).faces] == [1]
     assert [f.person for f in front_end(Frame(2, picture, 0.08, clock())).faces] == [2]
 

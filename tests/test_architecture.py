@@ -22,7 +22,7 @@ ROOMS = {
 }
 # Where a library may be imported, at the top of a module or inside a function.
 DOORS = {
-    "PyQt5": {"app/window.py", "app/qt_canvas.py", "app/texts.py"},
+    "PyQt5": {"app/window.py", "app/qt_canvas.py", "app/texts.py", "app/commands/bench_window.py", "app/commands/bench_responsiveness.py"},
     "torch": {"models/"},
     "onnxruntime": {"app/engine.py", "app/profiles.py", "app/commands/bench.py", "models/session.py"},
     "cv2": {

@@ -21,7 +21,7 @@ def calibrate(model: str, device: str, threads: int | None, out: Path | None) ->
 
     from app.calibrate import STEADY_TAIL, candidates
     from app.compose import load_manifest, load_profile
-    from app.engine import OnnxEngine, available_cores
+    from app.engine import OnnxEngine, default_threads
     from app.profiles import made_here, write_profile
 
     if out:
@@ -30,7 +30,7 @@ def calibrate(model: str, device: str, threads: int | None, out: Path | None) ->
     points = candidates(manifest)
     every = len(manifest.exits) * len(manifest.input_sizes)
     engine = OnnxEngine(manifest, device, threads, sorted({p.exit for p in points}))
-    threads = threads or available_cores()
+    threads = threads or default_threads()
     print(
         f"{manifest.name} on {engine.provider}, {threads} threads: {len(points)} of {every} operating points may be worth it"
     )

@@ -1,0 +1,81 @@
+"""The capture side in its own process: same answers, clear ends, nothing left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+from functools import partial
+from multiprocessing.shared_memory import SharedMemory
+
+import cv2
+import numpy as np
+import pytest
+
+from app.capture_process import CaptureProcess
+from app.compose import capture_side, load_manifest
+from app.domain import Frame
+from app.errors import InternalError, ModelError
+from app.settings import Settings
+
+TEMPLATE = load_manifest("mobilenet_v1_075").template
+
+
+def frames(side: int, count: int = 4) -> list[Frame]:
+    from skimage.data import astronaut
+
+    portrait = cv2.cvtColor(astronaut(), cv2.COLOR_RGB2BGR)
+    pictures = [cv2.resize(np.roll(portrait, 4 * i, axis=1), (side, side)) for i in range(count)]
+    return [Frame(i, picture, i / 25, 0.0) for i, picture in enumerate(pictures)]
+
+
+@pytest.fixture
+def capture():
+    process = CaptureProcess(partial(capture_side, Settings(exit="exit_10"), TEMPLATE))
+    process.ready()
+    yield process
+    process.close()
+
+
+def test_it_answers_as_the_front_end_does_also_when_the_picture_changes_size(capture):
+    here = capture_side(Settings(exit="exit_10"), TEMPLATE)
+    for frame in (*frames(400), *frames(640), *frames(300)):
+        theirs, ours = capture(frame), here(frame)
+        assert theirs.frame is frame and len(theirs.faces) == len(ours.faces) == 1
+        for a, b in zip(theirs.faces, ours.faces, strict=True):
+            assert (a.person, a.box) == (b.person, b.box)
+            np.testing.assert_array_equal(a.matrix, b.matrix)
+        assert (theirs.unread, theirs.alive, theirs.unserved) == (ours.unread, ours.alive, ours.unserved)
+        assert set(theirs.stages_ms) == {"detect", "align"}
+    capture.give_back(theirs.faces)
+    capture.budget_changed(0.5)
+
+
+def test_signals_of_a_terminal_are_left_to_the_first_process(capture):
+    for number in (signal.SIGINT, signal.SIGTERM):
+        os.kill(capture._process.pid, number)
+    assert len(capture(frames(400)[0]).faces) == 1
+
+
+def test_when_it_dies_that_is_said_and_its_memory_is_freed(capture):
+    capture(frames(400)[0])
+    name = capture._memory.name
+    capture._process.kill()
+    with pytest.raises(InternalError, match="has ended"):
+        for frame in frames(400):
+            capture(frame)
+    capture.close()
+    with pytest.raises(FileNotFoundError):
+        SharedMemory(name)
+
+
+def test_what_goes_wrong_at_its_start_is_raised_here(tmp_path):
+    broken = CaptureProcess(partial(capture_side, Settings(detector=f"yunet:{tmp_path / 'none.onnx'}"), TEMPLATE))
+    with pytest.raises(ModelError, match="there is no file"):
+        broken.ready()
+    broken.close()
+
+
+def test_a_fault_over_there_does_not_hang_anybody(capture):
+    with pytest.raises(InternalError, match="prepare failed"):
+        capture(Frame(0, np.zeros((40, 40), np.uint8), 0.0, 0.0))
+    assert len(capture(frames(400)[0]).faces) == 1
