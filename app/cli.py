@@ -239,7 +239,7 @@ def _add_simulate(sub: argparse._SubParsersAction) -> None:
         "--profile",
         type=Path,
         metavar="FILE",
-        help="a profile, or a log (.jsonl) that holds one; default: this machine's",
+        help="a profile, or a log (.jsonl) or the --json of `bench crowd` that holds one; default: this machine's",
     )
     p.add_argument(
         "--crowd",
@@ -255,7 +255,10 @@ def _add_simulate(sub: argparse._SubParsersAction) -> None:
         help="auto, deepest-that-fits, an exit (exit_09@96), or all: every rival in a table; default auto",
     )
     p.add_argument(
-        "--noise", type=Path, metavar="LOG.jsonl", help="a log whose ups and downs are drawn from; default: none"
+        "--noise",
+        type=Path,
+        metavar="LOG.jsonl",
+        help="a log, or the --json of `bench crowd`, whose ups and downs are drawn from; default: none",
     )
     p.add_argument(
         "--front-ms",

@@ -111,9 +111,9 @@ def observed(ratios: list[float], model: LatencyModel | None = None) -> LatencyM
 
 def test_a_lasting_slowdown_is_known_after_four_frames_and_moves_points_that_were_not_run():
     model = observed([2.0] * 4, observed([1.0] * 100))
-    assert model.slowdown > 1.9
+    assert model.slowdown > 1.8
     assert model.predict_ms(POINTS[2], 1) > 1.9 * 4.0
-    assert observed([1.0] * 4, model).slowdown < 1.1
+    assert observed([1.0] * 4, model).slowdown < 1.2
 
 
 def test_one_stall_poisons_nothing():
@@ -122,7 +122,7 @@ def test_one_stall_poisons_nothing():
     assert model.predict_ms(POINTS[0], 1) < 2.0 * (1 + 2 * TAIL_STEP)
 
 
-def test_the_tail_of_a_point_comes_to_lie_above_95_of_100_runs():
+def test_the_tail_of_a_point_comes_to_lie_above_99_of_100_runs():
     noise = random.Random(3)
     ratios = [noise.lognormvariate(0, 0.1) for _ in range(4000)]
     model = observed(ratios[:1000])
@@ -130,7 +130,7 @@ def test_the_tail_of_a_point_comes_to_lie_above_95_of_100_runs():
     for ratio in ratios[1000:]:
         longer += 2.0 * ratio > model.predict_ms(POINTS[0], 1)
         observed([ratio], model)
-    assert 0.03 < longer / 3000 < 0.07
+    assert 0.005 < longer / 3000 < 0.015
     assert model.tail(POINTS[1]) == model.tail(POINTS[2]), "points that were not run keep the profile's tail"
 
 

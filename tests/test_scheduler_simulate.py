@@ -205,7 +205,7 @@ def test_every_rival_runs_in_the_same_world_and_the_oracle_is_never_late():
     assert {o.frames for o in table.values()} == {600}
     assert table["oracle"].misses == 0
     assert table["least error"].miss_share <= 0.01
-    assert table["least error"].streaming_mae <= table["oracle"].streaming_mae * 1.03
+    assert table["least error"].streaming_mae <= table["oracle"].streaming_mae * 1.05
     for name in ("ApproxDet", "ALERT", "AIMD", "count table", "frame skip", "face cap 16", "best fixed"):
         worse = table[name]
         assert worse.streaming_mae > table["least error"].streaming_mae or worse.miss_share > 0.01, name

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from app.commands.simulate import BENCHMARK
 from app.errors import UsageError
 from app.files import check_writable
 from scheduler.crowd import make_crowd
@@ -85,7 +86,7 @@ def bench_crowd(model: str, device: str, minutes: float, budgets: str, json_path
         f"{manifest.name} on {engine.provider}, {engine.threads} threads, profile {source}; "
         f"crowds {', '.join(SHAPES)} of up to {MOST_FACES}, {frames} frames each at {FPS:g} fps"
     )
-    rows = []
+    rows, recorded = [], list[float]()  # the machine's ups and downs, for `simulate --noise`
     print(HEAD)
     with tqdm(total=len(limits) * len(HOGS), leave=False) as bar:
         for budget in limits:
@@ -94,6 +95,9 @@ def bench_crowd(model: str, device: str, minutes: float, budgets: str, json_path
                 cheapest = Loop(engine, replace(policy), LatencyModel(_only_cheapest(profile)), began)
                 control = run_cell(cheapest, profile, budget, hogs, max(round(frames * CONTROL), 3))
                 rows.append(figures(cell, control, profile))
+                recorded += [
+                    round(r.measured_ms / profile.median_ms(_point(r), r.served), 3) for r in cell.records if r.served
+                ]
                 tqdm.write(line(rows[-1]))
                 bar.update()
     if writer:
@@ -102,6 +106,7 @@ def bench_crowd(model: str, device: str, minutes: float, budgets: str, json_path
     print(f"worst cell: misses {max(r['miss_share'] for r in rows):.2%}, decision p99 {max(decide):.0f} us")
     if json_path:
         report = {
+            "type": BENCHMARK,
             "machine": machine(),
             "model": manifest.name,
             "provider": engine.provider,
@@ -111,6 +116,7 @@ def bench_crowd(model: str, device: str, minutes: float, budgets: str, json_path
             "profile": profile.to_json(),
             "policy": policy.to_json(),
             "cells": rows,
+            "moments": recorded,
         }
         json_path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     return 0

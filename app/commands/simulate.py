@@ -6,23 +6,20 @@ import json
 import random
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from app.errors import UsageError
 from app.files import check_writable
 from app.profiles import read_profile
 from scheduler.compare import moments
 from scheduler.crowd import Crowd, from_counts, make_crowd
-from scheduler.latency import LatencyModel
+from scheduler.latency import LatencyModel, Profile
 from scheduler.log import LogError, read_log
 from scheduler.policy import policy_from_text
 from scheduler.rivals import compete, ours
 from scheduler.simulate import Outcome, draw_moments, make_world, simulate
 
-if TYPE_CHECKING:
-    from scheduler.latency import Profile
-
 MOST_FRAMES = 10_000_000
+BENCHMARK = "crowd benchmark"
 
 
 def simulate_crowd(
@@ -115,21 +112,41 @@ def _profile(path: Path | None) -> tuple[Profile, str]:
             return read_log(path).profile, f"profile of log {path}"
         except LogError as error:
             raise UsageError(str(error)) from error
+    if bench := _benchmark(path):
+        return bench[0], bench[2]
     file = read_profile(path)
     return file.profile, f"{file.model['name']} on {file.machine.get('processor', 'an unnamed machine')}"
 
 
 def _recorded(path: Path | None) -> list[float]:
-    """The moments of a log: each run's time over its profiled median."""
+    """The moments of a log, or of a `bench crowd --json`: each run's time over its profiled median."""
     if path is None:
         return []
     try:
-        recorded = moments(read_log(path))
+        bench = _benchmark(path)
+        recorded = bench[1] if bench else moments(read_log(path))
     except LogError as error:
         raise UsageError(str(error)) from error
     if not recorded:
-        raise UsageError(f"--noise: log {path} has no frame in which the network ran")
+        raise UsageError(f"--noise: {path} has no frame in which the network ran")
     return recorded
+
+
+def _benchmark(path: Path) -> tuple[Profile, list[float], str] | None:
+    """Profile, moments and description of what `bench crowd --json` wrote; None for another file."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        if data["type"] != BENCHMARK:
+            return None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None  # whoever reads it as something else says what is wrong
+    try:
+        recorded = [float(m) for m in data["moments"]]
+        if not all(0 < m < 1e6 for m in recorded):
+            raise ValueError("moments")
+        return Profile.from_json(data["profile"]), recorded, f"{data['model']} on {data['machine']['processor']}"
+    except (KeyError, TypeError, ValueError) as error:
+        raise UsageError(f"benchmark {path} lacks or garbles {error}") from error
 
 
 def _crowd(text: str, frames: int, fps: float) -> Crowd:
