@@ -258,6 +258,7 @@ def test_every_command_has_help_with_an_example(capsys):
     assert set(commands) == {
         "run",
         "cameras",
+        "doctor",
         "config",
         "calibrate",
         "replay",
