@@ -1,7 +1,7 @@
 """Faces become people: a stable id over frames, also through missed detections, crossings and short occlusions.
 
 Each track is a constant-velocity Kalman filter whose velocity fades while nobody is seen; SciPy's assignment gives every
-face to at most one of them (docs/decisions/0006-people.md has the choice and its figures). A new face is held back until
+face to at most one of them (docs/decisions/0007-people.md has the choice and its figures). A new face is held back until
 the front end is sure that it is one. All times are the source's own (`Frame.time_s`), so that a file gives the same
 answer however fast it is run.
 """
