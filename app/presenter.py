@@ -9,8 +9,8 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from app.image_canvas import fitted
 from app.layout import View
-from app.overlay import fitted
 
 if TYPE_CHECKING:
     from app.domain import Image, Result

@@ -8,9 +8,8 @@ from functools import lru_cache
 from PyQt5.QtCore import QPointF, QRectF, Qt
 from PyQt5.QtGui import QColor, QFont, QFontDatabase, QFontMetricsF, QPainter, QPen, QPolygonF
 
-from app import overlay
 from app.domain import Box
-from app.overlay import Colour, Point
+from app.image_canvas import Colour, Point, font_path
 
 
 class QtCanvas:
@@ -23,7 +22,7 @@ class QtCanvas:
         self._widths: dict[tuple[str, int, bool], float] = {}
         self._families = {}
         for bold in (False, True):
-            known = QFontDatabase.addApplicationFont(str(overlay.font_path(bold)))
+            known = QFontDatabase.addApplicationFont(str(font_path(bold)))
             families = QFontDatabase.applicationFontFamilies(known) if known >= 0 else []
             self._families[bold] = families[0] if families else "sans-serif"
 

@@ -8,7 +8,7 @@ import itertools
 import numpy as np
 import pytest
 
-from app import overlay
+from app import image_canvas, overlay
 from app.domain import Box, Estimate, Frame, Person, Result, Stats
 from app.layout import Labels, View
 from app.motion import as_it_is
@@ -240,7 +240,7 @@ def test_painting_is_the_same_every_time() -> None:
 
 def test_strokes_that_let_the_picture_through() -> None:
     image = np.full((60, 80, 3), 100, np.uint8)
-    canvas = overlay.ImageCanvas(image)
+    canvas = image_canvas.ImageCanvas(image)
     canvas.line([(-20, 10), (100, 10)], 3, (200, 0, 0), 0.5)
     canvas.line([(10, -50), (90, -20)], 3, (0, 0, 0), 0.5)
     assert image[10, 40].tolist() == [50, 50, 150]
@@ -251,7 +251,7 @@ def test_fonts_have_every_letter_and_figures_of_one_width() -> None:
     from fontTools.ttLib import TTFont
 
     for bold in (False, True):
-        font = TTFont(overlay.font_path(bold))
+        font = TTFont(image_canvas.font_path(bold))
         letters = font.getBestCmap()
         assert all(ord(c) in letters for c in "–·…åäöÅÄÖ←→↑↓#∞"), bold
         assert len({font["hmtx"][letters[ord(c)]][0] for c in "0123456789"}) == 1
@@ -261,7 +261,7 @@ def test_fonts_have_every_letter_and_figures_of_one_width() -> None:
 def test_fitted_is_bgra(target: tuple[int, int]) -> None:
     image = np.zeros((540, 960, 3), np.uint8)
     image[..., 0] = 200
-    fitted = overlay.fitted(image, *target)
+    fitted = image_canvas.fitted(image, *target)
     assert fitted.shape == (target[1], target[0], 4)
     assert fitted[0, 0].tolist() == [200, 0, 0, 255]
 
@@ -270,5 +270,5 @@ def test_fitted_is_bgra(target: tuple[int, int]) -> None:
 def test_fitted_mirrors(target: tuple[int, int]) -> None:
     image = np.zeros((540, 960, 3), np.uint8)
     image[:, :480, 2] = 255
-    red = overlay.fitted(image, *target, mirrored=True)[..., 2]
+    red = image_canvas.fitted(image, *target, mirrored=True)[..., 2]
     assert red[:, : target[0] // 2 - 4].max() == 0 and red[:, target[0] // 2 + 4 :].min() == 255
