@@ -8,7 +8,7 @@ from __future__ import annotations
 import ipaddress
 from typing import TYPE_CHECKING, Any
 
-from app.domain import DropCause
+from app.domain import DropCause, SourceState
 from app.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 PREFIX = "elastic_faces_"
 # From a network that takes a millisecond to a frame that is a second late; 1/15, 1/25, 1/30 and 1/60 s lie on a border.
 BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 1 / 60, 0.025, 1 / 30, 0.04, 0.05, 1 / 15, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5)
-FRAME_CAUSES = (DropCause.GRAB_FULL, DropCause.PREPARE_FULL, DropCause.VIDEO_FULL)
+FRAME_CAUSES = (DropCause.BROKEN, DropCause.GRAB_FULL, DropCause.PREPARE_FULL, DropCause.VIDEO_FULL)
 
 
 def parse_address(text: str, *, public: bool) -> tuple[str, int]:
@@ -121,11 +121,13 @@ class _Run:
         yield counter("unread_faces", "Faces not read in a frame, by cause", by_cause, ("cause",))
         by_exit = {(str(point).partition("@")[0], str(point).partition("@")[2]): n for point, n in exits.items()}
         yield counter("network_runs", "Frames by the operating point that was run", by_exit, ("exit", "input_size"))
-        reconnects = getattr(self._source, "reconnects", None)
-        if reconnects is not None:
-            yield counter("source_reconnects", "Times that the source came back", {(): reconnects})
-        gauges = [("slowdown_ratio", "The network's time over its profile, filtered", self._latency.slowdown)]
-        if newest:
+        yield counter("source_reconnects", "Times that the source came back", {(): totals.reconnects})
+        up = self._source.status().state is not SourceState.LOST
+        gauges = [
+            ("source_up", "1 while pictures come, 0 while the source is lost", int(up)),
+            ("slowdown_ratio", "The network's time over its profile, filtered", self._latency.slowdown),
+        ]
+        if newest and up:
             gauges += [
                 ("faces_in_view", "Faces in the newest frame", newest.faces),
                 ("budget_seconds", "What a frame may take", newest.budget_ms / 1e3),

@@ -17,7 +17,7 @@ SHARED = ROOT.parent / "shared"
 # Quick: the same few cases every time. Long (`make fuzz`): new ones, for as long as a coffee takes.
 LOOSE = {"deadline": None, "database": None, "suppress_health_check": list(HealthCheck)}
 fuzzing.register_profile("quick", max_examples=60, derandomize=True, **LOOSE)
-fuzzing.register_profile("long", max_examples=20_000, **LOOSE)
+fuzzing.register_profile("long", max_examples=3_000, **LOOSE)
 
 
 def pytest_configure(config: pytest.Config) -> None:

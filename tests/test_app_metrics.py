@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import socket
-from types import SimpleNamespace
 from urllib.error import URLError
 from urllib.request import urlopen
 
+import cv2
 import numpy as np
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from app.cli import main
-from app.domain import Box, DropCause, Frame, Person, Result
+from app.compose import build
+from app.domain import Box, DropCause, Frame, Person, Result, SourceState, SourceStatus
 from app.errors import OutputError, UsageError
 from app.metrics import Metrics, parse_address
 from app.pipeline import Totals
+from app.settings import Settings
 from scheduler.latency import LatencyModel
-from tests.fakes import make_profile
+from tests.fakes import FakeSource, make_profile
 from tests.test_app_events import estimate
 from tests.test_app_outputs import STATS
 
@@ -41,12 +43,13 @@ def metrics():
 
 
 def test_counters_gauges_and_histograms_in_base_units(metrics):
-    totals = Totals(frames=7, faces=20, read=15, misses=2)
+    totals = Totals(frames=7, faces=20, read=15, misses=2, reconnects=3)
     totals.exits.update({"exit_07@96": 3, "exit_13@96": 4})
     totals.drops.update({DropCause.GRAB_FULL: 5, DropCause.NO_BUDGET: 6})
     latency = LatencyModel(make_profile())
     latency.slowdown = 1.5
-    metrics.watch(totals, latency, SimpleNamespace(reconnects=3), {"network": "n", "provider": "p", "exit": "auto"})
+    source = FakeSource([])
+    metrics.watch(totals, latency, source, {"network": "n", "provider": "p", "exit": "auto"})
     for age_ms in (20.0, 30.0, 4000.0):
         people = (Person(7, Box(0, 0, 9, 9), estimate(33.0), True),)
         frame = Frame(0, np.zeros((9, 9, 3), np.uint8), 0.0, 0.0)
@@ -54,7 +57,7 @@ def test_counters_gauges_and_histograms_in_base_units(metrics):
     got = scrape(metrics)
     wanted = {
         "frames_total": 7, "deadline_misses_total": 2, "faces_total": 20, "faces_read_total": 15, "slowdown_ratio": 1.5,
-        "dropped_frames_total|cause=grab_full": 5, "dropped_frames_total|cause=video_full": 0,
+        "dropped_frames_total|cause=grab_full": 5, "dropped_frames_total|cause=video_full": 0, "source_up": 1,
         "unread_faces_total|cause=no_budget": 6, "unread_faces_total|cause=max_faces": 0, "source_reconnects_total": 3,
         "network_runs_total|exit=exit_07|input_size=96": 3, "faces_in_view": 4, "budget_seconds": 0.04,
         "frame_age_seconds_count": 3, "frame_age_seconds_sum": 4.05, "frame_age_seconds_bucket|le=0.025": 1,
@@ -68,6 +71,34 @@ def test_counters_gauges_and_histograms_in_base_units(metrics):
     labels = {part.partition("=")[0] for name in got for part in name.split("|")[1:]}
     assert labels <= {"le", "cause", "exit", "input_size", "network", "provider"}
     assert not any(word in name for name in got for word in ("|id=", "person", "gender", "expression"))
+
+
+def test_a_lost_source_has_nobody_in_view(metrics):
+    source = FakeSource([])
+    metrics.watch(Totals(), LatencyModel(make_profile()), source, {})
+    metrics.deliver(Result(Frame(0, np.zeros((9, 9, 3), np.uint8), 0.0, 0.0), (), STATS))
+    assert scrape(metrics)["elastic_faces_faces_in_view"] == STATS.faces
+    source.state = SourceStatus(SourceState.LOST)
+    got = scrape(metrics)
+    assert got["elastic_faces_source_up"] == 0 and "elastic_faces_faces_in_view" not in got
+
+
+def test_a_run_is_served_until_it_ends(tmp_path):
+    from skimage.data import astronaut
+
+    cv2.imwrite(str(tmp_path / "one.png"), cv2.cvtColor(astronaut(), cv2.COLOR_RGB2BGR))
+    app = build(Settings(source=str(tmp_path / "one.png"), exit="exit_13", show=False, metrics="127.0.0.1:0"))
+    app.pipeline.start()
+    try:
+        assert app.pipeline.wait(60)
+        got = scrape(app.metrics)
+    finally:
+        app.pipeline.close()
+    assert got["elastic_faces_frames_total"] == got["elastic_faces_faces_read_total"] == 1
+    assert got["elastic_faces_network_runs_total|exit=exit_13|input_size=96"] == 1
+    assert got["elastic_faces_frame_age_seconds_count"] == 1 and app.pipeline.failure is None
+    with pytest.raises(URLError):
+        urlopen(f"http://{app.metrics.address}/metrics", timeout=5)
 
 
 def test_the_server_ends_with_the_run_and_its_port_is_free_again(metrics):

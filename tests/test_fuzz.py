@@ -1,6 +1,6 @@
 """Damaged and hostile input for every loader: each ends with a result or with its own error, soon, and within memory.
 
-The quick profile is the same few hundred cases every time; `make fuzz` tries some hundred thousand new ones.
+The quick profile is the same few hundred cases every time; `make fuzz` tries some ten thousand new ones.
 """
 
 from __future__ import annotations
