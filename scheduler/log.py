@@ -224,6 +224,8 @@ def _frame(record: Mapping[str, Any], points: set[OperatingPoint]) -> FrameRecor
     times = (frame.budget_ms, frame.predicted_ms, frame.measured_ms, frame.age_ms, frame.time_s)
     if not all(_is_number(n) and n >= 0 for n in times) or not _is_number(frame.left_ms):
         raise ValueError(f"numbers of frame {frame.id}")
+    if not all(_is_number(n) and n > 0 for n in (frame.slowdown, frame.tail)):
+        raise ValueError(f"numbers of frame {frame.id}")
     parts = (frame.stages_ms, frame.unserved)
     if not all(isinstance(p, dict) and all(_is_number(n) and n >= 0 for n in p.values()) for p in parts):
         raise ValueError(f"stages_ms or unserved of frame {frame.id}")
