@@ -51,17 +51,13 @@ class Shown:
 
 def as_it_is(person: Person) -> Shown:
     """A person without any easing, for pictures that stand alone."""
-    e, unfit = person.estimate, unfit_reason(person)
+    e, unfit = person.estimate, person.unfit or ""
     if e is None:
         return Shown(person.id, person.box, known=False, unfit=unfit)
     return Shown(
         person.id, person.box, True, round(e.age), round(e.age_low), round(e.age_high), e.gender, e.expression, e.exit,
         0.0 if person.fresh else math.inf, unfit,
     )  # fmt: skip
-
-
-def unfit_reason(person: Person) -> str:
-    return str(getattr(person, "unfit", None) or "")
 
 
 @dataclass(slots=True)
