@@ -63,6 +63,8 @@ class World:
             raise ValueError(
                 f"a world needs the same number of budgets, births, faces and moments, got {sorted(lengths)}"
             )
+        if any(b < a for a, b in pairwise(self.born_ms)):
+            raise ValueError("the frames of a world must not be born before those in front of them")
 
     @property
     def period_ms(self) -> float:

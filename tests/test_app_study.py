@@ -129,6 +129,13 @@ def test_nonsense_for_the_report_is_refused(log_file, monkeypatch, options):
     assert log_file.read_bytes() == before
 
 
+def test_a_log_whose_time_runs_backwards_is_no_world(log_file, capsys):
+    lines = log_file.read_text().splitlines()
+    log_file.write_text("\n".join([lines[0], *reversed(lines[1:])]))
+    assert main(["replay", str(log_file), "--rivals"]) == 2
+    assert "born before" in capsys.readouterr().err
+
+
 def test_rivals_and_another_run_without_a_report(log_file, capsys):
     assert main(["replay", str(log_file), "--rivals", "--against", str(log_file)]) == 0
     out = capsys.readouterr().out

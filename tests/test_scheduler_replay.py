@@ -145,7 +145,7 @@ def test_operating_points_print_as_people_name_them():
     "change",
     [
         {"served": 0.5}, {"served": True}, {"id": [1]}, {"measured_ms": -1.0}, {"measured_ms": 10**400}, {"miss": "x"},
-        {"new": 99}, {"new": -1}, {"size": "x"}, {"exit": [1]}, {"exit": "exit_99"}, {"exit": ""}, {"stages_ms": 5}, {"unserved": {"unaligned": "x"}}, {"faces": 10**9, "wanted": 10**9}, {"wanted": 7},
+        {"new": 99}, {"new": -1}, {"tail": 0.0}, {"slowdown": "x"}, {"size": "x"}, {"exit": [1]}, {"exit": "exit_99"}, {"exit": ""}, {"stages_ms": 5}, {"unserved": {"unaligned": "x"}}, {"faces": 10**9, "wanted": 10**9}, {"wanted": 7},
     ],
 )  # fmt: skip
 def test_a_record_that_cannot_be_is_refused(tmp_path, change):

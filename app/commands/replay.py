@@ -74,7 +74,10 @@ def replay_log(
         )
         extra["prediction"] = {"off_p50": p50, "off_p95": p95, "below": below}
         if against or rivals or report:
-            extra |= _study(log, path, budget_ms, against, rivals, report)
+            try:
+                extra |= _study(log, path, budget_ms, against, rivals, report)
+            except ValueError as error:
+                raise UsageError(f"log {path} cannot be simulated: {error}") from error
     elif against or rivals or report:
         raise UsageError(f"log {path} has no frame in which the network ran: there is nothing to compare")
     if json_path:
