@@ -168,7 +168,7 @@ def _front(profile: Profile, outcomes: list[Outcome]) -> Figure:
     front = [(profile.median_ms(p, largest), profile.error(p)) for p in profile.front]
     left.plot(*zip(*front, strict=True), color=OURS, lw=1)
     for i, p in enumerate(profile.front):
-        if i % max(len(profile.front) // 7, 1) == 0 or p == profile.front[-1]:
+        if i % max(len(profile.front) // 5, 1) == 0 or p == profile.front[-1]:
             left.annotate(
                 str(p),
                 (profile.median_ms(p, largest), profile.error(p)),
@@ -181,7 +181,9 @@ def _front(profile: Profile, outcomes: list[Outcome]) -> Figure:
         colour = OURS if o is outcomes[0] else GOOD if o.rule.startswith("oracle") else OTHER
         at, up = (o.miss_share * 100, o.streaming_mae), (-9, 4)[i % 2]  # in turn below and above, since many are close
         right.plot(*at, "o", ms=6 if colour != OTHER else 4, color=colour)
-        right.annotate(o.rule, at, xytext=(4, up), textcoords="offset points", fontsize=6.5, color=colour)
+        right.annotate(
+            o.rule.split(" exit_")[0], at, xytext=(4, up), textcoords="offset points", fontsize=6.5, color=colour
+        )
     right.axvline(MISSES_ALLOWED * 100, color=SOFT, lw=1, ls=":")
     right.set_xscale("symlog", linthresh=1)
     right.set(xlabel="frames missed, %", ylabel="streaming MAE, years")
