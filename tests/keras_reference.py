@@ -1,6 +1,6 @@
 """What Keras computes with the networks that we rebuilt, as a small file that the tests compare with.
 
-    pip install keras h5py && KERAS_BACKEND=torch python -m tests.keras_reference
+    pip install keras h5py && KERAS_BACKEND=torch python -m tests.keras_reference    # or jax, with jax installed
 
 Weights are made by rule from their names, so that none need be kept: `ruled` gives the same arrays here and in the tests.
 The script also loads files that Keras itself wrote and prints the largest difference over all values of all blocks.
@@ -116,7 +116,7 @@ def main() -> None:
         for size in SIZES[name]:
             x = picture(size)
             given = preprocess(((x + 1) * 127.5).copy()) if preprocess else x
-            expected = [np.asarray(t.detach().cpu()) for t in taps(given, training=False)]
+            expected = [keras.ops.convert_to_numpy(t) for t in taps(given, training=False)]
             worst, features = 0.0, torch.from_numpy(x).permute(0, 3, 1, 2)
             with torch.inference_mode():
                 features = own.stem(features)
