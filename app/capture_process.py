@@ -7,6 +7,7 @@ A frame's pixels go over in shared memory, everything else through a pipe, one q
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import math
 import multiprocessing
 import signal
@@ -138,4 +139,4 @@ def _prepare(
     front_end: FrontEnd, memory: SharedMemory, shape: tuple[int, ...], frame_id: int, time_s: float, born_s: float
 ) -> tuple[object, ...]:
     p = front_end(Frame(frame_id, _pixels(memory, shape), time_s, born_s))
-    return p.faces, p.unread, p.alive, p.stages_ms, p.unserved
+    return tuple(getattr(p, field.name) for field in dataclasses.fields(p) if field.name != "frame")

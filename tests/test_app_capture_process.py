@@ -44,10 +44,20 @@ def test_it_answers_as_the_front_end_does_also_when_the_picture_changes_size(cap
         for a, b in zip(theirs.faces, ours.faces, strict=True):
             assert (a.person, a.box) == (b.person, b.box)
             np.testing.assert_array_equal(a.matrix, b.matrix)
-        assert (theirs.unread, theirs.alive, theirs.unserved) == (ours.unread, ours.alive, ours.unserved)
+        for name in ("unread", "alive", "unserved", "places", "unfit"):
+            assert getattr(theirs, name) == getattr(ours, name), name
+        assert theirs.places, "where faces may be is what privacy hides"
         assert set(theirs.stages_ms) == {"detect", "align"}
     capture.give_back(theirs.faces)
     capture.budget_changed(0.5)
+
+
+def test_why_a_face_is_not_read_comes_over_too(capture):
+    """A face that is too small: in the other process as in this one."""
+    picture = cv2.copyMakeBorder(frames(150)[0].image, 60, 60, 60, 60, cv2.BORDER_REPLICATE)
+    for i in range(4):
+        answer = capture(Frame(i, picture, i / 25, 0.0))
+    assert answer.unread and set(answer.unfit.values()) == {"too small"}
 
 
 def test_signals_of_a_terminal_are_left_to_the_first_process(capture):
