@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from align import fitness
 from app import display, overlay
 from app.settings import options
 from app.texts import CONTEXT, ENGLISH, FOLDER, LANGUAGES, load_texts, vocabulary
@@ -87,9 +88,10 @@ def test_compiling_again_gives_the_same_file(language: str, tmp_path: Path) -> N
 
 @needs_qt
 @pytest.mark.parametrize("language", TRANSLATED)
-def test_words_of_the_network_are_translated(language: str) -> None:
+def test_words_of_labels_are_translated(language: str) -> None:
     manifest, say = Manifest.read(find_manifest("mobilenet_v1_075")), load_texts(language)
     words = [*manifest.genders, *(overlay.EXPRESSIONS.get(e, e) for e in manifest.expressions)]
+    words += [fitness.TURNED_AWAY, fitness.AT_THE_EDGE, fitness.TOO_SMALL]
     assert set(words) <= set(vocabulary(ENGLISH))
     assert all(say(word) != word for word in words if word != "neutral")
 
