@@ -46,7 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
     for add in (
         *(_add_run, _add_cameras, _add_doctor, _add_config, _add_calibrate, _add_replay, _add_simulate, _add_bench),
         _add_evaluate,
-        *(_add_prepare, _add_train, _add_export, _add_flops),
+        *(_add_prepare, _add_train, _add_export, _add_flops, _add_train_landmarks),
     ):
         add(sub)
     return parser
@@ -450,12 +450,20 @@ def _add_evaluate(sub: argparse._SubParsersAction) -> None:
     p.add_argument(
         "--beside", type=Path, nargs="+", default=[], metavar="JSON", help="earlier reports to draw in the same plot"
     )
+    p.add_argument(
+        "--landmarks",
+        default="ours",
+        choices=("ours", "teacher", "both"),
+        help="teacher: dlib's 68-point model instead of our own; both: what our own changes, picture by picture; default ours",
+    )
     p.add_argument("--json", type=Path, metavar="OUT.json", help="write all figures as JSON")
 
 
 def _evaluate(args: argparse.Namespace) -> int:
     if args.list and args.dataset != "utkface":
         raise UsageError("--list goes with --dataset utkface")
+    if args.aligned and args.landmarks != "ours":
+        raise UsageError("--aligned uses no landmarks: leave out --landmarks")
     from app.commands import networks
 
     return networks.evaluate(
@@ -466,6 +474,7 @@ def _evaluate(args: argparse.Namespace) -> int:
         args.list,
         not args.aligned,
         args.size,
+        args.landmarks,
         args.json,
         args.plot,
         args.beside,
@@ -654,3 +663,42 @@ def _flops(args: argparse.Namespace) -> int:
     from app.commands import flops
 
     return flops.flops(args.config, args.size, args.json)
+
+
+def _add_train_landmarks(sub: argparse._SubParsersAction) -> None:
+    p = _command(
+        sub,
+        "train-landmarks",
+        _train_landmarks,
+        "Train the landmark predictor with dlib's 68-point model as teacher, or measure the shipped one against it.",
+        "train-landmarks --utkface UTKFace --out runs/landmarks",
+    )
+    p.add_argument(
+        "--utkface", type=Path, required=True, metavar="DIR", help="folder of UTKFace's aligned and cropped pictures"
+    )
+    p.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="the run's folder (0.2 GB per 1000 pictures); a run that was stopped goes on where it was",
+    )
+    p.add_argument("--pictures", type=int, metavar="N", help="only so many pictures; default: all")
+    p.add_argument("--workers", type=int, default=2, metavar="N", help="processes and threads; default 2")
+    p.add_argument("--evaluate", action="store_true", help="only measure, on the pictures that `prepare` holds out")
+    p.add_argument(
+        "--model", type=Path, metavar="MANIFEST.json", help="with --evaluate: another predictor than the shipped one"
+    )
+    p.add_argument(
+        "--plot", type=Path, metavar="OUT.png", help="with --evaluate: draw the error over stray boxes and tilted heads"
+    )
+    p.add_argument("--json", type=Path, metavar="OUT.json", help="with --evaluate: write all figures as JSON")
+
+
+def _train_landmarks(args: argparse.Namespace) -> int:
+    if not args.evaluate and (args.model or args.plot or args.json):
+        raise UsageError("--model, --plot and --json go with --evaluate")
+    from app.commands import landmarks
+
+    if args.evaluate:
+        return landmarks.evaluate(args.utkface, args.model, args.pictures, args.plot, args.json)
+    return landmarks.train(args.utkface, args.out, args.pictures, args.workers)

@@ -25,11 +25,6 @@ FINE_STEP, FINE_NEIGHBOURS = 1.1, 3
 COARSE_STEP, COARSE_NEIGHBOURS = 1.25, 1
 WINDOW = 20  # pixels; the cascade's own
 
-# dlib's landmark model was trained on boxes that sit lower and are smaller than Viola-Jones'. Shift and scale in shares
-# of the box, medians over 314 UTKFace pictures that both detectors find; they bring landmarks from Viola-Jones boxes 18 %
-# nearer to those from dlib's own (0.0079 instead of 0.0095 eye distances).
-LANDMARK_SHIFT_Y, LANDMARK_SCALE = 0.11, 0.905
-
 
 class Detector(Protocol):
     """Looks for faces in one picture: (h, w) grey, or (h, w, 3) BGR where `in_colour`."""
@@ -86,10 +81,3 @@ def open_detector(spec: str) -> Detector:
 
 def largest_first(boxes: list[Box]) -> list[Box]:
     return sorted(boxes, key=lambda b: (-b.width * b.height, b.x, b.y))
-
-
-def landmark_box(box: Box) -> Box:
-    """The box that the landmark model expects for a face that Viola-Jones found."""
-    side = box.width * LANDMARK_SCALE
-    x, y = box.centre
-    return Box(x - side / 2, y + LANDMARK_SHIFT_Y * box.height - side / 2, side, side)

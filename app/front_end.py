@@ -11,7 +11,6 @@ import cv2
 
 from align.fitness import TURNED_AWAY, roll, unfit, unsteadiness
 from align.geometry import AlignmentError, Template, residual
-from app.detector import landmark_box
 from app.domain import Box, DropCause, Face, Frame
 from app.tilt import landmarks_at
 
@@ -129,7 +128,7 @@ class FrontEnd:
             sure = held_back[person] >= CONFIRM_HITS
             if not sure and not (looked and self._late(frame, 0.5)):
                 looked = True
-                sure = unsteadiness(lambda near: self._predict(gray, near), landmark_box(box)) <= STEADY
+                sure = unsteadiness(lambda near: self._predict(gray, near), box) <= STEADY
             if sure:
                 self._tracker.confirm(person)
 

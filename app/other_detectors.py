@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from app.detector import LANDMARK_SCALE, LANDMARK_SHIFT_Y, largest_first
+from align.landmarks import detector_box
+from app.detector import largest_first
 from app.domain import Box
 from app.errors import ModelError
 
@@ -46,9 +47,8 @@ class DlibHog:
 
 
 def viola_jones_box(x: float, y: float, side: float) -> Box:
-    """The box that Viola-Jones draws for a face that dlib's detector finds: landmark_box the other way round."""
-    wide = side / LANDMARK_SCALE
-    return Box(x + side / 2 - wide / 2, y + side / 2 - LANDMARK_SHIFT_Y * wide - wide / 2, wide, wide)
+    """The box that Viola-Jones draws for a face that dlib's detector finds."""
+    return Box(*detector_box((x, y, side, side)))
 
 
 class YuNet:

@@ -12,7 +12,6 @@ import cv2
 import numpy as np
 
 from align.geometry import apply_similarity
-from app.detector import landmark_box
 from app.domain import Box
 
 if TYPE_CHECKING:
@@ -43,10 +42,10 @@ def landmarks_at(
 ) -> Points:
     """Landmarks, in pixels of the picture, of the face in `box` whose head is tilted by `roll` degrees, clockwise."""
     if abs(roll) < TILTED:
-        return predict(gray, landmark_box(box))
+        return predict(gray, box)
     upright, matrix = _upright(gray, box, roll, 0.5, 1.0)
     middle, width = len(upright) / 2, box.width
-    points = predict(upright, landmark_box(Box(middle - width / 2, middle - width / 2, width, width)))
+    points = predict(upright, Box(middle - width / 2, middle - width / 2, width, width))
     return apply_similarity(cv2.invertAffineTransform(matrix), points)
 
 

@@ -46,9 +46,49 @@ def evaluate(
     names: Iterable[str] | None = None,
     align: bool = True,
     size: int | None = None,
+    teacher: bool = False,
     progress: Callable[..., Any] = iter,
 ) -> dict[str, Any]:
-    """All figures, ready for JSON. Raises DataError and ManifestError."""
+    """All figures, ready for JSON. With `teacher` the landmarks are those of dlib's 68-point model instead of our own.
+    Raises DataError and ManifestError."""
+    kept, by_size, report = read_outputs(
+        manifest, dataset, root, split=split, names=names, align=align, size=size, teacher=teacher, progress=progress
+    )
+    labels = {k: np.array([getattr(s, k) for s in kept]) for k in (*HEADS, "ethnicity", "age_mean", "age_std")}
+    landmarks = "landmarks of dlib's 68-point model" if teacher else "landmarks of each picture"
+    return {
+        "model": manifest.name,
+        "sha256": manifest.sha256,
+        "dataset": dataset,
+        "pictures": len(kept),
+        "alignment": landmarks if align else "one fixed crop",
+        "data": report.lines(),
+        "multiply_adds": {
+            s: {e.name: e.multiply_adds[s] for e in manifest.exits if s in e.multiply_adds} for s in by_size
+        },
+        "figures": {
+            s: {
+                e.name: figures({h: outputs[e.output(h)] for h in HEADS}, labels, e.age_interval_scale.get(s))
+                for e in manifest.exits
+            }
+            for s, outputs in by_size.items()
+        },
+    }
+
+
+def read_outputs(
+    manifest: Manifest,
+    dataset: str,
+    root: Path,
+    *,
+    split: str = "validation",
+    names: Iterable[str] | None = None,
+    align: bool = True,
+    size: int | None = None,
+    teacher: bool = False,
+    progress: Callable[..., Any] = iter,
+) -> tuple[list[Sample], dict[int, dict[str, NDArray[np.float32]]], Report]:
+    """The samples that could be read; per input size the network's outputs for them, by name; what was skipped."""
     sizes = [size] if size else list(manifest.input_sizes)
     if not all(32 <= s <= 512 for s in sizes):
         raise DataError(f"--size must be from 32 to 512 px, got {size}")
@@ -56,7 +96,7 @@ def evaluate(
         raise DataError(f"{dataset} has no fixed crop: leave --aligned out")
     samples, report = _read(dataset, root, split, names)
     session = _session(manifest)
-    crops = _Cropper(dataset, manifest, sizes, align, report)
+    crops = _Cropper(dataset, manifest, sizes, align, report, teacher)
     kept: list[Sample] = []
     outputs: dict[int, list[list[NDArray[np.float32]]]] = {s: [] for s in sizes}
     batch: list[list[NDArray[np.uint8]]] = []
@@ -72,26 +112,8 @@ def evaluate(
     if not kept:
         raise DataError(f"none of the {len(samples)} pictures could be used")
     heads = [o.name for o in session.get_outputs()]
-    labels = {k: np.array([getattr(s, k) for s in kept]) for k in (*HEADS, "ethnicity", "age_mean", "age_std")}
-    by_size = {}
-    for s in sizes:
-        joined = dict(zip(heads, map(np.concatenate, zip(*outputs[s], strict=True)), strict=True))
-        by_size[s] = {
-            e.name: figures({h: joined[e.output(h)] for h in HEADS}, labels, e.age_interval_scale.get(s))
-            for e in manifest.exits
-        }
-    return {
-        "model": manifest.name,
-        "sha256": manifest.sha256,
-        "dataset": dataset,
-        "pictures": len(kept),
-        "alignment": "landmarks of each picture" if align else "one fixed crop",
-        "data": report.lines(),
-        "multiply_adds": {
-            s: {e.name: e.multiply_adds[s] for e in manifest.exits if s in e.multiply_adds} for s in sizes
-        },
-        "figures": by_size,
-    }
+    joined = {s: dict(zip(heads, map(np.concatenate, zip(*outputs[s], strict=True)), strict=True)) for s in sizes}
+    return kept, joined, report
 
 
 def _read(dataset: str, root: Path, split: str, names: Iterable[str] | None) -> tuple[Sequence[Sample], Report]:
@@ -106,9 +128,11 @@ def _read(dataset: str, root: Path, split: str, names: Iterable[str] | None) -> 
 class _Cropper:
     """From a sample to its (s, s, 3) RGB crops, one per size, or None where it cannot be read; counts in `report`."""
 
-    def __init__(self, dataset: str, manifest: Manifest, sizes: list[int], align: bool, report: Report) -> None:
+    def __init__(
+        self, dataset: str, manifest: Manifest, sizes: list[int], align: bool, report: Report, teacher: bool
+    ) -> None:
         self._template, self._sizes, self._report = Template(manifest.template), sizes, report
-        self._locate = Locator(PLACINGS[dataset]) if align else None
+        self._locate = Locator(PLACINGS[dataset], teacher=teacher) if align else None
         self._fixed = FIXED_CROP.get(dataset)
 
     def __call__(self, sample: Sample) -> list[NDArray[np.uint8]] | None:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from align.geometry import mean_shape, symmetrised
-from align.landmarks import LandmarkPredictor
+from align.landmarks import LandmarkPredictor, TeacherPredictor, detector_box
 from models.datasets.base import DataError, read_picture
 
 if TYPE_CHECKING:
@@ -125,13 +125,19 @@ class Located:
 
 
 class Locator:
-    """Finds the landmarks of the one face of a data-set picture."""
+    """Finds the landmarks of the one face of a data-set picture, by the application's predictor or, to compare, by the one
+    that it learned from."""
 
-    def __init__(self, placing: Placing, detect: Detector | None = None) -> None:
+    def __init__(self, placing: Placing, detect: Detector | None = None, teacher: bool = False) -> None:
         self._placing = placing
         threshold = SCORE_AMONG_POSES if placing.poses else SCORE_OF_A_CROP
         self._detect = detect or (CnnDetector(placing.detector) if placing.detector else HogDetector(threshold))
-        self._predict = LandmarkPredictor()
+        if teacher:
+            self._predict: Callable[[NDArray[np.uint8], Box], NDArray[np.float64]] = TeacherPredictor()
+        else:
+            # Our predictor is used to the boxes of the kiosk's detector, which are not dlib's.
+            ours = LandmarkPredictor()
+            self._predict = lambda gray, box: ours(gray, detector_box(box))
 
     def __call__(self, image: NDArray[np.uint8], region: Box | None = None) -> Located | None:
         """Of an (h, w, 3) BGR picture, near `region` where one is given; None where no face is found."""

@@ -269,6 +269,7 @@ def test_every_command_has_help_with_an_example(capsys):
         "train",
         "export",
         "flops",
+        "train-landmarks",
     }
     for name, command in commands.items():
         text = command.format_help()

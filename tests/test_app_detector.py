@@ -7,8 +7,8 @@ import pytest
 from align.fitness import MAX_MISFIT
 from align.geometry import PAPER_MARGINS, Template, eye_distance, load_mean_shape
 from align.landmarks import LandmarkPredictor
-from app.detector import ViolaJones, landmark_box
-from app.domain import Box, Frame
+from app.detector import ViolaJones
+from app.domain import Frame
 from app.front_end import FrontEnd
 from app.scan import Scanner
 from app.tracker import Tracker
@@ -35,12 +35,6 @@ def test_an_empty_picture_has_no_faces():
     assert ViolaJones()(np.zeros((1, 1), np.uint8), 20) == []
 
 
-def test_landmark_boxes_sit_lower_and_are_smaller():
-    box = landmark_box(Box(100, 100, 100, 100))
-    assert box.width == box.height == pytest.approx(90.5)
-    assert box.centre == pytest.approx((150, 161))
-
-
 def test_the_front_end_prepares_a_real_face(portrait):
     front_end = FrontEnd(
         Scanner(ViolaJones()), LandmarkPredictor(), Template.from_shape(load_mean_shape(), PAPER_MARGINS), Tracker(), 32
@@ -51,6 +45,6 @@ def test_the_front_end_prepares_a_real_face(portrait):
     assert set(prepared.stages_ms) == {"detect", "align"} and not prepared.unserved
     # The matrix takes frame pixels to the unit square: its scale is one over the crop's side in the frame.
     side = 1 / np.hypot(face.matrix[0, 0], face.matrix[1, 0])
-    points = LandmarkPredictor()(cv2.cvtColor(portrait, cv2.COLOR_BGR2GRAY), landmark_box(face.box))
+    points = LandmarkPredictor()(cv2.cvtColor(portrait, cv2.COLOR_BGR2GRAY), face.box)
     template = Template.from_shape(load_mean_shape(), PAPER_MARGINS)
     assert side == pytest.approx(eye_distance(points) / eye_distance(template.array), rel=0.1)

@@ -19,7 +19,7 @@ from align.geometry import AlignmentError, Template
 from align.landmarks import LandmarkPredictor
 from app.cli import main
 from app.compose import build, load_manifest
-from app.detector import ViolaJones, landmark_box, open_detector
+from app.detector import ViolaJones, open_detector
 from app.display import why_no_display
 from app.domain import Box, Crowd, Frame, Person, Result
 from app.engine import OnnxEngine, readings
@@ -135,7 +135,7 @@ def test_our_own_network_no_longer_reads_a_covered_face(utkface_tar, tmp_path):
             if not found:
                 continue
             try:
-                matrix = template.fit(predictor(gray, landmark_box(found[0])))
+                matrix = template.fit(predictor(gray, found[0]))
             except AlignmentError:
                 continue
             pictures = {"plain": image} | {m: covered(image, found[:1], smooth=m == "blur") for m in COVERS}

@@ -11,7 +11,7 @@ import pytest
 from align.fitness import AT_THE_EDGE, roll
 from align.geometry import PAPER_MARGINS, Template, apply_similarity, eye_distance, load_mean_shape
 from align.landmarks import LandmarkPredictor
-from app.detector import ViolaJones, landmark_box
+from app.detector import ViolaJones
 from app.domain import Box, DropCause, Frame
 from app.front_end import FrontEnd
 from app.scan import Scanner
@@ -97,7 +97,7 @@ def test_landmarks_of_tilted_real_faces_are_those_of_the_upright_ones_turned(utk
             found = [b for b in ViolaJones()(image, 80) if np.hypot(b.centre[0] - 180, b.centre[1] - 180) < 40]
             if len(found) != 1:
                 continue
-            upright = predict(image, landmark_box(found[0]))
+            upright = predict(image, found[0])
             matrix = cv2.getRotationMatrix2D(found[0].centre, -40, 1.0)
             turned = cv2.warpAffine(image, matrix, image.shape[::-1], borderMode=cv2.BORDER_REFLECT_101)
             tilted = landmarks_at(predict, turned, found[0], 32.0)

@@ -27,9 +27,9 @@ DOORS = {
     "onnxruntime": {"app/engine.py", "app/profiles.py", "app/commands/bench.py", "models/session.py"},
     "cv2": {
         "app/sources.py", "app/captures.py", "app/devices.py", "app/doctor.py", "app/demo.py", "app/detector.py", "app/other_detectors.py", "app/scan.py", "app/tilt.py", "app/commands/bench_front_end.py", "app/front_end.py", "app/commands/face_views.py", "app/outputs.py", "app/image_canvas.py", "app/privacy.py",
-        "align/crop.py", "models/data.py", "models/locate.py", "models/datasets/base.py", "models/batches.py", "models/evaluate.py",
+        "align/crop.py", "align/landmark_scenes.py", "align/train_landmarks.py", "align/evaluate_landmarks.py", "models/data.py", "models/locate.py", "models/datasets/base.py", "models/batches.py", "models/evaluate.py",
     },
-    "dlib": {"align/landmarks.py", "app/other_detectors.py", "models/locate.py"},
+    "dlib": {"align/landmarks.py", "align/train_landmarks.py", "app/other_detectors.py", "models/locate.py"},
 }  # fmt: skip
 TORCH_FREE = {
     "models/manifest.py",
@@ -37,6 +37,7 @@ TORCH_FREE = {
     "models/locate.py",
     "models/metrics.py",
     "models/evaluate.py",
+    "models/compare_landmarks.py",
     "models/curves.py",
     "models/__init__.py",
     *(f"models/datasets/{p.name}" for p in (ROOT / "models" / "datasets").glob("*.py")),

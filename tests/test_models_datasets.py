@@ -14,13 +14,14 @@ import pytest
 from scipy.io import savemat
 
 from align.geometry import to_pixels
-from align.landmarks import find_model_file
+from align.landmarks import find_teacher_file
 from app.cli import main
 from models import data
 from models.datasets import appa_real, imdb_wiki, own
 from models.datasets.base import DataError, Placing, Report, Sample
 from models.locate import CnnDetector, Located, Locator, find_face, locate_all
 from tests.faces import portrait, write_utkface
+from tests.needs import needs_teacher
 
 
 def picture(path: Path, seed: int = 0, side: int = 160) -> Path:
@@ -275,8 +276,9 @@ def test_of_all_poses_the_highest_score_is_taken():
     assert len(asked) == 1  # upright and sure
 
 
+@needs_teacher
 def test_dlibs_cnn_detector_takes_part_where_its_file_is_given(patient, tmp_path):
-    model = find_model_file().with_name("mmod_human_face_detector.dat")
+    model = find_teacher_file().with_name("mmod_human_face_detector.dat")
     face = portrait(120, 5)
     hog, cnn = patient(face), Locator(Placing(detector=model))(face)
     assert np.abs(hog.landmarks - cnn.landmarks).max() < 12

@@ -80,7 +80,7 @@ def _measure(root: Path, names: Path | None, count: int, model: str) -> tuple[li
     from align.landmarks import LandmarkPredictor
     from app.commands.face_views import portraits, view
     from app.compose import load_manifest
-    from app.detector import landmark_box, open_detector
+    from app.detector import open_detector
     from app.engine import OnnxEngine, readings
     from app.tilt import landmarks_at
 
@@ -91,7 +91,7 @@ def _measure(root: Path, names: Path | None, count: int, model: str) -> tuple[li
     seen: dict[str, list[tuple[float, ...]]] = {}
     for portrait in tqdm(portraits(root, names, count), total=count, leave=False):
         upright = view(portrait)
-        side = crop_side(template.fit(predict(upright.gray, landmark_box(upright.box))))
+        side = crop_side(template.fit(predict(upright.gray, upright.box)))
         views = changes(portrait, side)
         crops, fits, tilts = [], [], dict[str, float]()
         for name, tried in views.items():
@@ -102,7 +102,7 @@ def _measure(root: Path, names: Path | None, count: int, model: str) -> tuple[li
             misfit = residual(matrix, points, template.array)
             refused = unfit(matrix, misfit, tried.gray.shape[1], tried.gray.shape[0])
             crops.append(crop_batch(tried.image, [matrix], point.size))
-            shake = unsteadiness(partial(predict, tried.gray), landmark_box(tried.box)) if name == "roll 0" else np.nan
+            shake = unsteadiness(partial(predict, tried.gray), tried.box) if name == "roll 0" else np.nan
             fits.append((misfit, not refused, shake))
         for name, fit, reading in zip(
             views, fits, readings(manifest, point, engine.run(point, np.concatenate(crops))), strict=True

@@ -188,7 +188,6 @@ def _faces(root: Path, names: Path | None, count: int, manifest: Manifest, engin
     from align.geometry import Template
     from align.landmarks import LandmarkPredictor
     from app.commands.face_views import frames, portraits
-    from app.detector import landmark_box
     from app.engine import readings
     from app.people import People
 
@@ -198,7 +197,7 @@ def _faces(root: Path, names: Path | None, count: int, manifest: Manifest, engin
     for portrait in tqdm(portraits(root, names, count), total=count, leave=False):
         views = frames(portrait, FRAMES, rng)
         crops = np.concatenate(
-            [crop_batch(v.image, [template.fit(predict(v.gray, landmark_box(v.box)))], points[0].size) for v in views]
+            [crop_batch(v.image, [template.fit(predict(v.gray, v.box))], points[0].size) for v in views]
         )
         by_exit = [readings(manifest, p, engine.run(p, crops)) for p in points]
         ages.append([[r.age for r in exit_] for exit_ in by_exit])

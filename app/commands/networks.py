@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def translated() -> Iterator[None]:
+    """Errors of models/ and of the file system as the application's."""
     from models.datasets.base import DataError
     from models.manifest import ManifestError
 
@@ -40,7 +41,7 @@ def training_errors() -> Iterator[None]:
     from models.export import ExportError
     from models.keras_weights import WeightsError
 
-    with _translated():
+    with translated():
         try:
             yield
         except (ExportError, TrainingError, WeightsError) as error:
@@ -70,7 +71,7 @@ def prepare(
         raise UsageError(f"--workers must be at least 1, got {workers}")
     if not 40 <= view_size <= 640:
         raise UsageError(f"--view-size must be from 40 to 640 px, got {view_size}")
-    with _translated():
+    with translated():
         from models import data
         from models.datasets import appa_real as appa
         from models.datasets import fer2013 as fer
@@ -179,16 +180,21 @@ def evaluate(
     names: Path | None,
     align: bool,
     size: int | None,
+    landmarks: str,
     json_path: Path | None,
     plot: Path | None,
     beside: list[Path],
 ) -> int:
     from tqdm import tqdm
 
+    if plot and landmarks == "both":
+        raise UsageError("--plot draws one predictor's figures: leave out --landmarks both")
     for path in filter(None, (json_path, plot)):
         check_writable(path)
     others = [_read_report(path) for path in beside]
-    with _translated():
+    with translated():
+        from align.landmarks import LandmarkModelError
+        from models.compare_landmarks import compare_landmarks, comparison_table
         from models.evaluate import evaluate as evaluate_network
         from models.figures import draw, table
         from models.manifest import Manifest, find_manifest
@@ -198,10 +204,15 @@ def evaluate(
             wanted = names.read_text(encoding="utf-8").splitlines() if names else None
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(f"--list {names} cannot be read as a list of file names: {error}") from error
-        report = evaluate_network(
-            manifest, dataset, root, split=split, names=wanted, align=align, size=size, progress=tqdm
-        )
-    for line in table(report):
+        options = {"split": split, "names": wanted, "align": align, "size": size, "progress": tqdm}
+        try:
+            if landmarks == "both":
+                report = compare_landmarks(manifest, dataset, root, **options)
+            else:
+                report = evaluate_network(manifest, dataset, root, teacher=landmarks == "teacher", **options)
+        except LandmarkModelError as error:
+            raise ModelError(str(error)) from error
+    for line in (comparison_table if landmarks == "both" else table)(report):
         print(line)
     text = json.dumps(report, indent=1)
     if json_path:

@@ -1,0 +1,153 @@
+"""Measures a landmark predictor against the teacher on held-out pictures. All errors are mean distances of the 47 points in
+eye distances.
+
+Truth is the teacher's answer on the undistorted, enlarged picture, averaged over boxes and mirror images (teacher_truth).
+The teacher's disagreement with itself is the distance between its answers for two boxes that each stray from the one
+detected by normal deviates of 5 % of the side, in x, y and log size; on the enlarged picture, so that its whole pixels
+do not add to it.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, cast
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from align.geometry import Points, apply_similarity, eye_distance
+from align.landmark_scenes import ENLARGE, box_of_face, jittered, picture_rng, teacher_truth
+from align.landmarks import LandmarkPredictor, TeacherPredictor, face_box, mirrored, teacher_box
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from align.landmarks import BoxXYWH
+    from align.train_landmarks import Tools
+
+BORDER = 60  # pixels of mirrored surroundings, so that faces that fill the picture are detected too
+JITTER = 0.05
+STRAY_SHARES = (0.0, 0.05, 0.1, 0.15, 0.2)
+TILTS_DEG = (0, 15, 30, 45, 60)
+DRIFT_ROUNDS = 10
+
+
+def distance(a: Points, b: Points, truth: Points) -> float:
+    """Mean distance of two (47, 2) sets in eye distances of the true one."""
+    return float(np.hypot(*(a - b).T).mean() / eye_distance(truth))
+
+
+def evaluate_landmarks(
+    pictures: Sequence[Path],
+    tools: Tools,
+    predictor: LandmarkPredictor,
+    *,
+    seed: int = 2,
+    progress: Callable[..., Any] = iter,
+) -> dict[str, Any]:
+    """Figures over the held-out pictures, ready for JSON; curves and tilts over every fourth of them."""
+    teacher, detect, locate = TeacherPredictor(), tools.detector(), tools.locator()
+    kept: dict[str, list[float]] = {}
+
+    def keep(name: str, value: float) -> None:
+        kept.setdefault(name, []).append(value)
+
+    found = read = 0
+    for i, path in enumerate(progress(pictures)):
+        data = np.fromfile(path, np.uint8)
+        picture = cast("NDArray[np.uint8] | None", cv2.imdecode(data, cv2.IMREAD_GRAYSCALE) if data.size else None)
+        if picture is None:
+            continue
+        read += 1
+        rng = picture_rng(path.name, seed)
+        truth = teacher_truth(picture, locate(picture), teacher, rng).landmarks + BORDER
+        gray = cast("NDArray[np.uint8]", cv2.copyMakeBorder(picture, *(BORDER,) * 4, borderType=cv2.BORDER_REFLECT_101))
+        box = box_of_face(truth, detect(gray))
+        if box is None:
+            keep("ours, no face detected", distance(predictor(gray, face_box(truth)[0]), truth, truth))
+            continue
+        found += 1
+        ours = predictor(gray, box)
+        keep("ours", distance(ours, truth, truth))
+        keep("teacher", distance(teacher(gray, teacher_box(box)), truth, truth))
+        a, b = (_sharp(teacher, gray, jittered(teacher_box(box), rng, JITTER)) for _ in range(2))
+        keep("teacher against itself", distance(a, b, truth))
+        c, d = (predictor(gray, jittered(box, rng, JITTER)) for _ in range(2))
+        keep("ours against itself", distance(c, d, truth))
+        flipped = np.ascontiguousarray(gray[:, ::-1])
+        x, y, w, h = box
+        back = mirrored(predictor(flipped, (gray.shape[1] - x - w, y, w, h)), gray.shape[1])
+        keep("ours, mirrored picture", distance(back, ours, truth))
+        keep(f"ours, after {DRIFT_ROUNDS} rounds", distance(_rounds(predictor, gray, ours), ours, truth))
+        if i % 4 == 0:
+            for share in STRAY_SHARES:
+                stray = jittered(box, rng, share)
+                keep(f"ours, box astray {share:.0%}", distance(predictor(gray, stray), truth, truth))
+                keep(f"teacher, box astray {share:.0%}", distance(teacher(gray, teacher_box(stray)), truth, truth))
+            for tilt in TILTS_DEG:
+                turned, points = _turned(gray, truth, tilt if i % 8 else -tilt)
+                upright = face_box(points)[0]
+                keep(f"ours, tilted {tilt}", distance(predictor(turned, upright), points, points))
+                keep(f"teacher, tilted {tilt}", distance(teacher(turned, teacher_box(upright)), points, points))
+    return {
+        "pictures": read,
+        "found": found,
+        "errors": {
+            name: {
+                "mean": float(np.mean(v)),
+                "median": float(np.median(v)),
+                "p90": float(np.quantile(v, 0.9)),
+                "pictures": len(v),
+            }
+            for name, v in kept.items()
+        },
+    }
+
+
+def _sharp(teacher: TeacherPredictor, gray: NDArray[np.uint8], box: BoxXYWH) -> Points:
+    big = cast("NDArray[np.uint8]", cv2.resize(gray, None, fx=ENLARGE, fy=ENLARGE, interpolation=cv2.INTER_CUBIC))
+    x, y, w, h = box
+    points: Points = (teacher(big, (ENLARGE * x, ENLARGE * y, ENLARGE * w, ENLARGE * h)) + 0.5) / ENLARGE - 0.5
+    return points
+
+
+def _rounds(predictor: LandmarkPredictor, gray: NDArray[np.uint8], points: Points) -> Points:
+    """Landmarks to box to landmarks, again and again: a predictor that pulls to one side walks away."""
+    for _ in range(DRIFT_ROUNDS):
+        points = predictor(gray, face_box(points)[0])
+    return points
+
+
+def _turned(gray: NDArray[np.uint8], points: Points, degrees: float) -> tuple[NDArray[np.uint8], Points]:
+    height, width = gray.shape
+    matrix = cv2.getRotationMatrix2D((width / 2, height / 2), degrees, 1.0)
+    turned = cv2.warpAffine(gray, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+    return cast("NDArray[np.uint8]", turned), apply_similarity(matrix, points)
+
+
+def time_landmarks(manifest: Path, gray: NDArray[np.uint8], box: BoxXYWH, rounds: int = 200) -> dict[str, float]:
+    """Load time and time per face of the predictor and of the teacher, in turn on the same face; the best of the rounds, as
+    timeit has it, since whatever else the machine does only adds."""
+    loads = []
+    for _ in range(5):
+        started = time.perf_counter()
+        predictor = LandmarkPredictor(manifest)
+        loads.append(time.perf_counter() - started)
+    teacher = TeacherPredictor()
+    ours_s, teacher_s = [], []
+    for _ in range(rounds):
+        started = time.perf_counter()
+        predictor(gray, box)
+        between = time.perf_counter()
+        teacher(gray, teacher_box(box))
+        ours_s.append(between - started)
+        teacher_s.append(time.perf_counter() - between)
+    ours, theirs = min(ours_s), min(teacher_s)
+    return {
+        "load_ms": min(loads) * 1e3,
+        "ours_ms": ours * 1e3,
+        "teacher_ms": theirs * 1e3,
+        "ratio": ours / theirs,
+    }
