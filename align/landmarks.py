@@ -42,9 +42,9 @@ MANIFEST = Path(__file__).with_name("weights") / "landmarks_47.json"
 BOX_CENTRE, BOX_SIDE = (0.007, -0.226), 2.544
 # Side of the face box as a share of the patch that a predictor is given.
 PATCH_SHARE = 0.7
-# Patches in pixels. The fine trees are grown on patches of TRAINING_PX and used on larger ones, where whole
-# pixels are finer.
-COARSE_PX, TRAINING_PX, FINE_PX = 101, 201, 301
+# Patches in pixels. The fine trees are grown on patches of TRAINING_PX and used on larger ones, where whole pixels are finer;
+# beyond 2**16 pixels OpenCV would warp with several threads, which for a patch costs more than it saves.
+COARSE_PX, TRAINING_PX, FINE_PX = 101, 201, 241
 
 # The coarse points: eyes, tip of the nose, corners of the mouth, each the mean of these of the 47.
 COARSE_POINTS = tuple(

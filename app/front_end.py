@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from app.scan import Scanner
     from app.tracker import Tracker
 
-# A new face counts as one at once where its landmarks are this steady, else when it was found in this many frames; of 113
+# A new face counts as one at once where its landmarks are this steady, else when it was found in this many frames; of 51
 # false faces none was so steady, and 85 % of UTKFace's. Looking costs three landmark predictions: with `align_ms` no look
 # but the first is begun once half of it is spent.
-STEADY, CONFIRM_HITS = 0.025, 3
+STEADY, CONFIRM_HITS = 0.012, 3
 
 
 @dataclass(frozen=True, slots=True)
