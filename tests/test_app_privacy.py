@@ -254,6 +254,23 @@ def test_no_way_out_of_a_run_shows_the_face(clip, portrait, tmp_path, mode, suff
         assert not re.search(r"(fe)?male|happy|neutral|box|person", log.read_text().partition("\n")[2])
 
 
+@pytest.mark.parametrize("mode", COVERS)
+def test_live_sources_whose_faces_are_found_in_another_process_are_covered_too(clip, portrait, mode):
+    app = build(Settings(source=str(clip), realtime=True, privacy=mode, show=False, exit="exit_13"))
+    results: list[Result] = []
+    app.pipeline.start()
+    try:
+        while not app.pipeline.wait(0.01):
+            if (latest := app.pipeline.latest()) and (not results or latest is not results[-1]):
+                results.append(latest)
+    finally:
+        app.pipeline.close()
+    results.append(app.pipeline.latest())
+    assert app.pipeline.failure is None
+    for result in results:
+        assert not shows(result.frame.image, where(portrait, result.frame.id)), result.frame.id
+
+
 # --- aggregate --------------------------------------------------------------------------------------------------------
 
 
