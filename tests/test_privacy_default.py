@@ -83,8 +83,10 @@ def environment(home: Path) -> dict[str, str]:
 
 
 def snapshot(*folders: Path) -> dict[Path, tuple[int, int]]:
-    kept = (p for folder in folders for p in folder.rglob("*") if p.is_file() and ".git" not in p.parts)
-    return {p: (p.stat().st_size, p.stat().st_mtime_ns) for p in kept if "__pycache__" not in p.parts}
+    """Size and time of every file; not of what tools beside this run keep in the checkout."""
+    tools = {".git", ".venv", ".pytest_cache", ".ruff_cache", ".mypy_cache", ".hypothesis", "__pycache__"}
+    kept = (p for folder in folders for p in folder.rglob("*") if p.is_file() and not tools & set(p.parts))
+    return {p: (p.stat().st_size, p.stat().st_mtime_ns) for p in kept}
 
 
 def watched_run(command: list[str], home: Path) -> None:
