@@ -126,7 +126,11 @@ class Manifest:
             raise
         except ValueError as error:
             raise ManifestError(f"manifest {path}: {error}") from error
-        if not manifest.network.is_file():
+        try:
+            there = manifest.network.is_file()
+        except OSError:  # a name that no file can have
+            there = False
+        if not there:
             raise ManifestError(f"manifest {path} names {manifest.network.name}, which is not beside it")
         return manifest
 

@@ -161,6 +161,7 @@ def beside(folder: Path) -> Path:
 
 
 @given(content=st.one_of(st.sampled_from(NASTY), damaged(SHIPPED).map(written), scrambled(written(SHIPPED))))
+@example(content=written({**SHIPPED, "network": {**SHIPPED["network"], "file": "x" * 5000}}))
 def test_manifest(beside, content):
     manifest = loads_or_says_why(Manifest.read, beside / "m.json", content, ManifestError)
     if manifest:
