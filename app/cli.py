@@ -309,8 +309,9 @@ def _add_bench(sub: argparse._SubParsersAction) -> None:
             "alignment",
             "window",
             "responsiveness",
+            "detectors",
         ),
-        help="exits: what stopping early saves, and its memory; scheduler: auto against each fixed exit; crowd: auto live while crowds and other programs come and go; front-end: what detection, landmarks and alignment take and find; tracking: how people keep their identity, on crowds whose truth is known; estimates: how steady what is shown of a person is; alignment: what tilt, the edge and size do; window: how long painting takes; responsiveness: by how much the window's event loop comes late while everything runs; default exits, or scheduler with --faces",
+        help="exits: what stopping early saves, and its memory; scheduler: auto against each fixed exit; crowd: auto live while crowds and other programs come and go; front-end: what detection, landmarks and alignment take and find; tracking: how people keep their identity, on crowds whose truth is known; estimates: how steady what is shown of a person is; alignment: what tilt, the edge and size do; window: how long painting takes; responsiveness: by how much the window's event loop comes late while everything runs; detectors: recall, speed and the age's error behind each; default exits, or scheduler with --faces",
     )
     p.add_argument(
         "--faces",
@@ -333,16 +334,28 @@ def _add_bench(sub: argparse._SubParsersAction) -> None:
         metavar="N",
         help="front-end, tracking, responsiveness: frames per crowd; default 150, 500, 500",
     )
-    p.add_argument("--detector", default="viola-jones", metavar="NAME", help="front-end: as in `run`")
+    p.add_argument(
+        "--detector",
+        default="viola-jones",
+        metavar="NAME",
+        help="front-end: as in `run`; detectors: several, with commas",
+    )
     p.add_argument("--min-face", type=float, metavar="PIXELS", help="front-end: as in `run`")
     p.add_argument(
         "--clips", type=Path, nargs="+", default=[], metavar="FILE", help="front-end, estimates: videos to try"
     )
-    p.add_argument("--utkface", type=Path, metavar="DIR", help="estimates, alignment: folder of UTKFace's pictures")
     p.add_argument(
-        "--list", type=Path, metavar="NAMES.txt", help="estimates, alignment: only these pictures, a file name a line"
+        "--utkface", type=Path, metavar="DIR", help="estimates, alignment, detectors: folder of UTKFace's pictures"
     )
-    p.add_argument("--count", type=int, default=400, metavar="N", help="estimates, alignment: pictures; default 400")
+    p.add_argument(
+        "--list",
+        type=Path,
+        metavar="NAMES.txt",
+        help="estimates, alignment, detectors: only these pictures, a file name a line",
+    )
+    p.add_argument(
+        "--count", type=int, default=400, metavar="N", help="estimates, alignment, detectors: pictures; default 400"
+    )
     p.add_argument("--plot", type=Path, metavar="OUT.png", help="front-end: draw the times while a crowd comes in")
     p.add_argument(
         "--minutes",
@@ -366,6 +379,12 @@ def _bench(args: argparse.Namespace) -> int:
         from app.commands import bench_window
 
         return bench_window.bench_window(args.rounds, args.json)
+    if what == "detectors":
+        from app.commands import bench_detectors
+
+        return bench_detectors.bench_detectors(
+            args.utkface, args.list, args.count, args.detector.split(","), args.model, args.json
+        )
     if what == "responsiveness":
         from app.commands import bench_responsiveness
 

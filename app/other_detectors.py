@@ -78,11 +78,11 @@ class YuNet:
         height, width = picture.shape[:2]
         self._network.setInputSize((width, height))
         found = self._network.detect(np.ascontiguousarray(picture))[1]
-        boxes = [_box_by_features(row[4:14].reshape(5, 2)) for row in (() if found is None else found)]
+        boxes = [box_by_features(row[4:14].reshape(5, 2)) for row in (() if found is None else found)]
         return largest_first([b for b in boxes if 0.8 * smallest <= b.width <= 1.25 * largest])
 
 
-def _box_by_features(points: NDArray[np.float32]) -> Box:
+def box_by_features(points: NDArray[np.float32]) -> Box:
     """From (5, 2) right eye, left eye, nose, right and left corner of the mouth."""
     right_eye, left_eye, _, right_mouth, left_mouth = points.astype(np.float64)
     eyes, mouth = (right_eye + left_eye) / 2, (right_mouth + left_mouth) / 2

@@ -45,7 +45,12 @@ class EveryFrame:
         self._detector, self._min_face = detector, min_face
 
     def __call__(
-        self, image: NDArray[np.uint8], gray: NDArray[np.uint8], time_s: float, known: Mapping[int, Box]
+        self,
+        image: NDArray[np.uint8],
+        gray: NDArray[np.uint8],
+        time_s: float,
+        known: Mapping[int, Box],
+        rolls: Mapping[int, float] | None = None,
     ) -> Scan:
         import cv2
 
