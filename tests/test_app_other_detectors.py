@@ -6,10 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from app.detector import ViolaJones, landmark_box, open_detector
-from app.domain import Box
+from app.detector import ViolaJones, open_detector
 from app.errors import ModelError, UsageError
-from app.other_detectors import box_by_features, viola_jones_box
+from app.other_detectors import box_by_features
 
 
 @pytest.fixture(scope="module")
@@ -23,12 +22,6 @@ def test_dlibs_detector_draws_the_box_that_viola_jones_draws(gray):
     (theirs,), ours = open_detector("dlib-hog")(gray, 80), ViolaJones()(gray, 60)[0]
     assert np.abs(np.subtract(theirs.centre, ours.centre)).max() < 0.1 * ours.width
     assert theirs.width == pytest.approx(ours.width, rel=0.2)
-
-
-def test_boxes_go_there_and_back():
-    box = Box(100, 80, 90, 90)
-    there = landmark_box(box)
-    assert np.allclose(viola_jones_box(there.x, there.y, there.width), box)
 
 
 def test_a_box_from_eyes_and_mouth_is_where_viola_jones_draws_it():
