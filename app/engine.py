@@ -1,9 +1,10 @@
 """Runs a batch of aligned faces up to an operating point's exit.
 
 ONNX Runtime computes a whole graph even when one early output is asked for, so the one shipped file is cut, in memory,
-into a graph per exit. Cut graphs beat a chain of segments by a fifth to a third in time; what they cost in memory is
-printed by `main.py bench exits` (docs/decisions/0002-prefix-graphs.md). All sessions share one thread pool and one
-arena, or they would slow each other down and each keep its own scratch memory.
+into a graph per operating point (per exit where input sizes share all parameters). Cut graphs beat a chain of segments by
+a fifth to a third in time; what they cost in memory is printed by `main.py bench exits`
+(docs/decisions/0002-prefix-graphs.md). All sessions share one thread pool and one arena, or they would slow each other
+down and each keep its own scratch memory.
 
 `Engine` is a seam: nothing outside this module may assume that inference is local.
 """
@@ -23,7 +24,7 @@ from models.manifest import Manifest, ManifestError
 from scheduler.latency import OperatingPoint
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
 HEADS = ("age", "gender", "expression")
 AGE_CLASSES = 101
@@ -66,12 +67,18 @@ class OnnxEngine:
     """ONNX Runtime on the CPU or on CUDA, weights from a verified file."""
 
     def __init__(
-        self, manifest: Manifest, device: str = "auto", threads: int | None = None, exits: Sequence[str] | None = None
+        self,
+        manifest: Manifest,
+        device: str = "auto",
+        threads: int | None = None,
+        exits: Sequence[str] | None = None,
+        points: Collection[OperatingPoint] | None = None,
     ) -> None:
-        """`exits` limits which exits are loaded. Raises ModelError and DeviceError."""
+        """`exits` and `points` limit what is loaded. Raises ModelError and DeviceError."""
         import onnx
         import onnxruntime
-        from onnx.utils import Extractor
+
+        from models.onnx_file import at_size, cut, sizes_apart
 
         self.threads = threads or default_threads()
         wanted, self.note = _providers(onnxruntime, device)
@@ -82,23 +89,30 @@ class OnnxEngine:
         except Exception as error:  # protobuf's DecodeError is not exported by onnx
             raise ModelError(f"network {manifest.network} is not an ONNX file: {error}") from error
         _share_pool_and_arena(onnxruntime, self.threads)
-        extractor = Extractor(model)
-        self._sessions: dict[str, Any] = {}
-        self._outputs: dict[str, list[str]] = {}
+        self._sessions: dict[OperatingPoint, Any] = {}
+        self._outputs = {e.name: [e.output(head) for head in HEADS] for e in manifest.exits}
         self._input = manifest.input_name
+        try:
+            apart = sizes_apart(model)
+            networks = {size: at_size(model, size) for size in apart | {0}}
+        except (ValueError, TypeError) as error:
+            raise ModelError(f"network {manifest.network}: {error}") from error
         for one in manifest.exits:
-            if exits is not None and one.name not in exits:
-                continue
-            names = [one.output(head) for head in HEADS]
-            try:
-                cut = extractor.extract_model([manifest.input_name], names)
-                session = onnxruntime.InferenceSession(cut.SerializeToString(), session_options(), providers=wanted)
-            except Exception as error:  # ONNX Runtime raises a dozen types of its own
-                raise ModelError(f"{manifest.name} does not fit its manifest at {one.name}: {error}") from error
-            self._sessions[one.name], self._outputs[one.name] = session, names
-            self._try(one.name, manifest)
+            shared: dict[int, Any] = {}  # sizes without parameters of their own run in one session
+            for size in manifest.input_sizes:
+                point, network = OperatingPoint(one.name, size), size if size in apart else 0
+                if (exits is not None and one.name not in exits) or (points is not None and point not in points):
+                    continue
+                try:
+                    if network not in shared:
+                        graph = cut(networks[network], [manifest.input_name], self._outputs[one.name])
+                        shared[network] = onnxruntime.InferenceSession(graph, session_options(), providers=wanted)
+                except Exception as error:  # ONNX Runtime raises a dozen types of its own
+                    raise ModelError(f"{manifest.name} does not fit its manifest at {one.name}: {error}") from error
+                self._sessions[point] = shared[network]
+                self._try(point, manifest)
         self._check_provider(device, manifest)
-        self.points = tuple(OperatingPoint(e, s) for e in self._sessions for s in manifest.input_sizes)
+        self.points = tuple(self._sessions)
         self.pads = self.provider == PROVIDERS["cuda"]
         self.buckets = CPU_BUCKETS
 
@@ -113,17 +127,17 @@ class OnnxEngine:
         if self.provider == PROVIDERS["cpu"] and device == "auto" and not self.note and nvidia_driver():
             self.note = "an NVIDIA driver is there, but " + cuda_diagnosis()
 
-    def _try(self, exit_name: str, manifest: Manifest) -> None:
-        """One blank face through an exit must give what the manifest promises."""
-        blank = np.zeros((1, manifest.input_sizes[0], manifest.input_sizes[0], 3), np.uint8)
+    def _try(self, point: OperatingPoint, manifest: Manifest) -> None:
+        """One blank face through a point must give what the manifest promises."""
+        blank = np.zeros((1, point.size, point.size, 3), np.uint8)
         promised = [(1, AGE_CLASSES), (1, len(manifest.genders)), (1, len(manifest.expressions))]
         try:
-            given = self._sessions[exit_name].run(self._outputs[exit_name], {self._input: blank})
+            given = self._sessions[point].run(self._outputs[point.exit], {self._input: blank})
         except Exception as error:  # ONNX Runtime raises a dozen types of its own
-            raise ModelError(f"{manifest.name} does not take its manifest's input at {exit_name}: {error}") from error
+            raise ModelError(f"{manifest.name} does not take its manifest's input at {point}: {error}") from error
         if [o.shape for o in given] != promised or not all(np.isfinite(o).all() for o in given):
             raise ModelError(
-                f"{manifest.name} does not fit its manifest at {exit_name}: finite outputs of {promised} are promised, "
+                f"{manifest.name} does not fit its manifest at {point}: finite outputs of {promised} are promised, "
                 f"it gives {[o.shape for o in given]}"
             )
 
@@ -136,7 +150,7 @@ class OnnxEngine:
         if self.pads:
             bucket = next(b for b in self.buckets if b >= n)
             faces = np.concatenate([faces, np.repeat(faces[:1], bucket - n, axis=0)]) if bucket > n else faces
-        outputs = self._sessions[point.exit].run(self._outputs[point.exit], {self._input: faces})
+        outputs = self._sessions[point].run(self._outputs[point.exit], {self._input: faces})
         return Outputs(*(o[:n] for o in outputs))
 
 

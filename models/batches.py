@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from models.data import VIEW_SIZE, VIEW_ZOOM, Views
@@ -157,3 +158,8 @@ def prefetched(
                 yield coming.popleft().result()
         while coming:
             yield coming.popleft().result()
+
+
+def to_input(crops: torch.Tensor) -> torch.Tensor:
+    """(n, s, s, 3) uint8 RGB to (n, 3, s, s) float in [-1, 1], channels last in memory."""
+    return crops.permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0)

@@ -20,6 +20,7 @@ from models.datasets.base import DataError, Report, Sample, read_picture
 from models.figures import figures
 from models.locate import Locator
 from models.manifest import ManifestError
+from models.onnx_file import at_size
 from models.session import cpu_session
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def read_outputs(
     if not align and dataset not in FIXED_CROP:
         raise DataError(f"{dataset} has no fixed crop: leave --aligned out")
     samples, report = _read(dataset, root, split, names)
-    session = _session(manifest)
+    sessions = _sessions(manifest, sizes)
     crops = _Cropper(dataset, manifest, sizes, align, report, teacher)
     kept: list[Sample] = []
     outputs: dict[int, list[list[NDArray[np.float32]]]] = {s: [] for s in sizes}
@@ -107,11 +108,11 @@ def read_outputs(
             batch.append(pictures)
         if batch and (len(batch) == BATCH or i == len(samples) - 1):
             for s, faces in zip(sizes, zip(*batch, strict=True), strict=True):
-                outputs[s].append(session.run(None, {manifest.input_name: np.stack(faces)}))
+                outputs[s].append(sessions[s].run(None, {manifest.input_name: np.stack(faces)}))
             batch = []
     if not kept:
         raise DataError(f"none of the {len(samples)} pictures could be used")
-    heads = [o.name for o in session.get_outputs()]
+    heads = [o.name for o in sessions[sizes[0]].get_outputs()]
     joined = {s: dict(zip(heads, map(np.concatenate, zip(*outputs[s], strict=True)), strict=True)) for s in sizes}
     return kept, joined, report
 
@@ -164,13 +165,18 @@ class _Cropper:
         return np.array([[scale / side, 0, x + scale * 0.5 / side], [0, scale / side, y + scale * 0.5 / side]])
 
 
-def _session(manifest: Manifest) -> Any:
+def _sessions(manifest: Manifest, sizes: list[int]) -> dict[int, Any]:
+    """A session per input size. A size that the network was not made for is run with its default size's parameters."""
+    import onnx
+
     content = manifest.verify()
     try:
-        session = cpu_session(content)
-    except Exception as error:  # ONNX Runtime raises a dozen types of its own
+        file = onnx.load_model_from_string(content)
+        sessions = {size: cpu_session(at_size(file, size).SerializeToString()) for size in sizes}
+    except Exception as error:  # protobuf and ONNX Runtime raise a dozen types of their own
         raise ManifestError(f"network {manifest.network} cannot be loaded: {error}") from error
-    missing = {e.output(h) for e in manifest.exits for h in HEADS} - {o.name for o in session.get_outputs()}
+    there = {o.name for o in sessions[sizes[0]].get_outputs()}
+    missing = {e.output(h) for e in manifest.exits for h in HEADS} - there
     if missing:
         raise ManifestError(f"network {manifest.network} lacks the outputs {', '.join(sorted(missing)[:3])}, ...")
-    return session
+    return sessions

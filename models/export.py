@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import logging
@@ -11,21 +12,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import onnx
 import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from align.geometry import LANDMARKS_47, PAPER_MARGINS, Template, load_mean_shape
 from models import metrics
+from models.batch_norm import for_size
 from models.datasets.base import EXPRESSIONS, GENDERS
 from models.elastic import HEADS, ElasticNetwork
 from models.flops import multiply_adds
 from models.manifest import COVERAGES, SCHEMA, Manifest
+from models.onnx_file import add_size, at_size
 from models.runs import load_trained
 from models.session import cpu_session
 from models.train import load_parts, predict, validate
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
 # float32 kernels differ in the order of their sums; measured differences are around 1e-6.
@@ -56,15 +62,50 @@ class Deployed(nn.Module):
         return tuple(torch.softmax(getattr(o, head), dim=1) for o in outputs.values() for head in HEADS)
 
 
-def fused(network: ElasticNetwork) -> ElasticNetwork:
-    """Folds each batch norm into the convolution before it, in place; for inference only."""
-    for module in network.modules():
-        if isinstance(module, nn.Sequential):
-            for i in range(len(module) - 1):
-                if isinstance(module[i], nn.Conv2d) and isinstance(module[i + 1], nn.BatchNorm2d):
-                    module[i] = fuse_conv_bn_eval(module[i], module[i + 1])
-                    module[i + 1] = nn.Identity()
-    return network
+def folded(network: ElasticNetwork) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+    """Folds each batch norm into the convolution before it, in place; for inference only.
+
+    Returns, per convolution by name, the factor per output channel that went into its kernel, and its new bias.
+    """
+    changes = {}
+    for name, module in list(network.named_modules()):
+        if not isinstance(module, nn.Sequential):
+            continue
+        for i in range(len(module) - 1):
+            conv, norm = module[i], module[i + 1]
+            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                factor = (norm.weight / torch.sqrt(norm.running_var + norm.eps)).detach()
+                module[i] = fuse_conv_bn_eval(conv, norm)
+                module[i + 1] = nn.Identity()
+                changes[f"{name}.{i}"] = factor, module[i].bias.detach()
+    return changes
+
+
+def size_changes(default: ElasticNetwork, other: ElasticNetwork) -> dict[str, NDArray]:
+    """What the default size's folded network must be changed by to become the other's; both are folded here, in place.
+
+    Channels whose factor is 0 in both stay 0.
+    """
+    mine, theirs = folded(default), folded(other)
+    changes: dict[str, NDArray] = {}
+    for name, (factor, _) in mine.items():
+        other_factor, bias = theirs[name]
+        ratio = torch.where(factor == 0, torch.ones_like(factor), other_factor / torch.where(factor == 0, 1.0, factor))
+        changes |= {f"network.{name}.weight": ratio.numpy(), f"network.{name}.bias": bias.numpy()}
+    return changes
+
+
+def write_onnx(networks: Mapping[int, ElasticNetwork], path: Path) -> None:
+    """Writes one file that serves all sizes: the largest as it stands, the others as changes of it (onnx_file.py)."""
+    default = max(networks)
+    plain = copy.deepcopy(networks[default])
+    folded(plain)
+    to_onnx(plain, default, path)
+    file = onnx.load(path)
+    for size, network in networks.items():
+        if size != default:
+            add_size(file, size, size_changes(copy.deepcopy(networks[default]), copy.deepcopy(network)))
+    onnx.save(file, path)
 
 
 def to_onnx(network: ElasticNetwork, size: int, path: Path) -> None:
@@ -87,12 +128,12 @@ def to_onnx(network: ElasticNetwork, size: int, path: Path) -> None:
     program.save(str(path), external_data=False)
 
 
-def compare(network: ElasticNetwork, path: Path, sizes: list[int], faces: int = 3) -> float:
+def compare(networks: Mapping[int, ElasticNetwork], path: Path, faces: int = 3) -> float:
     """The largest difference between torch's and ONNX Runtime's outputs over random crops of every size."""
-    session = cpu_session(str(path))
+    file = onnx.load(path)
     rng, worst = np.random.default_rng(0), 0.0
-    deployed = Deployed(network).eval()
-    for size in sizes:
+    for size, network in networks.items():
+        session, deployed = cpu_session(at_size(file, size).SerializeToString()), Deployed(network).eval()
         for n in (1, faces):
             crops = rng.integers(0, 256, (n, size, size, 3), dtype=np.uint8)
             with torch.inference_mode():
@@ -128,30 +169,28 @@ def export(run: Path, faces: Path, out: Path) -> Manifest:
 
     Raises ExportError where ONNX Runtime's outputs differ from torch's by more than TOLERANCE.
     """
-    config, network = load_trained(run)
+    config, trained = load_trained(run)
     sizes = list(config.input_sizes)
-    _, held_out = load_parts(config, faces)
+    parts, held_out = load_parts(config, faces)
     if set(held_out) != {"utkface", "fer2013"}:
         raise ExportError("a network is exported with figures on utkface and fer2013: [optimiser] batch must name both")
     cpu, ages = torch.device("cpu"), held_out["utkface"].age
     figures, scales = {}, {}
-    for size in sizes:
+    networks = {size: for_size(trained, parts, size, cpu) for size in sizes}
+    for size, network in networks.items():
         figures[size] = validate(network, held_out, size, cpu)
         by_exit = predict(network, held_out["utkface"].pixels, size, cpu)
         scales[size] = {name: interval_scales(ages, p["age"]) for name, p in by_exit.items()}
         for name, p in by_exit.items():
             figures[size][name] |= cross_fitted_coverage(ages, p["age"])
-    costs = {size: multiply_adds(network, size) for size in sizes}
-    paper_costs = multiply_adds(network, 224, stem=False)
-    reference = network
-    _, deployed = load_trained(run)
-    fused(deployed)
+    costs = {size: multiply_adds(trained, size) for size in sizes}
+    paper_costs = multiply_adds(trained, 224, stem=False)
 
     out.mkdir(parents=True, exist_ok=True)
     draft = out / f"{config.name}.onnx.draft"
     try:
-        to_onnx(deployed, sizes[-1], draft)
-        worst = compare(reference, draft, sizes)
+        write_onnx(networks, draft)
+        worst = compare(networks, draft)
         if not worst <= TOLERANCE:
             raise ExportError(
                 f"ONNX outputs differ from torch's by up to {worst:.2g}, allowed is {TOLERANCE:g}; nothing was written"
@@ -194,7 +233,7 @@ def export(run: Path, faces: Path, out: Path) -> Manifest:
                 },
                 "validation": {size: {k: round(v, 4) for k, v in figures[size][name].items()} for size in sizes},
             }
-            for name in network.heads
+            for name in trained.heads
         ],
         "licence": LICENCE,
         "about": {

@@ -19,7 +19,8 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from models import metrics, runs
-from models.batches import Augmentation, TrainingBatches, plain_crops, prefetched
+from models.batch_norm import for_size
+from models.batches import Augmentation, TrainingBatches, plain_crops, prefetched, to_input
 from models.config import Config, TrainingError
 from models.data import Views, load_views
 from models.datasets.base import DataError
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 LOG_EVERY = 20
 VALIDATE_EVERY = 1000
 CHECKPOINT_EVERY_S = 120
+# Batches that a validation during training takes batch norm's statistics from.
+VALIDATION_BATCHES = 20
 SMOKE_STEPS, SMOKE_FACES = 5, 64
 
 
@@ -120,7 +123,8 @@ def train(
             saved_at = time.monotonic()
         if step % VALIDATE_EVERY == 0 or step == steps:
             for size in config.input_sizes:
-                report = validate(average.module, held_out, size, fabric.device)
+                at_size = for_size(average.module, parts, size, fabric.device, batches=VALIDATION_BATCHES)
+                report = validate(at_size, held_out, size, fabric.device)
                 log.validation(step, size, report)
                 last = ", ".join(f"{k} {v:.3f}" for k, v in report[list(report)[-1]].items())
                 (bar.write if bar else print)(f"step {step}, {size} px: last exit {last}")
@@ -147,10 +151,11 @@ def smoke(
         train(config_path, faces, out, initial, device=device, half=half, stop_after=SMOKE_STEPS)
         figures = {"seconds per step": (time.monotonic() - began) / SMOKE_STEPS}
         _, network = runs.load_trained(out)
-        _, held_out = load_parts(config, faces)
+        parts, held_out = load_parts(config, faces)
         few = {name: views.take(np.arange(min(SMOKE_FACES, len(views)))) for name, views in held_out.items()}
         for size in config.input_sizes:
-            report = validate(network, few, size, torch.device("cpu"))
+            cpu = torch.device("cpu")
+            report = validate(for_size(network, parts, size, cpu, batches=1), few, size, cpu)
             figures[f"MAE at {size} px"] = report[list(report)[-1]].get("mae", float("nan"))
     return figures
 
@@ -175,11 +180,6 @@ def make_fabric(device: str, devices: int, half: bool) -> Fabric:
     )
     fabric.launch()
     return fabric
-
-
-def to_input(crops: torch.Tensor) -> torch.Tensor:
-    """(n, s, s, 3) uint8 RGB to (n, 3, s, s) float in [-1, 1], channels last in memory."""
-    return crops.permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0)
 
 
 def load_parts(config: Config, faces: Path) -> tuple[list[tuple[Views, NDArray[np.int64], int]], dict[str, Views]]:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -17,15 +18,21 @@ import onnx
 import pytest
 import torch
 
-from models import data, runs, train
-from models.batches import Augmentation, TrainingBatches
+from models import batch_norm, data, runs, train
+from models.batch_norm import for_size
+from models.batches import Augmentation, TrainingBatches, to_input
 from models.config import Config, TrainingError
 from models.datasets import fer2013, utkface
 from models.evaluate import evaluate
 from models.export import ExportError, export
 from models.figures import draw, table
 from models.manifest import Manifest, ManifestError, find_manifest
+from models.onnx_file import add_size, at_size, sizes_apart
+from models.session import cpu_session
 from tests.faces import write_fer2013, write_utkface
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 CONFIG = """
 name = "tiny"
@@ -54,7 +61,7 @@ zoom = 0.1
 
 
 @pytest.fixture(scope="module")
-def work(tmp_path_factory) -> Path:
+def work(tmp_path_factory) -> Iterator[Path]:
     """A folder with pictures, prepared faces, a configuration and a finished run."""
     folder = tmp_path_factory.mktemp("training")
     utk = utkface.read(write_utkface(folder / "utk", 24))
@@ -62,8 +69,11 @@ def work(tmp_path_factory) -> Path:
     fer = fer2013.read(write_fer2013(folder / "fer"))
     data.prepare(fer, fer.held_out, folder / "faces", workers=1)
     (folder / "tiny.toml").write_text(CONFIG)
-    train.train(folder / "tiny.toml", folder / "faces", folder / "run")
-    return folder
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(batch_norm, "BATCHES", 2)
+        patch.setattr(train, "VALIDATION_BATCHES", 2)
+        train.train(folder / "tiny.toml", folder / "faces", folder / "run")
+        yield folder
 
 
 def test_what_ships_is_the_average_and_not_the_last_step(work):
@@ -348,3 +358,51 @@ def test_two_processes_share_the_work_and_one_writes(work, tmp_path):
     )  # fmt: skip
     assert state(tmp_path / "run")["step"] == 2
     assert runs.load_trained(tmp_path / "run")[0].name == "tiny"
+
+
+def test_each_size_has_statistics_of_its_own_in_one_file(work, exported):
+    """The file runs as it is at its default size; changed for another it gives what torch gives there, exit by exit."""
+    file = onnx.load(exported.network)
+    assert sizes_apart(file) == {32} and exported.input_sizes == (32, 48)
+    config, trained = runs.load_trained(work / "run")
+    parts, _ = train.load_parts(config, work / "faces")
+    faces = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
+    with torch.inference_mode():
+        expected = for_size(trained, parts, 32, torch.device("cpu"))(to_input(torch.from_numpy(faces)))
+    wanted = np.concatenate([torch.softmax(o.age, 1).numpy() for o in expected.values()])
+    names = [f"{name}.age" for name in expected]
+    own, default = (
+        np.concatenate(cpu_session(m.SerializeToString()).run(names, {"faces": faces}))
+        for m in (at_size(file, 32), file)
+    )
+    assert np.abs(own - wanted).max() < 1e-5 < np.abs(default - wanted).max()
+
+
+def test_parameters_that_fit_nothing_are_refused(exported):
+    file = onnx.load(exported.network)
+    add_size(file, 64, {"nobody.weight": np.ones(3, np.float32)})
+    with pytest.raises(ValueError, match="nobody"):
+        at_size(file, 64)
+    file = onnx.load(exported.network)
+    kernel = next(i.name for i in file.graph.initializer if i.name.endswith("stem.0.weight"))
+    add_size(file, 64, {kernel: np.ones(3, np.float32)})
+    with pytest.raises(ValueError, match="3 channels"):
+        at_size(file, 64)
+
+
+def test_the_engine_runs_every_size_with_its_own_parameters(exported):
+    from app.engine import OnnxEngine
+    from scheduler.latency import OperatingPoint
+
+    engine = OnnxEngine(exported, "cpu")
+    assert set(engine.points) == {OperatingPoint(e.name, s) for e in exported.exits for s in (32, 48)}
+    file = onnx.load(exported.network)
+    for size in exported.input_sizes:
+        faces = np.random.default_rng(1).integers(0, 256, (2, size, size, 3), dtype=np.uint8)
+        session = cpu_session(at_size(file, size).SerializeToString())
+        for one in exported.exits:
+            mine = engine.run(OperatingPoint(one.name, size), faces)
+            [theirs] = session.run([f"{one.name}.age"], {"faces": faces})
+            assert np.abs(mine.age - theirs).max() < 1e-5
+    one = OperatingPoint("exit_07", 32)
+    assert OnnxEngine(exported, "cpu", points=[one]).points == (one,)
