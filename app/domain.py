@@ -41,6 +41,7 @@ class DropCause(StrEnum):
     UNCONFIRMED = "not yet certain to be a face"
     UNALIGNED = "face turned away, at the edge of the frame or too small"
     VIDEO_FULL = "the video encoder is behind"
+    FAILED = "the capture side or the network failed on it"
     BROKEN = "the source sent a picture that is empty or of a wrong kind"
 
 

@@ -7,7 +7,8 @@ prepare  finds the faces and aligns them (front_end.py)
 infer    asks the policy for an operating point, runs the network, fuses estimates per person
 
 Live sources drop the oldest frame where a loop is behind; files wait, so that nothing is lost and the same file gives
-the same answer. A failure in any loop ends all three and is kept for the caller.
+the same answer. A failure in any loop ends all three and is kept for the caller, unless the source is live and faults.py
+survives it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import dataclasses
 import threading
 import time
 from collections import Counter, deque
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -23,6 +25,7 @@ from align.crop import crop_batch
 from app.domain import Box, DropCause, Frame, Person, Result, SourceEvent, SourceEventKind, SourceState, Stats
 from app.engine import readings
 from app.errors import AppError, InternalError, OutputError, SourceStalled
+from app.faults import CAPTURE, NETWORK, OUTPUT, Diary, Faults
 from app.mailbox import Closed, Mailbox, WhenFull
 from app.operation import Operation, Operations
 from scheduler.log import FrameRecord, LogWriter
@@ -93,7 +96,11 @@ class Pipeline:
         self._source, self._front_end, self._engine, self._manifest = source, front_end, engine, manifest
         self._policy, self._latency, self._people = policy, latency, people
         self.operations = Operations(budget_ms, policy, tuple(p.point for p in latency.profile.points))
-        self._sinks, self._log, self._clock = tuple(sinks), log, clock
+        self._sinks, self._clock = tuple(sinks), clock
+        self.faults = Faults(source.live)
+        self._log = Diary(log, self.faults, self._keep) if log else None
+        if self._log:
+            self.faults.note = lambda part, text: self._log.event("fault", part=part, text=text)
         self._protect = protect
         when_full = WhenFull.DROP_OLDEST if source.live else WhenFull.WAIT
         self._grabbed: Mailbox[Frame] = Mailbox(1, when_full)
@@ -144,7 +151,14 @@ class Pipeline:
             if operation.budget_ms != budget_ms:
                 self._front_end.budget_changed(operation.budget_ms / budget_ms)
                 budget_ms = operation.budget_ms
-            dropped = self._prepared.put((operation, self._front_end(frame)))
+            try:
+                prepared = self._front_end(frame)
+            except Exception as error:
+                self.faults.survive(CAPTURE, error)
+                self._count_drop(frame, DropCause.FAILED)
+                continue
+            self.faults.well(CAPTURE)
+            dropped = self._prepared.put((operation, prepared))
             if dropped:
                 self._front_end.give_back(dropped[1].faces)
                 self._count_drop(dropped[1].frame, DropCause.PREPARE_FULL)
@@ -160,17 +174,39 @@ class Pipeline:
             load = Load(len(prepared.faces), left_ms, new, self._late)
             decision = self._policy(load, self._latency) if load.faces else None
             slowdown, tail = self._latency.slowdown, self._latency.tail(decision.point) if decision else 1.0
-            read, measured_ms = self._run(prepared, decision)
+            try:
+                read, measured_ms = self._run(prepared, decision)
+            except Exception as error:
+                self.faults.survive(NETWORK, error)
+                decision, read, measured_ms = None, set[int](), 0.0
+            else:
+                self.faults.well(NETWORK)
             result = self._result(prepared, decision, read, operation.budget_ms, left_ms, measured_ms)
             self._late = result.stats.frame_age_ms > result.stats.budget_ms
-            self._write_log(prepared, result, decision, slowdown, tail, new)
+            if prepared.faces and not decision:
+                self._count_drop(prepared.frame, DropCause.FAILED)  # no decision that a replay could repeat
+            else:
+                self._write_log(prepared, result, decision, slowdown, tail, new)
             if self._protect:
                 result = self._protect(result, prepared.places)
-            for sink in self._sinks:
+            self._deliver(result)
+            self._latest = result
+
+    def _deliver(self, result: Result) -> None:
+        """To every sink. One that fails in a live run is completed as far as it goes and given up."""
+        for sink in self._sinks:
+            try:
                 dropped = sink.deliver(result)
+            except OutputError as error:
+                self.faults.survive(OUTPUT, error)
+                self._keep(error)
+                self._sinks = tuple(s for s in self._sinks if s is not sink)
+                with suppress(OutputError):
+                    sink.close()
+                self.faults.well(OUTPUT)
+            else:
                 if dropped:
                     self._count_drop(dropped.frame, DropCause.VIDEO_FULL)
-            self._latest = result
 
     def _without_waiting(self, prepared: Prepared) -> Prepared:
         """A file's frame is born when it is taken up, and its waiting for the network is no age: it is the file that
@@ -244,7 +280,7 @@ class Pipeline:
             frames=totals.frames,
             dropped=dropped,
             provider=self._engine.provider,
-            why=decision.why if decision else "nobody in view",
+            why=decision.why if decision else "the network failed" if prepared.faces else "nobody in view",
         )
         return Result(prepared.frame, people, stats)
 

@@ -38,7 +38,7 @@ def run(settings: Settings) -> int:
 
     app = build(settings, _calibration_bar())
     pipeline = app.pipeline
-    pipeline.tell = tell_source
+    pipeline.tell, pipeline.faults.tell = tell_source, tell_fault
     with _ends_on_signals(pipeline):
         try:
             _tell(app)
@@ -147,6 +147,13 @@ def tell_source(event: SourceEvent) -> None:
     else:
         text = f"{now} source back: {event.text} after {event.after_s:.1f} s and {event.tries} tries"
     tqdm.write(text, file=sys.stderr)
+
+
+def tell_fault(text: str) -> None:
+    """What the run goes on without; once per streak of failures."""
+    from tqdm import tqdm
+
+    tqdm.write(f"{datetime.now().astimezone().isoformat(timespec='seconds')} {text}", file=sys.stderr)
 
 
 def _span(app: App) -> str:

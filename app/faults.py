@@ -1,0 +1,87 @@
+"""What a live run survives. A kiosk goes on without a file that its full disk does not take and past a frame that the
+network fails on; a run over a file ends there, for its answer would not be whole.
+
+Each fault is counted, and told and logged once per streak: a network that fails thirty times a second must not fill the
+disk with saying so.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from app.errors import OutputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from scheduler.log import FrameRecord, LogWriter
+
+# Failures in a row of one part, after which a live run ends too: about ten seconds of a camera's frames.
+PATIENCE = 300
+
+NETWORK, CAPTURE, OUTPUT, LOG = "network", "capture side", "output", "latency log"
+
+
+class Faults:
+    """Counts by part, and how many in a row. Threads may share it."""
+
+    def __init__(self, survives: bool) -> None:
+        self._survives, self._lock = survives, threading.Lock()
+        self._streaks: Counter[str] = Counter()
+        self.counts: Counter[str] = Counter()
+        self.tell: Callable[[str], None] = lambda text: None
+        self.note: Callable[[str, str], None] = lambda part, text: None  # into the latency log
+
+    def survive(self, part: str, error: Exception) -> None:
+        """Raises the error again where the run has to end."""
+        with self._lock:
+            self.counts[part] += 1
+            self._streaks[part] += 1
+            streak = self._streaks[part]
+        if not self._survives or streak > PATIENCE:
+            raise error
+        if streak == 1:
+            text = str(error) if isinstance(error, OutputError) else f"{type(error).__name__}: {error}"
+            self.note(part, text)
+            self.tell(f"{part} failed: {text}")
+
+    def well(self, part: str) -> None:
+        """It worked: the next failure is told again."""
+        if self._streaks[part]:
+            with self._lock:
+                self._streaks[part] = 0
+
+
+class Diary:
+    """A latency log whose file may fail: then it is given up, once, and the run goes on without."""
+
+    def __init__(self, log: LogWriter, faults: Faults, keep: Callable[[Exception], None]) -> None:
+        self._log: LogWriter | None = log
+        self._faults, self._keep = faults, keep
+
+    def frame(self, record: FrameRecord) -> None:
+        self._write(lambda log: log.frame(record))
+
+    def drop(self, frame_id: int, cause: str) -> None:
+        self._write(lambda log: log.drop(frame_id, cause))
+
+    def event(self, name: str, **details: object) -> None:
+        self._write(lambda log: log.event(name, **details))
+
+    def close(self) -> None:
+        log, self._log = self._log, None
+        if log:
+            log.close()
+
+    def _write(self, write: Callable[[LogWriter], None]) -> None:
+        log = self._log
+        if log is None:
+            return
+        try:
+            write(log)
+        except OutputError as error:
+            self._log = None
+            self._keep(error)
+            self._faults.survive(LOG, error)
