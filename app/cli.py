@@ -45,7 +45,7 @@ def build_parser() -> argparse.ArgumentParser:
     sub = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for add in (
         *(_add_run, _add_cameras, _add_doctor, _add_config, _add_calibrate, _add_replay, _add_simulate, _add_bench),
-        _add_evaluate,
+        *(_add_soak, _add_evaluate),
         *(_add_prepare, _add_train, _add_export, _add_flops, _add_train_landmarks),
     ):
         add(sub)
@@ -421,6 +421,25 @@ def _bench(args: argparse.Namespace) -> int:
     from app.commands import bench
 
     return bench.bench(what, args.faces or "1..16", args.budget_ms, args.rounds, args.model, args.device, args.json)
+
+
+def _add_soak(sub: argparse._SubParsersAction) -> None:
+    p = _command(
+        sub,
+        "soak",
+        _soak,
+        "Run the demo crowd at full load with faults injected: camera, pictures, network, disk; then a verdict.",
+        "soak --minutes 10 --report soak.md",
+    )
+    p.add_argument("--minutes", type=float, default=10.0, metavar="N", help="how long; default 10")
+    p.add_argument("--report", type=Path, metavar="OUT.md", help="write the verdict as a page")
+    p.add_argument("--json", type=Path, metavar="OUT.json", help="write everything as JSON")
+
+
+def _soak(args: argparse.Namespace) -> int:
+    from app.commands import soak
+
+    return soak.soak(args.minutes, args.report, args.json)
 
 
 def _add_evaluate(sub: argparse._SubParsersAction) -> None:

@@ -76,8 +76,17 @@ def load_manifest(model: str) -> Manifest:
     return manifest
 
 
-def build(settings: Settings, progress: Callable[[int, int], None] | None = None) -> App:
-    """Checks what is cheap to check first, then opens and loads. Whatever was opened is closed again on failure."""
+def build(
+    settings: Settings,
+    progress: Callable[[int, int], None] | None = None,
+    *,
+    source: Source | None = None,
+    wrap: Callable[[Engine], Engine] = lambda engine: engine,
+) -> App:
+    """Checks what is cheap to check first, then opens and loads. Whatever was opened is closed again on failure.
+
+    `source` takes the place of the settings' own; what `wrap` makes of the calibrated engine is what runs.
+    """
     for path in settings.written.values():
         check_writable(path)
     if settings.output:
@@ -87,7 +96,7 @@ def build(settings: Settings, progress: Callable[[int, int], None] | None = None
     manifest = load_manifest(settings.model)
     exits = _exits(settings, manifest)
     with ExitStack() as undo:
-        source = open_source(
+        source = source or open_source(
             settings.source,
             loop=settings.loop,
             realtime=settings.realtime,
@@ -117,7 +126,7 @@ def build(settings: Settings, progress: Callable[[int, int], None] | None = None
             front_end=front_end,
             policy=policy,
             latency=latency,
-            engine=engine,
+            engine=wrap(engine),
             manifest=manifest,
             people=People(manifest.genders, manifest.expressions),
             budget_ms=settings.frame_budget_ms,

@@ -8,6 +8,7 @@ AppError
 ├── DeviceError       exit code 5   the provider asked for does not work here
 ├── OutputError       exit code 6   an output path cannot be written
 ├── DisplayError      exit code 7   a window was asked for and cannot be shown
+├── SoakFailed        exit code 8   a soak run did not meet one of its points
 └── InternalError     exit code 70  a worker failed in a way that nobody foresaw
 
 Each message says what happened and what to do next. Errors of libraries are translated where they are met.
@@ -54,6 +55,10 @@ class OutputError(AppError):
 
 class DisplayError(AppError):
     exit_code = 7
+
+
+class SoakFailed(AppError):
+    exit_code = 8
 
 
 class InternalError(AppError):

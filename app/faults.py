@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from app.errors import OutputError
@@ -83,5 +84,7 @@ class Diary:
             write(log)
         except OutputError as error:
             self._log = None
+            with suppress(OutputError):
+                log.close()
             self._keep(error)
             self._faults.survive(LOG, error)

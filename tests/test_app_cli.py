@@ -264,6 +264,7 @@ def test_every_command_has_help_with_an_example(capsys):
         "replay",
         "simulate",
         "bench",
+        "soak",
         "evaluate",
         "prepare",
         "train",

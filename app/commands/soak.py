@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -166,7 +165,7 @@ def _logged(path: Path) -> dict[str, int]:
     """How often each fault stands in the latency log, by its cause."""
     from scheduler.log import read_log
 
-    log = read_log(path.read_text(encoding="utf-8"))
+    log = read_log(path)
     events = Counter(f"{e.name}: {e.details['part']}" if e.name == "fault" else e.name for e in log.events)
     return dict(events) | {f"drop: {cause}": count for cause, count in log.drops.items()}
 
@@ -238,12 +237,13 @@ def verdicts(result: dict[str, Any]) -> dict[str, tuple[bool, str]]:
         ),
         "no threads or files left behind": (
             result["threads"][1] <= result["threads"][0] + 2 and result["files"][1] <= result["files"][0] + 2,
-            f"threads {result['threads'][0]} and {result['threads'][1]}, open files {result['files'][0]} and {result['files'][1]}",
+            "threads {} and {}, open files {} and {}".format(*result["threads"], *result["files"]),
         ),
         "every fault in the log": (
             not missing and not never and told,
-            ("missing: " + ", ".join(missing + never)) if missing or never else f"{sum(injected.values())} injected; "
-            "the log's own end told on stderr",
+            ("missing: " + ", ".join(missing + never))
+            if missing or never
+            else f"{sum(injected.values())} injected; the log's own end told on stderr",
         ),
         "SIGTERM": (
             term["seconds"] <= TERM_S and term["code"] == 0 and all(term["complete"].values()),
@@ -274,10 +274,10 @@ def markdown(result: dict[str, Any]) -> str:
         [
             "# Soak report",
             "",
-            f"`main.py soak --minutes {result['minutes']:.0f}` on {about['cores']} cores ({about['processor']}): the demo crowd, "
-            "up to 32 people and down to none every 40 s, 25 frames a second, budget 66.7 ms, with results, events, video and "
-            "latency log written. Faults come in a cycle of 55 s; the disk is full for the results at 70 % of the time, for the "
-            "video at 80 %, for the latency log at 92 %.",
+            f"`main.py soak --minutes {result['minutes']:.0f}` on {about['cores']} cores ({about['processor']}): the demo "
+            "crowd, up to 32 people and down to none every 40 s, 25 frames a second, budget 66.7 ms, with results, events, "
+            "video and latency log written. Faults come in a cycle of 55 s; the disk is full for the results at 70 % of the "
+            "time, for the video at 80 %, for the latency log at 92 %.",
             "",
             "| point | met | figure |",
             "|---|---|---|",
