@@ -105,12 +105,12 @@ def _font(size: int, bold: bool) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(str(font_path(bold)), max(1, size), layout_engine=ImageFont.Layout.BASIC)
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=256)
 def _length(text: str, size: int, bold: bool) -> float:
     return _font(FINER * size, bold).getlength(text) / FINER
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=256)
 def _text_patch(text: str, size: int, colour: Colour, bold: bool, opacity: float) -> tuple[Patch, int]:
     """The text's patch and its baseline's row."""
     ascent = size + TEXT_PAD
