@@ -238,7 +238,7 @@ class LatencyModel:
         tail = self.tail(point)
         # While the machine changes, over the level of these very frames: the change is no noise of the point.
         base = level if level > CHANGE * self.slowdown else self.slowdown
-        longer = ratio > base * tail
+        longer = ratio > base * tail * (1 + 1e-9)  # equal but for rounding is not longer
         step = TAIL_STEP * (TAIL_QUANTILE if longer else TAIL_QUANTILE - 1)
         self._tails[point] = _within(tail * (1 + step), TAIL_RANGE)
         self.slowdown = _within(self.slowdown + SLOWDOWN_GAIN * (level - self.slowdown), SLOWDOWN_RANGE)
