@@ -99,7 +99,7 @@ def test_any_wanted_number_is_there_from_the_start(people: int) -> None:
 
 @pytest.mark.parametrize("people", [-1, MAX_PEOPLE + 1])
 def test_refuses_impossible_crowds(people: int) -> None:
-    with pytest.raises(ValueError, match="0 to 32"):
+    with pytest.raises(ValueError, match=f"0 to {MAX_PEOPLE}"):
         DemoCrowd(lambda time_s: people)
 
 
