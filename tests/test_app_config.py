@@ -172,7 +172,9 @@ def test_without_a_path_the_users_own_file_is_written_and_then_in_force(capsys):
         assert f"# {config.default_file()}\n" in out
         lines = {line.split(" =")[0]: line for line in out.splitlines()[1:]}
         assert lines["max_faces"].split() == ["max_faces", "=", "3", "#", str(config.default_file())]
-        assert lines["device"].endswith("# default: auto") and lines["#threads"].endswith("default: one less than there are cores")
+        assert lines["device"].endswith("# default: auto") and lines["#threads"].endswith(
+            "default: one less than there are cores"
+        )
         assert tomllib.loads(out)["max_faces"] == 3
     finally:
         config.default_file().unlink()
