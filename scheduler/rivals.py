@@ -113,7 +113,8 @@ class ApproxDet:
 class Kalman(LatencyModel):
     """ALERT's slowdown: a Kalman filter with process noise that follows its innovations.
 
-    C. Wan et al., "ALERT: accurate learning for energy and timeliness", USENIX ATC 2020, with the constants given there.
+    C. Wan et al., "ALERT: accurate learning for energy and timeliness", USENIX ATC 2020, after its
+    description; the constants are ours, not checked against its code.
     """
 
     def __init__(self, profile: Profile) -> None:
