@@ -48,8 +48,8 @@ def share_outside(matrix: NDArray[np.float64], width: int, height: int) -> float
 
 # What keeps a crop from being read, and from where on. On UTKFace's training pictures (`main.py bench alignment`) the age's
 # error is 1.4 times larger with 30 % of the crop outside of the frame and with crops of 32 px, 1.1 times with 20 % and
-# 48 px; on validation pictures it is 5.2 years at 32 px and 6.5 at 24, still of use to somebody with small footage, so only
-# smaller crops are refused. With the misfit it does not grow up to 0.06; one crop in 850 lies above, and none of an upright face above 0.08.
+# 48 px. On validation pictures it is 5.2 years at 32 px and 6.5 at 24, still of use to somebody with small footage. With the
+# misfit it does not grow up to 0.06; one crop in 850 lies above, and none of an upright face above 0.08.
 TURNED_AWAY, AT_THE_EDGE, TOO_SMALL = "turned away", "at the edge", "too small"
 MAX_MISFIT, MAX_OUTSIDE, MIN_SIDE = 0.08, 0.25, 24.0
 

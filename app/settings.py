@@ -108,7 +108,8 @@ class Settings:
     exit: str = _option(
         "auto",
         "time and network",
-        "`auto`: within the budget, how deep and for how many faces so that what is on screen errs least; or always this one: `exit_09`, or `9`",
+        "`auto`: within the budget, how deep and for how many faces so that what is on screen errs least; or always this "
+        "one: `exit_09`, or `9`",
         metavar="NAME",
     )
     device: str = _option(
