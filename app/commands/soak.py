@@ -9,11 +9,13 @@ import sys
 import threading
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from app.captures import STALL_S
 from app.errors import SoakFailed, UsageError
 from app.files import check_writable
 
@@ -23,10 +25,10 @@ if TYPE_CHECKING:
     from app.compose import App
 
 SAMPLE_S = 1.0
-WARM = 0.25  # share of the time that memory is not judged in: caches and arenas fill
+WARM = 0.5  # share of the time that memory is not judged in: caches and allocators' arenas fill for some minutes
 HORIZON_MIN = 30.0
 GROWTH_MB = 20.0  # what memory may seem to grow by in HORIZON_MIN; the fragmentation of an allocator is that large
-GAP_S = 5.0  # without a result, other than while the source is lost
+GAP_S = STALL_S + 1.5  # without a result, other than while the source is lost: a stall is noticed after STALL_S
 TERM_S = 2.0
 RUN_S = 8.0  # before SIGTERM is sent
 
@@ -146,9 +148,20 @@ def _watch(app: App, watch: Watch, seconds: float, settings: Any) -> None:
             watch.filled[name] = fill_disk(path)
         if not watch.minutes or passed / 60 - watch.minutes[-1] >= SAMPLE_S / 60:
             watch.minutes.append(passed / 60)
-            watch.memory_mb.append(process.memory_info().rss / 2**20)
+            watch.memory_mb.append(_memory_mb(process))
             watch.threads.append(threading.active_count())
             watch.files.append(process.num_fds())
+
+
+def _memory_mb(process: Any) -> float:
+    """Resident memory of this process and of the capture side's."""
+    import psutil
+
+    total = process.memory_info().rss
+    for child in process.children(recursive=True):
+        with suppress(psutil.Error):
+            total += child.memory_info().rss
+    return total / 2**20
 
 
 def _slope(watch: Watch) -> dict[str, float]:
@@ -233,7 +246,7 @@ def verdicts(result: dict[str, Any]) -> dict[str, tuple[bool, str]]:
         "memory flat": (
             memory["low"] <= 0 or growth < GROWTH_MB,
             f"{memory['mb_per_minute']:+.2f} MB a minute (95 %: {memory['low']:+.2f} to {memory['high']:+.2f}), "
-            f"{memory['last_mb']:.0f} MB at the end",
+            f"{memory['last_mb']:.0f} MB at the end, all processes",
         ),
         "no threads or files left behind": (
             result["threads"][1] <= result["threads"][0] + 2 and result["files"][1] <= result["files"][0] + 2,
