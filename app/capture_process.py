@@ -33,23 +33,39 @@ STOP_S = 2.0
 READY, PREPARE, GIVE_BACK, BUDGET = "ready", "prepare", "give back", "budget"
 
 
+class CaptureEnded(InternalError):
+    """The other process is gone."""
+
+
 class CaptureProcess:
-    """Has FrontEnd's interface. `make` builds the front end over there; it must be picklable."""
+    """Has FrontEnd's interface. `make` builds the front end over there; it must be picklable.
+
+    Where the process dies, for lack of memory say, the frame that meets it fails with CaptureEnded and the next one finds
+    a new process, which knows nobody yet.
+    """
 
     def __init__(self, make: Callable[[], FrontEnd]) -> None:
         """Only begins to start; see `ready`."""
+        self._make, self._ratio = make, 1.0  # of the budget to that of the start
+        self._memory: SharedMemory | None = None
+        self._start()
+
+    def _start(self) -> None:
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, make), name="capture", daemon=True)
+        self._process = context.Process(target=_serve, args=(theirs, self._make), name="capture", daemon=True)
         self._process.start()
         theirs.close()
-        self._memory: SharedMemory | None = None
 
     def ready(self) -> None:
         """Waits until it has started. Raises what making the front end raised."""
         self._ask(READY)
 
     def __call__(self, frame: Frame) -> Prepared:
+        if not self._process.is_alive():
+            self._pipe.close()
+            self._start()
+            self._ask(BUDGET, self._ratio)
         memory = self._room(frame.image.nbytes)
         np.copyto(_pixels(memory, frame.image.shape), frame.image)
         return Prepared(
@@ -57,10 +73,13 @@ class CaptureProcess:
         )
 
     def give_back(self, faces: Iterable[Face]) -> None:
-        self._ask(GIVE_BACK, tuple(faces))
+        with contextlib.suppress(CaptureEnded):  # a new process owes nobody a turn
+            self._ask(GIVE_BACK, tuple(faces))
 
     def budget_changed(self, ratio: float) -> None:
-        self._ask(BUDGET, ratio)
+        self._ratio *= ratio
+        with contextlib.suppress(CaptureEnded):
+            self._ask(BUDGET, ratio)
 
     def close(self) -> None:
         self._pipe.close()  # it ends by itself then
@@ -75,7 +94,8 @@ class CaptureProcess:
             self._pipe.send(question)
             answer = self._pipe.recv()
         except (EOFError, OSError) as error:
-            raise InternalError(
+            self._process.join(STOP_S)
+            raise CaptureEnded(
                 "the process that finds faces has ended. This is a fault of the program or a lack of memory; start again"
             ) from error
         if isinstance(answer, BaseException):

@@ -54,7 +54,7 @@ def test_it_answers_as_the_front_end_does_also_when_the_picture_changes_size(cap
 
 def test_why_a_face_is_not_read_comes_over_too(capture):
     """A face that is too small: in the other process as in this one."""
-    picture = cv2.copyMakeBorder(frames(150)[0].image, 60, 60, 60, 60, cv2.BORDER_REPLICATE)
+    picture = cv2.copyMakeBorder(frames(115)[0].image, 60, 60, 60, 60, cv2.BORDER_REPLICATE)
     for i in range(4):
         answer = capture(Frame(i, picture, i / 25, 0.0))
     assert answer.unread and set(answer.unfit.values()) == {"too small"}
@@ -76,6 +76,17 @@ def test_when_it_dies_that_is_said_and_its_memory_is_freed(capture):
     capture.close()
     with pytest.raises(FileNotFoundError):
         SharedMemory(name)
+
+
+def test_the_frame_after_its_death_finds_a_new_process(capture):
+    assert len(capture(frames(400)[0]).faces) == 1
+    capture.budget_changed(0.5)
+    first = capture._process.pid
+    capture._process.kill()
+    capture._process.join(10)
+    capture.give_back(())  # nobody is owed anything: no failure
+    assert len(capture(frames(400)[0]).faces) == 1
+    assert capture._process.pid != first and capture._ratio == 0.5
 
 
 def test_what_goes_wrong_at_its_start_is_raised_here(tmp_path):
