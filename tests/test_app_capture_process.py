@@ -71,8 +71,7 @@ def test_when_it_dies_that_is_said_and_its_memory_is_freed(capture):
     name = capture._memory.name
     capture._process.kill()
     with pytest.raises(InternalError, match="has ended"):
-        for frame in frames(400):
-            capture(frame)
+        capture.ready()
     capture.close()
     with pytest.raises(FileNotFoundError):
         SharedMemory(name)
