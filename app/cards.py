@@ -57,6 +57,8 @@ def lost(canvas: Canvas, theme: Theme, say: Texts, status: SourceStatus) -> None
     else:
         again = say("trying again in %n second(s)", "", max(1, math.ceil(status.retry_in_s)))
     _centred(f"{since} · {again}", y, 1.4 * unit, theme.muted, canvas)
+    if say.language != "en":
+        return  # the cause comes from drivers and is English: visitors are spared it, the operator has it on stderr
     y += 0.4 * unit
     for row in wrap(status.text, 0.8 * canvas.width, unit, 3, canvas):
         y += 1.6 * unit

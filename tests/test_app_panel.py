@@ -10,7 +10,7 @@ import pytest
 from app import cards, overlay, panel
 from app.domain import Box, SourceState, SourceStatus
 from app.panel import SPAN_S, History, Setting
-from app.texts import ENGLISH
+from app.texts import ENGLISH, Texts
 from tests.conftest import ROOT
 from tests.test_app_overlay import Recorder, is_inside, make_stats
 
@@ -132,6 +132,15 @@ def test_the_lost_card_counts_seconds(status: SourceStatus, says: str) -> None:
     canvas = Recorder(1280, 720)
     cards.lost(canvas, overlay.STANDARD, ENGLISH, status)
     assert says in canvas.texts
+
+
+def test_the_lost_card_gives_the_cause_in_english_only() -> None:
+    """It comes from drivers, in English: among another language's words it would puzzle visitors."""
+    status = SourceStatus(SourceState.LOST, 12.0, 4.0, "camera 0 was unplugged")
+    for texts, told in ((ENGLISH, True), (Texts("fi"), False)):
+        canvas = Recorder(1280, 720)
+        cards.lost(canvas, overlay.STANDARD, texts, status)
+        assert ("camera 0 was unplugged" in " ".join(canvas.texts)) == told
 
 
 def test_a_notice_is_wrapped_and_cut() -> None:
