@@ -106,9 +106,8 @@ class Pipeline:
         self._grabbed: Mailbox[Frame] = Mailbox(1, when_full)
         self._prepared: Mailbox[tuple[Operation, Prepared]] = Mailbox(1, when_full)
         self.totals = Totals()
-        self.tell: Callable[[SourceEvent], None] = lambda event: (
-            None
-        )  # who says to the user that the source is lost or back
+        # Says to the user that the source is lost or back.
+        self.tell: Callable[[SourceEvent], None] = lambda event: None
         source.on_event = self._source_event
         self.failure: AppError | None = None
         self._latest: Result | None = None

@@ -1,7 +1,7 @@
 """Batch-norm statistics of one input size, measured anew with the final weights.
 
-One set of kernels serves every size, but the statistics of its features do not: trained on 48 to 128 px and judged with
-the running averages over all of them, the network of docs/network.md is useless at 48 px.
+One set of kernels serves every size, but one set of statistics does not: running averages over steps of all sizes fit
+none of them, the smallest least.
 """
 
 from __future__ import annotations
