@@ -25,6 +25,7 @@ from models.config import Config, TrainingError
 from models.data import Views, load_views
 from models.datasets.base import DataError
 from models.losses import elastic_loss
+from models.shipped import load_shipped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -72,7 +73,8 @@ def train(
     parts, held_out = load_parts(config, faces)
     network = config.build()
     if initial:
-        left = runs.load_initial(network, initial)
+        shipped = initial.suffix in (".json", ".onnx")
+        left = load_shipped(network, initial, parts) if shipped else runs.load_initial(network, initial)
         if left:
             fabric.print(f"{initial} has no weights for {', '.join(left)}: they start at random")
     network = network.to(fabric.device, memory_format=torch.channels_last)

@@ -19,16 +19,19 @@ import pytest
 import torch
 
 from models import batch_norm, data, runs, train
+from models.backbones import build_backbone
 from models.batch_norm import for_size
-from models.batches import Augmentation, TrainingBatches, to_input
+from models.batches import Augmentation, TrainingBatches, plain_crops, to_input
 from models.config import Config, TrainingError
 from models.datasets import fer2013, utkface
+from models.elastic import ElasticNetwork
 from models.evaluate import evaluate
 from models.export import ExportError, export
 from models.figures import draw, table
 from models.manifest import Manifest, ManifestError, find_manifest
 from models.onnx_file import add_size, at_size, sizes_apart
 from models.session import cpu_session
+from models.shipped import load_shipped
 from tests.faces import write_fer2013, write_utkface
 
 if TYPE_CHECKING:
@@ -314,6 +317,31 @@ def test_a_run_may_start_from_an_earlier_one(work, tmp_path):
     earlier = runs.load_trained(work / "run")[1].state_dict()
     mine = network.state_dict()
     assert all(torch.equal(mine[key], value) for key, value in earlier.items())
+
+
+def test_a_run_may_start_from_a_network_that_ships(work, exported, tmp_path):
+    """Batch norm, folded away in the file, is there again: the same outputs in eval mode, and statistics that are the faces'."""
+    config = Config.read(work / "tiny.toml")
+    parts, held_out = train.load_parts(config, work / "faces")
+    network = config.build()
+    assert load_shipped(network, exported.network.with_suffix(".json"), parts) == []
+    crops = plain_crops(held_out["utkface"].pixels, 48)
+    session = cpu_session(at_size(onnx.load(exported.network), 48).SerializeToString())
+    theirs = session.run(["exit_03.age", "exit_13.age"], {"faces": crops})
+    with torch.inference_mode():
+        outputs = network.eval()(to_input(torch.from_numpy(crops)))
+    for name, expected in zip(("exit_03", "exit_13"), theirs, strict=True):
+        np.testing.assert_allclose(torch.softmax(outputs[name].age, 1).numpy(), expected, atol=1e-5)
+    norm = network.backbone.stem[1]
+    assert norm.running_var.std() > 0 and not torch.equal(norm.running_mean, torch.zeros_like(norm.running_mean))
+
+
+def test_a_shipped_network_of_another_architecture_is_refused(work, exported):
+    config = Config.read(work / "tiny.toml")
+    parts, _ = train.load_parts(config, work / "faces")
+    other = ElasticNetwork(build_backbone("mobilenet_v1", alpha=0.5), [13])
+    with pytest.raises(TrainingError, match="another architecture"):
+        load_shipped(other, exported.network.with_suffix(".json"), parts)
 
 
 def test_every_step_has_one_size_out_of_the_shares(work):
