@@ -47,6 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
         *(_add_run, _add_cameras, _add_doctor, _add_config, _add_calibrate, _add_replay, _add_simulate, _add_bench),
         *(_add_soak, _add_evaluate),
         *(_add_prepare, _add_train, _add_export, _add_flops, _add_train_landmarks),
+        *(_add_study_elastic,),
     ):
         add(sub)
     return parser
@@ -740,3 +741,66 @@ def _train_landmarks(args: argparse.Namespace) -> int:
     if args.evaluate:
         return landmarks.evaluate(args.utkface, args.model, args.pictures, args.plot, args.json)
     return landmarks.train(args.utkface, args.out, args.pictures, args.workers)
+
+
+def _add_study_elastic(sub: argparse._SubParsersAction) -> None:
+    p = _command(
+        sub,
+        "study-elastic",
+        _study_elastic,
+        "Does elastic training make the last exit better? Paired training runs in four arms, and what follows.",
+        "study-elastic --faces cache/faces --initial mobilenet_0.25_imdb64.npz --out runs/regularisation --train-faces 4000 --seeds 5",
+    )
+    p.add_argument("--faces", type=Path, metavar="DIR", help="what `prepare` wrote of UTKFace")
+    p.add_argument(
+        "--initial",
+        type=Path,
+        metavar="WEIGHTS",
+        help="Keras weights (.npz, .h5) that every arm starts from; default: at random",
+    )
+    p.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="the study's folder; seeds that it holds are not trained again",
+    )
+    p.add_argument(
+        "--train-faces",
+        default="4000",
+        metavar="N",
+        help="how many faces to train on, drawn anew for every seed, or all; default 4000",
+    )
+    p.add_argument(
+        "--seeds", type=int, default=5, metavar="N", help="training runs of each arm, seeds 1 to N; default 5"
+    )
+    p.add_argument("--epochs", type=int, metavar="N", help="default 15 for up to 6000 faces, 6 for more")
+    p.add_argument(
+        "--learning-rate", type=float, default=0.01, metavar="RATE", help="the highest rate, of every arm; default 0.01"
+    )
+    p.add_argument("--size", type=int, default=64, metavar="PX", help="input size; default 64")
+    p.add_argument(
+        "--alpha",
+        type=float,
+        default=0.25,
+        choices=(0.25, 0.5, 0.75, 1.0),
+        help="width of the MobileNet v1; default 0.25",
+    )
+    p.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="default cpu")
+    p.add_argument(
+        "--threads",
+        type=int,
+        default=2,
+        metavar="N",
+        help="how many arms are trained at a time, one core each; default 2",
+    )
+    p.add_argument("--report", action="store_true", help="train nothing: only report what the folder holds")
+
+
+def _study_elastic(args: argparse.Namespace) -> int:
+    from app.commands import regularisation
+
+    return regularisation.study_elastic(
+        args.out, args.faces, args.initial, args.train_faces, args.seeds, args.epochs, args.learning_rate, args.size,
+        args.alpha, args.device, args.threads, args.report,
+    )  # fmt: skip
