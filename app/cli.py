@@ -45,7 +45,7 @@ def build_parser() -> argparse.ArgumentParser:
     sub = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for add in (
         *(_add_run, _add_cameras, _add_doctor, _add_config, _add_calibrate, _add_replay, _add_simulate, _add_bench),
-        *(_add_soak, _add_evaluate),
+        *(_add_soak, _add_models, _add_evaluate, _add_card),
         *(_add_prepare, _add_train, _add_export, _add_flops, _add_train_landmarks),
         *(_add_study_elastic,),
     ):
@@ -441,6 +441,53 @@ def _soak(args: argparse.Namespace) -> int:
     from app.commands import soak
 
     return soak.soak(args.minutes, args.report, args.json)
+
+
+def _add_models(sub: argparse._SubParsersAction) -> None:
+    p = _command(
+        sub,
+        "models",
+        _models,
+        "List the shipped networks: size, inputs, exits, cost, figures of the best and the cheapest point, licence.",
+        "models",
+    )
+    p.add_argument("--folder", type=Path, metavar="DIR", help="list the networks that `export` wrote there instead")
+    p.add_argument("--json", action="store_true", help="print it as JSON")
+
+
+def _models(args: argparse.Namespace) -> int:
+    from app.commands import models
+
+    return models.models(args.folder, args.json)
+
+
+def _add_card(sub: argparse._SubParsersAction) -> None:
+    p = _command(
+        sub,
+        "card",
+        _card,
+        "Rewrite the figures in a network's model card (NAME.md beside its manifest) from reports of `evaluate`.",
+        "card --model mobilenet_v1_075 --report utkface.json fer2013.json",
+    )
+    p.add_argument(
+        "--model",
+        default=DEFAULT_MODEL,
+        help=f"a shipped network's name, or the path of a manifest; default {DEFAULT_MODEL}",
+    )
+    p.add_argument(
+        "--report",
+        type=Path,
+        nargs="+",
+        required=True,
+        metavar="JSON",
+        help="what `evaluate --json` wrote of this network, over all its input sizes: one with ages, one with expressions",
+    )
+
+
+def _card(args: argparse.Namespace) -> int:
+    from app.commands import models
+
+    return models.card(args.model, args.report)
 
 
 def _add_evaluate(sub: argparse._SubParsersAction) -> None:

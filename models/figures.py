@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from models import metrics
+from models.datasets.base import EXPRESSIONS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,11 +39,7 @@ def figures(
         estimate = metrics.expectation(p["age"])
         error = np.where(known, np.abs(estimate - age), np.nan)
         out |= _mean("mae", error) | _mean("cs5", np.where(known, error <= 5, np.nan))
-        out["mae_by_decade"] = {
-            f"{d}-{d + 9}": {"mae": float(error[decade].mean()), "faces": int(decade.sum())}
-            for d in range(0, 101, 10)
-            if (decade := known & (age // 10 == d // 10)).any()
-        }
+        out["mae_by_decade"] = _decades(error, p, labels)
         if adult.any():
             out |= _mean("mae_21_60", np.where(adult, error, np.nan))
         if scales:
@@ -61,6 +58,11 @@ def figures(
         told = expression >= 0
         out |= _mean("expression", np.where(told, p["expression"].argmax(axis=1) == expression, np.nan))
         out["macro_f1"] = metrics.macro_f1(p["expression"][told], expression[told])
+        out["recall_by_expression"] = {
+            name: {"recall": float((p["expression"][shown].argmax(axis=1) == i).mean()), "faces": int(shown.sum())}
+            for i, name in enumerate(EXPRESSIONS)
+            if (shown := expression == i).any()
+        }
     groups = _groups(p, labels)
     return out | ({"groups": groups} if groups else {})
 
@@ -70,6 +72,21 @@ def _mean(name: str, values: NDArray) -> dict[str, Any]:
     values = np.asarray(values, np.float64)
     values = values[~np.isnan(values)]
     return {name: float(values.mean()), f"{name}_95": metrics.bootstrap_interval(values)}
+
+
+def _decades(error: NDArray, p: Mapping[str, NDArray], labels: Mapping[str, NDArray]) -> dict[str, dict[str, float]]:
+    """MAE and, of those whose gender is known, its accuracy."""
+    age, gender, out = labels["age"], labels["gender"], {}
+    for first in range(0, 101, 10):
+        decade = (age >= first) & (age < first + 10)
+        if not decade.any():
+            continue
+        out[f"{first}-{first + 9}"] = {"mae": float(error[decade].mean()), "faces": int(decade.sum())}
+        told = decade & (gender >= 0)
+        if told.any():
+            right = p["gender"][told].argmax(axis=1) == gender[told]
+            out[f"{first}-{first + 9}"]["gender"] = float(right.mean())
+    return out
 
 
 def _groups(p: Mapping[str, NDArray], labels: Mapping[str, NDArray]) -> dict[str, dict[str, float]]:

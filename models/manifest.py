@@ -215,4 +215,6 @@ def find_manifest(model: str) -> Path:
     except (OSError, ValueError):  # too long a name, a zero byte
         pass
     known = ", ".join(sorted(p.stem for p in WEIGHTS.glob("*.json"))) or "none"
-    raise ManifestError(f"no model {model!r}: neither a manifest at that path nor one of those shipped ({known})")
+    raise ManifestError(
+        f"no model {model!r}: neither a manifest at that path nor one of those shipped ({known}; see `main.py models`)"
+    )

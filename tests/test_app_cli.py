@@ -266,6 +266,8 @@ def test_every_command_has_help_with_an_example(capsys):
         "bench",
         "soak",
         "evaluate",
+        "models",
+        "card",
         "prepare",
         "train",
         "export",

@@ -37,6 +37,19 @@ def test_age_figures_by_hand():
     assert "gender" not in row and "expression" not in row and "epsilon" not in row
 
 
+def test_gender_by_decade_and_each_expression_by_hand():
+    row = figures(
+        probabilities([12, 14, 15, 33], gender=[0, 1, 1, 0], expression=[3, 3, 1, 0]),
+        labels([12, 14, 16, 33], gender=[0, 0, -1, 0], expression=[3, 1, 1, -1]),
+    )
+    assert row["mae_by_decade"]["10-19"] == {"mae": pytest.approx(1 / 3), "faces": 3, "gender": 0.5}
+    assert row["mae_by_decade"]["30-39"] == {"mae": 0.0, "faces": 1, "gender": 1.0}
+    assert row["recall_by_expression"] == {
+        "disgust": {"recall": 0.5, "faces": 2},
+        "happy": {"recall": 1.0, "faces": 1},
+    }
+
+
 def test_unknown_labels_count_nowhere():
     row = figures(probabilities([10, 99], gender=[0, 1], expression=[3, 3]), labels([12, -1], [-1, 1], [3, -1]))
     assert row["mae"] == pytest.approx(2.0) and row["gender"] == 1.0 and row["expression"] == 1.0

@@ -239,7 +239,7 @@ def test_evaluation_of_expressions(work, exported):
     report = evaluate(exported, "fer2013", work / "fer", split="validation", size=48)
     assert report["pictures"] == 14
     for row in report["figures"][48].values():
-        assert set(row) == {"expression", "expression_95", "macro_f1"}
+        assert set(row) == {"expression", "expression_95", "macro_f1", "recall_by_expression"}
 
 
 def test_reports_are_drawn_beside_each_other(work, exported, tmp_path):

@@ -212,6 +212,7 @@ def evaluate(
                 report = evaluate_network(manifest, dataset, root, teacher=landmarks == "teacher", **options)
         except LandmarkModelError as error:
             raise ModelError(str(error)) from error
+    report["split"] = names.name if names else "every picture" if dataset == "utkface" else split
     for line in (comparison_table if landmarks == "both" else table)(report):
         print(line)
     text = json.dumps(report, indent=1)
