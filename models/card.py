@@ -102,8 +102,8 @@ def _about(manifest: Manifest, reports: Sequence[Mapping[str, Any]], bytes_: int
     ]
     for report in reports:
         split = f", {report['split']}" if report.get("split") else ""
-        data = "; ".join(report["data"])
-        lines.append(f"- {report['dataset']}{split}: {report['pictures']:,} pictures, {report['alignment']} ({data}).")
+        about = [report["alignment"], *(line for line in report["data"] if not line.startswith("read "))]
+        lines.append(f"- {report['dataset']}{split}: {report['pictures']:,} pictures; {'; '.join(about)}.")
     return lines
 
 
