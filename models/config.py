@@ -74,6 +74,12 @@ class Config:
         return {exit_name(k): float(w) for k, w in sorted((int(k), w) for k, w in self.network["exits"].items())}
 
     @property
+    def deepest_trained(self) -> int:
+        """The last block that training runs: that of the deepest exit with a weight, or of the deepest where it teaches."""
+        exits = {int(k): w for k, w in self.network["exits"].items()}
+        return max(exits if self.loss.get("distil") else (k for k, w in exits.items() if w > 0))
+
+    @property
     def input_sizes(self) -> dict[int, float]:
         """Sizes in pixels, smallest first, and the share of training steps that each gets."""
         return dict(sorted((int(size), float(share)) for size, share in self.network["input_sizes"].items()))

@@ -75,12 +75,12 @@ def elastic_loss(
     distil: float = 0.0,
 ) -> Tensor:
     """Eq. (1) of the paper, the sum over exits of weight times loss; with `distil`, the deepest exit teaches the others."""
-    deepest = outputs[list(exit_weights)[-1]]
+    deepest = list(exit_weights)[-1]
     terms = []
     for name, weight in exit_weights.items():
         if weight > 0:
             term = exit_loss(outputs[name], labels, weights, sigma_years)
-            if distil and outputs[name] is not deepest:
-                term = term + distil * distillation_loss(outputs[name], deepest)
+            if distil and name != deepest:
+                term = term + distil * distillation_loss(outputs[name], outputs[deepest])
             terms.append(weight * term)
     return torch.stack(terms).sum()

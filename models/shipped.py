@@ -80,12 +80,12 @@ def _pairs(network: nn.Module) -> Iterator[tuple[str, str, nn.BatchNorm2d]]:
 
 def _give_statistics(network: ElasticNetwork, norms: list[nn.BatchNorm2d], faces: TrainingBatches) -> None:
     """Measures mean and variance of what each norm is given, and lets it do what it did before by other numbers."""
-    sums = {norm: [torch.zeros_like(norm.running_mean, dtype=torch.float64) for _ in range(3)] for norm in norms}
+    sums = {norm: [torch.zeros_like(norm.running_mean, dtype=torch.float64) for _ in range(2)] for norm in norms}
 
     def note(norm: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
-        x = inputs[0].double()
-        for total, value in zip(sums[norm], (x, x * x, torch.ones_like(x)), strict=True):
-            total += value.sum(dim=(0, 2, 3))
+        variance, mean = torch.var_mean(inputs[0], dim=(0, 2, 3), correction=0)
+        sums[norm][0] += mean
+        sums[norm][1] += variance + mean**2
 
     hooks = [norm.register_forward_pre_hook(note) for norm in norms]
     network.eval()
@@ -93,11 +93,9 @@ def _give_statistics(network: ElasticNetwork, norms: list[nn.BatchNorm2d], faces
     with torch.no_grad():
         for i in range(BATCHES):
             network(to_input(torch.from_numpy(faces[i]["crops"]).to(device)))
-        for norm, (total, squares, count) in sums.items():
-            mean = total / count
-            variance = (squares / count - mean**2).clamp_min(0)
-            norm.running_mean.copy_(mean)
-            norm.running_var.copy_(variance)
+        for norm, (means, squares) in sums.items():
+            norm.running_mean.copy_(means / BATCHES)
+            norm.running_var.copy_((squares / BATCHES - (means / BATCHES) ** 2).clamp_min(0))
             norm.weight.copy_(torch.sqrt(norm.running_var + norm.eps))
             norm.bias += norm.running_mean
     for hook in hooks:

@@ -100,7 +100,7 @@ def train(
     for step, batch in enumerate(prefetched(batches, range(start, until)), start=start + 1):
         mine = {name: torch.from_numpy(v[fabric.global_rank :: devices]).to(fabric.device) for name, v in batch.items()}
         network.train()
-        outputs = trained(to_input(mine.pop("crops")))
+        outputs = trained(to_input(mine.pop("crops")), until=config.deepest_trained)
         loss = elastic_loss(outputs, config.exit_weights, mine, **config.loss)
         stepped.zero_grad(set_to_none=True)
         fabric.backward(loss)

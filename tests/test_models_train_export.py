@@ -319,6 +319,17 @@ def test_a_run_may_start_from_an_earlier_one(work, tmp_path):
     assert all(torch.equal(mine[key], value) for key, value in earlier.items())
 
 
+def test_early_exits_may_be_trained_alone(work, tmp_path):
+    """Weight 0 for the others: nothing behind the last trained exit runs, and nothing but its head is changed."""
+    config = tmp_path / "early.toml"
+    config.write_text(CONFIG.replace("7 = 1.0, 13 = 1.0", "7 = 0.0, 13 = 0.0").replace("distil = 0.5", ""))
+    assert Config.read(config).deepest_trained == 3
+    train.train(config, work / "faces", tmp_path / "run", work / "run", stop_after=3)
+    before, after = (dict(runs.load_trained(run)[1].named_parameters()) for run in (work / "run", tmp_path / "run"))
+    changed = {name for name, value in after.items() if not torch.equal(value, before[name])}
+    assert changed and all(name.startswith("heads.exit_03.") for name in changed)
+
+
 def test_a_run_may_start_from_a_network_that_ships(work, exported, tmp_path):
     """Batch norm, folded away in the file, is there again: the same outputs in eval mode, and statistics that are the faces'."""
     config = Config.read(work / "tiny.toml")
