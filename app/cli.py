@@ -245,7 +245,7 @@ def _add_simulate(sub: argparse._SubParsersAction) -> None:
     p.add_argument(
         "--crowd",
         default="step",
-        help="step, ramp, burst, demo, const:N, or a log (.jsonl) whose crowd comes again; default step",
+        help="step, ramp, burst, clips (recorded), demo, const:N, or a log whose crowd comes again: LOG.jsonl, or LOG.jsonl:N with N people at its fullest; default step",
     )
     p.add_argument("--budget-ms", type=float, default=33.0, metavar="MS", help="time a frame may take; default 33")
     p.add_argument("--frames", type=int, default=3000, metavar="N", help="default 3000")
@@ -253,7 +253,7 @@ def _add_simulate(sub: argparse._SubParsersAction) -> None:
     p.add_argument(
         "--policy",
         default="auto",
-        help="auto, deepest-that-fits, an exit (exit_09@96), or all: every rival in a table; default auto",
+        help="auto, deepest-that-fits, an exit (exit_09@96), all: every rival in a table, or tune: other numbers of ours; default auto",
     )
     p.add_argument(
         "--noise",
@@ -276,6 +276,7 @@ def _add_simulate(sub: argparse._SubParsersAction) -> None:
         metavar="S",
         help="after which an answer on screen is worth 1/e; default 3",
     )
+    p.add_argument("--runs-apart", action="store_true", help="further runs of a frame have a noise of their own; else its first run's")
     p.add_argument("--seed", type=int, default=1, help="of the draws from the noise; default 1")
     p.add_argument("--json", type=Path, metavar="OUT.json", help="write the table as JSON")
 
@@ -285,7 +286,7 @@ def _simulate(args: argparse.Namespace) -> int:
 
     return simulate.simulate_crowd(
         args.profile, args.crowd, args.budget_ms, args.frames, args.fps, args.policy, args.noise,
-        args.front_ms, args.front_ms_per_face, args.memory_s, args.seed, args.json,
+        args.front_ms, args.front_ms_per_face, args.memory_s, args.seed, args.json, args.runs_apart,
     )  # fmt: skip
 
 
@@ -371,6 +372,7 @@ def _add_bench(sub: argparse._SubParsersAction) -> None:
         help="crowd: budgets in milliseconds; default 16,33,66,100",
     )
     p.add_argument("--log", type=Path, metavar="LATENCY.jsonl", help="crowd: write the latency log")
+    p.add_argument("--crowd", default="step,ramp,burst,clips", help="crowd: with commas between, each as `simulate --crowd` takes them; default step,ramp,burst,clips")
     p.add_argument("--json", type=Path, metavar="OUT.json", help="write the table as JSON")
 
 
@@ -397,7 +399,7 @@ def _bench(args: argparse.Namespace) -> int:
     if what == "crowd":
         from app.commands import bench_crowd
 
-        return bench_crowd.bench_crowd(args.model, args.device, args.minutes, args.budgets, args.json, args.log)
+        return bench_crowd.bench_crowd(args.model, args.device, args.minutes, args.budgets, args.json, args.log, args.crowd)
     if what == "front-end":
         from app.commands import bench_front_end
 

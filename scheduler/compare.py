@@ -9,7 +9,7 @@ from scheduler.latency import OperatingPoint, Profile, quantile
 from scheduler.simulate import World
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from scheduler.log import FrameRecord, LatencyLog
 
@@ -19,6 +19,15 @@ QUANTILES = 200
 def moments(log: LatencyLog) -> list[float]:
     """How much longer than its profiled median each run took."""
     return [_moment(r, log.profile) for r in log.frames if r.served]
+
+
+def further_moments(frames: Iterable[FrameRecord], profile: Profile) -> list[float]:
+    """Each frame's second run over its first: 1 where they are equally fast or slow."""
+    out = list[float]()
+    for r in frames:
+        ratios = [ms / profile.median_ms(point, n) for point, n, ms in r.runs()]
+        out += [ratios[1] / ratios[0]] if len(ratios) > 1 else []
+    return out
 
 
 def _moment(record: FrameRecord, profile: Profile) -> float:

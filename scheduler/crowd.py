@@ -10,7 +10,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 MOST = 256
-SHAPES = ("step", "ramp", "burst", "demo")
+SHAPES = ("step", "ramp", "burst", "clips", "demo")
+# Faces in view in each frame, about twelve a second, as `main.py run --log` wrote them down for a clip of two people who
+# walk up to a camera; the tracker loses one of them towards the end.
+WALKING_FPS = 12.4
+WALKING = (0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 1, 1, 2, 2, 2, 2)
 
 
 @dataclass(frozen=True)
@@ -44,11 +48,18 @@ def from_counts(name: str, fps: float, counts: Sequence[int], stay_s: float = 8.
     return Crowd(name, fps, tuple(counts), tuple(arrivals))
 
 
+def scaled(counts: Sequence[int], most: int) -> list[int]:
+    """The same comings and goings with `most` people at their fullest."""
+    fullest = max(counts, default=0)
+    return [round(n * most / fullest) for n in counts] if fullest else list(counts)
+
+
 def make_crowd(text: str, frames: int, fps: float, most: int = 32) -> Crowd:
     """A crowd by name: one of SHAPES, or const:N. Raises ValueError.
 
     step: nobody, all, nobody, a third of the time each. ramp: up to all and back, one by one. burst: two people; every
-    four seconds all of them for one second. demo: the application's demo, up to twelve and back in 40 s.
+    four seconds all of them for one second. clips: as recorded, over and over, each of the two people as half of all.
+    demo: the application's demo, up to twelve and back in 40 s.
     """
     if frames < 1:
         raise ValueError(f"a crowd needs at least one frame, got {frames}")
@@ -62,7 +73,9 @@ def make_crowd(text: str, frames: int, fps: float, most: int = 32) -> Crowd:
     elif text == "ramp":
         counts = [round(most * (1 - abs(2 * i / max(frames - 1, 1) - 1))) for i in range(frames)]
     elif text == "burst":
-        counts = [most if i % round(4 * fps) >= round(3 * fps) else min(2, most) for i in range(frames)]
+        counts = [most if i % max(round(4 * fps), 1) >= round(3 * fps) else min(2, most) for i in range(frames)]
+    elif text == "clips":
+        counts = scaled([WALKING[int(i / fps * WALKING_FPS) % len(WALKING)] for i in range(frames)], most)
     elif text == "demo":
         seconds = [i / fps % 40 for i in range(frames)]
         counts = [max(0, min(12, math.floor((s - 1) / 1.35) + 1, math.ceil((37.9 - s) / 1.15))) for s in seconds]

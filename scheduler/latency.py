@@ -1,16 +1,24 @@
 """How long an operating point takes for n faces: a measured profile, corrected while the program runs.
 
-    prediction = profile's median(point, faces) x slowdown x tail(point)
+    prediction = profile's median(point, faces) x slowdown x bias(point) x tail
 
 Why a slowdown: when another program takes a core or the chip throttles, all points slow down by about the same factor,
 so one filtered ratio measured / profiled moves the whole table at once, points that were not run included. Its filter
 takes the median of the last three ratios, so that a single stall passes unnoticed, and then moves most of the way, so that
 a lasting change is known after three frames.
 
-Why a tail of each point: what is left of its ratios after the slowdown, noise and the profile's own error at that point,
-as the quantile that 99 of 100 runs stay under. It follows by small steps, up when a run took longer, down when not, of
-sizes that balance where one run in a hundred is longer; so no single run moves it by more than TAIL_STEP, a stall
-included. Why 99 and not 95: a rule that fills its budget in every frame misses as often as its prediction fails.
+Why a bias of each point: the profile's own error there. It follows slowly, and is let go slowly, since what all points have
+in common is the slowdown's.
+
+Why a tail: what is left of the ratios is noise, and the quantile that 99 of 100 runs stay under says how much of it must be
+expected. It follows by small steps, up when a run took longer, down when not, of sizes that balance where one run in a
+hundred is longer; so no single run moves it by more than TAIL_STEP, a stall included. Why 99 and not 95: a rule that fills
+its budget in every frame misses as often as its prediction fails. Why one for all points: on a wide front each is run too
+seldom to learn one in a hundred of its own (docs/scheduler.md has both, measured).
+
+Why another tail for further runs of a frame: whether the machine is slow just now is known by then. Their level is the
+slowdown or what the frame's runs so far showed, whichever is more, and what is left above that is a noise of its own. There
+may be two of them in a frame, so each gets half of the risk.
 """
 
 from __future__ import annotations
@@ -28,11 +36,14 @@ if TYPE_CHECKING:
 SLOWDOWN_GAIN = 0.7
 SLOWDOWN_RANGE = (0.2, 50.0)
 CHANGE = 1.25
+EQUAL = 1 + 1e-9  # equal but for rounding is not longer
 TAIL_QUANTILE = 0.99
+FURTHER_QUANTILE = 0.995
 TAIL_STEP = 0.15
 TAIL_RANGE = (1.0, 8.0)
 # A profile that was measured on a busy machine has a long tail, which must not hold for ever.
 LONGEST_PROFILED_TAIL = 1.3
+BIAS_STEP, BIAS_KEPT = 0.005, 0.99  # a bias comes to 0.5 or 1.5 at most
 # A dearer point that is better by less is not worth its place on the front: a thousand validation faces cannot tell.
 LEAST_GAIN = 0.005
 # An answer that looks at nobody: UTKFace's median age for everybody is 15.5 years off, and over all three tasks the
@@ -60,6 +71,32 @@ class PointProfile:
     error: float  # over all that it estimates, validation set, each relative to the best point's: what is ranked by
 
 
+class Choice(NamedTuple):
+    """A point of the front, its error, and its milliseconds for 0, 1, 2, ... faces up to the largest bucket."""
+
+    point: OperatingPoint
+    error: float
+    times: tuple[float, ...]
+
+
+def time_of(times: Sequence[float], faces: int) -> float:
+    """Milliseconds for any number of faces, by a table up to the largest bucket."""
+    if faces < len(times):
+        return times[faces]
+    whole, rest = divmod(faces, len(times) - 1)
+    return whole * times[-1] + times[rest]
+
+
+def faces_in(times: Sequence[float], ms: float) -> int:
+    """How many faces such a table says are done in `ms`."""
+    if ms < times[1]:
+        return 0
+    if ms < times[-1]:
+        return bisect_right(times, ms) - 1
+    whole, rest = divmod(ms, times[-1])
+    return int(whole) * (len(times) - 1) + bisect_right(times, rest) - 1
+
+
 @dataclass(frozen=True)
 class Profile:
     """Measured latency of every operating point. Refuses nonsense.
@@ -84,7 +121,7 @@ class Profile:
         if len({p.point for p in self.points}) != len(self.points):
             raise ValueError("an operating point stands in the profile twice")
         for p in self.points:
-            if len(p.median_ms) != len(self.buckets) or not all(0 < ms < 1e9 for ms in p.median_ms):
+            if len(p.median_ms) != len(self.buckets) or not all(1e-6 < ms < 1e9 for ms in p.median_ms):
                 raise ValueError(
                     f"{p.point}: needs a positive time for each of {len(self.buckets)} buckets, got {p.median_ms}"
                 )
@@ -98,19 +135,11 @@ class Profile:
     def median_ms(self, point: OperatingPoint, faces: int) -> float:
         """Expected milliseconds for a number of faces: between buckets interpolated, or taken from the next one where the
         engine pads; more than the largest bucket holds are run in several batches."""
-        if not faces:
-            return 0.0
-        times = self._table[point]
-        whole, rest = divmod(faces, self.buckets[-1])
-        return whole * times[-1] + times[rest]
+        return time_of(self._table[point], faces)
 
     def most_faces(self, point: OperatingPoint, ms: float, limit: int) -> int:
         """How many faces, up to `limit`, the median says are done in `ms`."""
-        if ms <= 0:
-            return 0
-        times = self._table[point]
-        whole, rest = divmod(ms, times[-1])
-        return min(int(whole) * self.buckets[-1] + bisect_right(times, rest) - 1, limit)
+        return min(faces_in(self._table[point], ms), limit)
 
     def bucket(self, faces: int) -> int:
         """The smallest bucket that holds so many faces, or the largest."""
@@ -135,6 +164,11 @@ class Profile:
                 front.append(p.point)
                 best = p.error
         return tuple(front)
+
+    @cached_property
+    def choices(self) -> tuple[Choice, ...]:
+        """The front with all that a decision looks at, dearest first."""
+        return tuple(Choice(p, self.error(p), self._table[p]) for p in reversed(self.front))
 
     @cached_property
     def _figures(self) -> dict[OperatingPoint, PointProfile]:
@@ -207,41 +241,62 @@ def quantile(values: Sequence[float], q: float) -> float:
 class LatencyModel:
     """The profile as it holds at this moment."""
 
-    def __init__(self, profile: Profile) -> None:
+    def __init__(self, profile: Profile, tail_quantile: float = TAIL_QUANTILE, tail_step: float = TAIL_STEP) -> None:
         self.profile = profile
         self.slowdown = 1.0
-        self._first_tail = min(profile.tail, LONGEST_PROFILED_TAIL)
-        self._tails: dict[OperatingPoint, float] = {}
+        self.first_tail = self.further_tail = min(profile.tail, LONGEST_PROFILED_TAIL)
+        self.biases: dict[OperatingPoint, float] = {}
+        self._first, self._further = _steps(tail_step, tail_quantile), _steps(tail_step, FURTHER_QUANTILE)
         self._ratios: deque[float] = deque(maxlen=3)
+        self._now = 0.0  # what the runs of this frame showed
+
+    @property
+    def level_now(self) -> float:
+        """The slowdown within a frame of which something was run already."""
+        return max(self.slowdown, self._now)
 
     def tail(self, point: OperatingPoint) -> float:
-        """What 99 of 100 runs of this point stay under, over what is expected of it."""
-        return self._tails.get(point, self._first_tail)
+        """What 99 of 100 first runs of a frame stay under, over what is expected of them: the same for every point."""
+        return self.first_tail
 
     def expect_ms(self, point: OperatingPoint, faces: int) -> float:
         """Milliseconds that half of the runs stay under."""
-        return self.profile.median_ms(point, faces) * self.slowdown
+        return self.profile.median_ms(point, faces) * self.slowdown * self.biases.get(point, 1.0)
 
     def predict_ms(self, point: OperatingPoint, faces: int) -> float:
         """Milliseconds that 99 of 100 runs stay under."""
-        return self.profile.median_ms(point, faces) * self.slowdown * self.tail(point)
+        return self.expect_ms(point, faces) * self.first_tail
 
     def most_faces(self, point: OperatingPoint, ms: float, limit: int) -> int:
         """How many faces, up to `limit`, are predicted to be done in `ms`."""
-        return self.profile.most_faces(point, ms / (self.slowdown * self.tail(point)), limit)
+        return self.profile.most_faces(
+            point, ms / (self.slowdown * self.biases.get(point, 1.0) * self.first_tail), limit
+        )
 
-    def observe(self, point: OperatingPoint, faces: int, measured_ms: float) -> None:
-        """Learns from one run of the network."""
-        ratio = measured_ms / self.profile.median_ms(point, faces)
+    def observe(self, point: OperatingPoint, faces: int, measured_ms: float, further: bool = False) -> None:
+        """Learns from one run of the network; `further` where it was not the first of its frame."""
+        bias = self.biases.get(point, 1.0)
+        ratio = measured_ms / (self.profile.median_ms(point, faces) * bias)
+        if further:
+            longer = ratio > self.level_now * self.further_tail * EQUAL
+            self.further_tail = _within(self.further_tail * self._further[longer], TAIL_RANGE)
+            self._now = max(self._now, ratio)
+            return
+        self._now = ratio
         self._ratios.append(ratio)
         level = sorted(self._ratios)[len(self._ratios) // 2]
-        tail = self.tail(point)
-        # While the machine changes, over the level of these very frames: the change is no noise of the point.
+        # While the machine changes, over the level of these very frames: the change is no noise.
         base = level if level > CHANGE * self.slowdown else self.slowdown
-        longer = ratio > base * tail * (1 + 1e-9)  # equal but for rounding is not longer
-        step = TAIL_STEP * (TAIL_QUANTILE if longer else TAIL_QUANTILE - 1)
-        self._tails[point] = _within(tail * (1 + step), TAIL_RANGE)
+        longer = ratio > base * self.first_tail * EQUAL
+        self.first_tail = _within(self.first_tail * self._first[longer], TAIL_RANGE)
+        step = BIAS_STEP if ratio > self.slowdown * EQUAL else -BIAS_STEP if ratio < self.slowdown / EQUAL else 0.0
+        self.biases[point] = 1 + (bias - 1) * BIAS_KEPT + step
         self.slowdown = _within(self.slowdown + SLOWDOWN_GAIN * (level - self.slowdown), SLOWDOWN_RANGE)
+
+
+def _steps(step: float, share: float) -> tuple[float, float]:
+    """What a tail is multiplied by after a run that was not longer, and after one that was: in balance at that quantile."""
+    return 1 + step * (share - 1), 1 + step * share
 
 
 def _within(value: float, limits: tuple[float, float]) -> float:

@@ -3,13 +3,15 @@
 header  {"type": "header", "schema", "created", "machine", "model", "settings", "policy", "profile"}
 frame   {"type": "frame", "id", "time_s", "faces", "wanted", "new", "served", "exit", "size", "bucket", "budget_ms",
          "left_ms", "predicted_ms", "measured_ms", "slowdown", "tail", "age_ms", "stages_ms": {...}, "miss", "provider"}
+        "more": [{"left_ms", "served", "exit", "size", "predicted_ms", "measured_ms"}, ...]  each time that it was decided on
+         again; "served" 0 and the last where nothing more was run. "served", "exit", ... of the frame are its first run's
 drop    {"type": "drop", "id", "cause"}
 event   {"type": "event", "name", ...}: what changed between two frames; the name says what else is in it
          "policy"  {"policy": {...}}  the rule from the next frame on
 face    drops of single faces are counted in the frame's "unserved": {cause: faces}
 
 Schema 1 had no "new" and no events, and its predictions came from another correction of the profile: such logs are read,
-but their decisions cannot be made again bit for bit.
+but their decisions cannot be made again bit for bit. Nor can schema 2's, which had no "more" and a tail for each point.
 
 Floats are written in full: replay must decide on the very numbers that the live run decided on.
 """
@@ -18,8 +20,8 @@ from __future__ import annotations
 
 import json
 import threading
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from scheduler.latency import OperatingPoint, Profile
 from scheduler.policy import Fixed, policy_from_json
@@ -28,8 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-SCHEMA = 2
-READABLE = (1, 2)
+SCHEMA = 3
+READABLE = (1, 2, 3)
 MOST_FACES = 10_000
 # A frame's line has about 500 bytes, a header some thousands; a day at 25 frames a second is about 1 GB.
 MOST_BYTES, LONGEST_LINE = 2**31, 1_000_000
@@ -42,6 +44,17 @@ class LogError(ValueError):
     def __str__(self) -> str:
         text = super().__str__()  # may quote what was read, whatever its length
         return text if len(text) <= LONGEST_MESSAGE else text[: LONGEST_MESSAGE - 3] + "..."
+
+
+class Run(NamedTuple):
+    """What was decided on again after a frame's first run; `served` 0 and `exit` "" where it was to stop."""
+
+    left_ms: float
+    served: int = 0
+    exit: str = ""
+    size: int = 0
+    predicted_ms: float = 0.0
+    measured_ms: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +81,23 @@ class FrameRecord:
     stages_ms: Mapping[str, float] = field(default_factory=dict)
     unserved: Mapping[str, int] = field(default_factory=dict)
     new: int = 0  # of those wanted, people who were never read
+    more: tuple[Run, ...] = ()  # after the first run, whose numbers are above
+
+    @property
+    def read(self) -> int:
+        """Faces served in all runs."""
+        return self.served + sum(run.served for run in self.more)
+
+    def runs(self) -> Iterator[tuple[OperatingPoint, int, float]]:
+        """Point, faces and measured milliseconds of each run."""
+        if self.served:
+            yield OperatingPoint(self.exit, self.size), self.served, self.measured_ms
+        for run in self.more:
+            if run.served:
+                yield OperatingPoint(run.exit, run.size), run.served, run.measured_ms
+
+
+_FIELDS = tuple(f.name for f in fields(FrameRecord) if f.name != "more")
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +150,8 @@ class LogWriter:
         self._write({"type": "header", "schema": SCHEMA, **header})
 
     def frame(self, record: FrameRecord) -> None:
-        self._write({"type": "frame", **asdict(record)})
+        more = [run._asdict() for run in record.more]
+        self._write({"type": "frame", **{f: getattr(record, f) for f in _FIELDS}, "more": more})
 
     def drop(self, frame_id: int, cause: str) -> None:
         self._write({"type": "drop", "id": frame_id, "cause": cause})
@@ -217,7 +248,8 @@ def _event(record: Mapping[str, Any], before: int, points: set[OperatingPoint]) 
 
 
 def _frame(record: Mapping[str, Any], points: set[OperatingPoint]) -> FrameRecord:
-    frame = FrameRecord(**{k: v for k, v in record.items() if k != "type"})
+    more = tuple(Run(**run) for run in record.get("more", ()))
+    frame = FrameRecord(**{k: v for k, v in record.items() if k not in ("type", "more")}, more=more)
     counts = (frame.id, frame.faces, frame.wanted, frame.new, frame.served, frame.size, frame.bucket)
     if not all(type(n) is int and 0 <= n < 1e12 for n in counts) or type(frame.miss) is not bool:
         raise ValueError(f"counts of frame {frame.id}")
@@ -235,7 +267,22 @@ def _frame(record: Mapping[str, Any], points: set[OperatingPoint]) -> FrameRecor
         raise ValueError(f"exit of frame {frame.id}")
     if frame.exit and OperatingPoint(frame.exit, frame.size) not in points:
         raise ValueError(f"exit of frame {frame.id}, which is not in the profile: {frame.exit!r}")
+    if more:
+        _check_more(frame, points)
     return frame
+
+
+def _check_more(frame: FrameRecord, points: set[OperatingPoint]) -> None:
+    for run in frame.more:
+        numbers = (run.left_ms, run.predicted_ms, run.measured_ms)
+        if type(run.served) is not int or run.served < 0 or not all(map(_is_number, numbers)):
+            raise ValueError(f"more of frame {frame.id}")
+        if run.served and not (
+            run.measured_ms > 0 <= run.predicted_ms and OperatingPoint(run.exit, run.size) in points
+        ):
+            raise ValueError(f"more of frame {frame.id}")
+    if not frame.served or frame.read > frame.wanted or any(not run.served for run in frame.more[:-1]):
+        raise ValueError(f"more of frame {frame.id}")
 
 
 def _is_number(value: object) -> bool:

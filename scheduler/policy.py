@@ -10,9 +10,9 @@ they wait. DeepestThatFits is the plain rule that it is measured against (docs/s
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from scheduler.latency import OperatingPoint
+from scheduler.latency import OperatingPoint, faces_in, time_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from scheduler.latency import LatencyModel
 
 
-@dataclass(frozen=True, slots=True)
-class Load:
+class Load(NamedTuple):
     """A frame as the scheduler meets it: faces that want to be read, and milliseconds left until its deadline."""
 
     faces: int
@@ -29,11 +28,17 @@ class Load:
     new: int = 0  # of the faces, people who were never read
     late: bool = False  # the frame before missed its deadline
     frame: int = 0  # its number; only an oracle looks at it
+    runs: int = 0  # made for this frame already, for others of its people
+    taken_ms: float = 0.0  # since the frame's first decision
+
+    def after(self, served: int, left_ms: float, runs: int) -> Load:
+        """What a policy is asked about again when `served` of the frame's faces were read in so many runs."""
+        new = max(self.new - served, 0)
+        return Load(self.faces - served, left_ms, new, self.late, self.frame, runs, self.left_ms - left_ms)
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """Run `point` for `serve` of the faces; the others keep what they have. `why` is for people.
+class Decision(NamedTuple):
+    """Run `point` for `serve` of the faces; the others keep what they have.
 
     `also` names further batches of the same frame, for those who are next in turn; only simulation knows them.
     """
@@ -41,12 +46,25 @@ class Decision:
     point: OperatingPoint
     serve: int
     predicted_ms: float
-    why: str = ""
+    load: Load | None = None  # what it answers, where it looked at that
     also: tuple[tuple[OperatingPoint, int], ...] = ()
+
+    @property
+    def why(self) -> str:
+        """For people; made only where somebody looks."""
+        if self.load is None:
+            return f"{self.point} is fixed"
+        faces = f"{self.load.faces} face{'' if self.load.faces == 1 else 's'}"
+        turns = "" if self.serve == self.load.faces else f", {self.serve} of them in this frame"
+        return f"{faces}, {self.load.left_ms:.0f} ms left: {self.point}{turns}"
 
 
 class Policy(Protocol):
     def __call__(self, load: Load, latency: LatencyModel) -> Decision: ...
+
+    def again(self, load: Load, latency: LatencyModel) -> Decision | None:
+        """After a run: whether there is time for another, for those of the frame's people who are still to be read."""
+        ...
 
     def to_json(self) -> dict[str, Any]:
         """Name and parameters; `policy_from_json` makes the same policy, in its first state, from it."""
@@ -61,7 +79,10 @@ class Fixed:
 
     def __call__(self, load: Load, latency: LatencyModel) -> Decision:
         predicted = latency.predict_ms(self.point, load.faces)
-        return Decision(self.point, load.faces, predicted, f"{self.point} is fixed")
+        return Decision(self.point, load.faces, predicted)
+
+    def again(self, load: Load, latency: LatencyModel) -> None:
+        return None
 
     def to_json(self) -> dict[str, Any]:
         return {"name": "fixed", "exit": self.point.exit, "size": self.point.size}
@@ -85,47 +106,74 @@ class LeastError:
     point stays unless another is better by the share `keep`, or the choice would flicker with the noise of the clock.
     Where not even one face fits, one is read all the same, at the cheapest point, so that nobody waits for ever on a
     machine that is too slow.
+
+    A prediction that holds 99 times of 100 leaves much of the budget unused in the other 98, so after each run, of at most
+    `runs` a frame, what is left is decided on again: by then it is known how fast the machine is in this very frame.
     """
 
     period_ms: float = 40.0
     memory_ms: float = 3000.0
     margin: float = 1.1
     keep: float = 0.005
+    runs: int = 3
 
     def __post_init__(self) -> None:
-        if not (1 <= self.margin < 100 and 0 <= self.keep < 1):
-            raise ValueError(f"margin must be at least 1 and keep from 0 to 1, got {self.margin} and {self.keep}")
+        if not (1 <= self.margin < 100 and 0 <= self.keep < 1 and 1 <= self.runs <= 100):
+            raise ValueError(
+                f"margin and runs must be at least 1 and keep from 0 to 1, got {self.margin}, {self.runs} and {self.keep}"
+            )
         if not (0 < self.period_ms < 1e6 and 0 < self.memory_ms < 1e9):
             raise ValueError(f"period and memory must be positive, got {self.period_ms} and {self.memory_ms} ms")
         self._last: OperatingPoint | None = None
 
     def __call__(self, load: Load, latency: LatencyModel) -> Decision:
-        front = latency.profile.front
-        room_ms = min(load.left_ms, self.period_ms) / self.margin
-        least, point, serve, turn = float("inf"), front[0], 1, 0.0
-        for candidate in reversed(front):
-            if latency.profile.error(candidate) * (1 - self.keep) >= least:
-                break  # nor can those that are cheaper, and err more
-            faces = latency.most_faces(candidate, room_ms, load.faces)
-            turn = turn or load.faces / max(faces, 1)
-            if faces:
-                error = self.expected_error(candidate, faces, turn, load, latency)
-                if error < least:
-                    least, point, serve = error, candidate, faces
-        self._last = point
-        return Decision(point, serve, latency.predict_ms(point, serve), _why(load, point, serve))
+        decision = self._least(load, latency, latency.slowdown, latency.first_tail)
+        if decision is None:
+            cheapest = latency.profile.front[0]
+            decision = Decision(cheapest, 1, latency.predict_ms(cheapest, 1), load)
+        self._last = decision.point
+        return decision
 
-    def expected_error(
-        self, point: OperatingPoint, served: int, turn: float, load: Load, latency: LatencyModel
-    ) -> float:
+    def again(self, load: Load, latency: LatencyModel) -> Decision | None:
+        if load.faces < 1 or load.runs >= self.runs:
+            return None
+        return self._least(load, latency, latency.level_now, latency.further_tail)
+
+    def _least(self, load: Load, latency: LatencyModel, level: float, tail: float) -> Decision | None:
+        """The choice where a run takes the profile's time x `level` and may take `tail` times that; None where nothing fits.
+
+        Called between a frame's alignment and its network: lean, and it looks at as few points as it can."""
+        profile, biases, last, keep = latency.profile, latency.biases, self._last, 1 - self.keep
+        faces, blank = load.faces, profile.blank_error
+        room_ms = min(load.left_ms, self.period_ms - load.taken_ms) / self.margin
+        freshest = min(self.period_ms / 2 / self.memory_ms, 1.0)
+        least, best, turn = float("inf"), None, 0.0
+        for choice in profile.choices:
+            point, error, times = choice
+            if (error + (blank - error) * freshest) * keep >= least:
+                break  # nor can those that are cheaper, and err more
+            pace = level * biases.get(point, 1.0)
+            served = min(faces_in(times, room_ms / (pace * tail)), faces)
+            turn = turn or faces / max(served, 1)
+            if served:
+                took_ms = time_of(times, served) * pace
+                expected = self.expected_error(error, blank, took_ms, served, turn, load)
+                if point == last:
+                    expected *= keep
+                if expected < least:
+                    least, best = expected, (point, served, took_ms * tail)
+        return Decision(*best, load) if best else None
+
+    def expected_error(self, error: float, blank: float, took_ms: float, served: int, turn: float, load: Load) -> float:
         """Of what is on screen on average. `turn`: the frames between two readings of a person at the dearest point."""
-        error, blank = latency.profile.error(point), latency.profile.blank_error
-        took_ms, waiting = latency.expect_ms(point, served), max(load.new - served, 0)
+        new = load.new
         seen_ms = took_ms + load.faces / served * self.period_ms / 2
-        unseen_ms = load.new * took_ms + waiting * (1 + waiting / served) / 2 * self.period_ms
-        lost = seen_ms / self.memory_ms + unseen_ms / (load.faces * turn * self.period_ms)
-        expected = error + (blank - error) * min(lost, 1.0)
-        return expected * (1 - self.keep) if point == self._last else expected
+        lost = seen_ms / self.memory_ms
+        if new:
+            waiting = max(new - served, 0)
+            unseen_ms = new * took_ms + waiting * (1 + waiting / served) / 2 * self.period_ms
+            lost += unseen_ms / (load.faces * turn * self.period_ms)
+        return error + (blank - error) * min(lost, 1.0)
 
     def to_json(self) -> dict[str, Any]:
         return {"name": "least-error", **asdict(self)}
@@ -156,25 +204,16 @@ class DeepestThatFits:
             room = self.margin * (1 + self.headroom if rank > self._rank >= 0 else 1)
             if predicted * room <= load.left_ms:
                 self._rank = rank
-                return Decision(front[rank], load.faces, predicted, _why(load, front[rank], load.faces))
+                return Decision(front[rank], load.faces, predicted, load)
         self._rank = 0
         serve = max(latency.most_faces(front[0], load.left_ms / self.margin, load.faces), 1)
-        return Decision(front[0], serve, latency.predict_ms(front[0], serve), _why(load, front[0], serve))
+        return Decision(front[0], serve, latency.predict_ms(front[0], serve), load)
+
+    def again(self, load: Load, latency: LatencyModel) -> None:
+        return None
 
     def to_json(self) -> dict[str, Any]:
         return {"name": "deepest-that-fits", **asdict(self)}
-
-
-def longest_wait(in_view: int, served: int, arrivals: int = 0) -> int:
-    """Frames after which everybody in view has been read again: those before in the queue and `arrivals` who come in
-    meanwhile, at least `served` a frame. The bound of the turn-taking of all policies here."""
-    return -(-(in_view + arrivals) // served)
-
-
-def _why(load: Load, point: OperatingPoint, serve: int) -> str:
-    faces = f"{load.faces} face{'' if load.faces == 1 else 's'}"
-    turns = "" if serve == load.faces else f", {serve} of them in this frame"
-    return f"{faces}, {load.left_ms:.0f} ms left: {point}{turns}"
 
 
 def policy_from_json(data: Mapping[str, Any]) -> Policy:
@@ -185,7 +224,8 @@ def policy_from_json(data: Mapping[str, Any]) -> Policy:
     if name == "deepest-that-fits":
         return DeepestThatFits(margin=float(data["margin"]), headroom=float(data["headroom"]))
     if name == "least-error":
-        return LeastError(**{key: float(data[key]) for key in ("period_ms", "memory_ms", "margin", "keep")})
+        numbers = {key: float(data[key]) for key in ("period_ms", "memory_ms", "margin", "keep")}
+        return LeastError(**numbers, runs=int(data.get("runs", 1)))
     raise ValueError(f"unknown policy {name!r}; known: least-error, deepest-that-fits, fixed")
 
 

@@ -32,6 +32,7 @@ class Replayed:
     latency_ms: float
     age_ms: float
     miss: bool
+    runs: tuple[tuple[OperatingPoint, int], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,8 @@ class Summary:
 
 
 def exact(log: LatencyLog) -> Iterator[tuple[FrameRecord, Decision | None]]:
-    """Each frame with what the recorded policy decides on the recorded numbers."""
+    """Each frame with what the recorded policy decides on the recorded numbers: the first decision that is another one than
+    recorded, or else the frame's first."""
     policy, latency, late = policy_from_json(log.policy), LatencyModel(log.profile), False
     changes = {e.before: e.details["policy"] for e in log.events if e.name == "policy"}
     for i, record in enumerate(log.frames):
@@ -59,19 +61,46 @@ def exact(log: LatencyLog) -> Iterator[tuple[FrameRecord, Decision | None]]:
             policy = policy_from_json(changes[i])
         decision = None
         if record.wanted:
-            decision = policy(Load(record.wanted, record.left_ms, record.new, late), latency)
-        yield record, decision
+            load = Load(record.wanted, record.left_ms, record.new, late)
+            decision = policy(load, latency)
         late = record.miss
         if record.served:
             latency.observe(OperatingPoint(record.exit, record.size), record.served, record.measured_ms)
+        if record.more:
+            decision = _again(record, load, decision, policy, latency)
+        yield record, decision
+
+
+def _again(
+    record: FrameRecord, load: Load, first: Decision | None, policy: Policy, latency: LatencyModel
+) -> Decision | None:
+    """Decides on a frame's further runs. What `differs` is to see where one of them is another than recorded, else `first`."""
+    out, served = first, record.served
+    for runs, run in enumerate(record.more, start=1):
+        decision = policy.again(load.after(served, run.left_ms, runs), latency)
+        if decision is None or not run.served:
+            same = decision is None and not run.served
+        else:
+            same = decision[:3] == ((run.exit, run.size), run.served, run.predicted_ms)
+        if not same:
+            out = decision or Decision(OperatingPoint("", 0), 0, -1.0)
+        if run.served:
+            latency.observe(OperatingPoint(run.exit, run.size), run.served, run.measured_ms, True)
+            served += run.served
+    return out
 
 
 def differs(record: FrameRecord, decision: Decision | None) -> bool:
     """Whether a decision is another one than was recorded, bit for bit."""
     if decision is None:
         return bool(record.exit)
-    same = (decision.point.exit, decision.point.size, decision.serve) == (record.exit, record.size, record.served)
-    return not (same and decision.predicted_ms == record.predicted_ms)
+    point, serve, predicted = decision[:3]
+    return not (
+        point.exit == record.exit
+        and point.size == record.size
+        and serve == record.served
+        and predicted == record.predicted_ms
+    )
 
 
 def replay(
@@ -79,7 +108,7 @@ def replay(
 ) -> Iterator[Replayed]:
     """Each frame under another policy, budget or machine's profile."""
     profile = profile or log.profile
-    latency, moment = LatencyModel(profile), 1.0
+    latency, moment, late = LatencyModel(profile), 1.0, False
     share = log.header.get("settings", {}).get("align_share")
     for record in log.frames:
         change = 0.0 if budget_ms is None else budget_ms - record.budget_ms
@@ -90,13 +119,22 @@ def replay(
             point = OperatingPoint(record.exit, record.size)
             moment = record.measured_ms / log.profile.median_ms(point, record.served)
         if not wanted:
-            yield Replayed(record, None, left, 0.0, record.age_ms, record.age_ms > budget)
+            late = record.age_ms > budget
+            yield Replayed(record, None, left, 0.0, record.age_ms, late)
             continue
-        decision = policy(Load(wanted, left), latency)
-        took = profile.median_ms(decision.point, decision.serve) * moment
-        latency.observe(decision.point, decision.serve, took)
-        age = record.age_ms - saved - record.measured_ms + took
-        yield Replayed(record, decision, left, took, age, age > budget)
+        decision = policy(load := Load(wanted, left, min(record.new, wanted), late), latency)
+        took, served = 0.0, 0
+        runs = list[Decision]()
+        run: Decision | None = decision
+        while run:
+            ms = profile.median_ms(run.point, run.serve) * moment
+            latency.observe(run.point, run.serve, ms, bool(runs))
+            runs.append(run)
+            took, served = took + ms, served + run.serve
+            run = policy.again(load.after(served, left - took, len(runs)), latency) if served < wanted else None
+        age = record.age_ms - saved - sum(ms for _, _, ms in record.runs()) + took
+        late = age > budget
+        yield Replayed(record, decision, left, took, age, late, tuple((d.point, d.serve) for d in runs))
 
 
 def _aligned(record: FrameRecord, limit_ms: float) -> tuple[int, float]:
@@ -117,8 +155,8 @@ def summarise(frames: list[Replayed], profile: Profile, name: str, budget_ms: fl
     if not frames:
         raise ValueError("the log has no frames: there is nothing to replay")
     ages = [f.age_ms for f in frames]
-    served = sum(f.decision.serve for f in frames if f.decision)
-    weighted = sum(profile.mae(f.decision.point) * f.decision.serve for f in frames if f.decision)
+    served = sum(count for f in frames for _, count in f.runs)
+    weighted = sum(profile.mae(point) * count for f in frames for point, count in f.runs)
     return Summary(
         policy=name,
         budget_ms=budget_ms,
@@ -135,8 +173,15 @@ def summarise(frames: list[Replayed], profile: Profile, name: str, budget_ms: fl
 
 def as_recorded(log: LatencyLog) -> list[Replayed]:
     """The log itself in the form of a replay, to be compared with one."""
-    out = []
-    for r in log.frames:
-        decision = Decision(OperatingPoint(r.exit, r.size), r.served, r.predicted_ms, "") if r.exit else None
-        out.append(Replayed(r, decision, r.left_ms, r.measured_ms, r.age_ms, r.miss))
-    return out
+    return [
+        Replayed(
+            r,
+            Decision(OperatingPoint(r.exit, r.size), r.served, r.predicted_ms) if r.exit else None,
+            r.left_ms,
+            r.measured_ms,
+            r.age_ms,
+            r.miss,
+            tuple((point, count) for point, count, _ in r.runs()),
+        )
+        for r in log.frames
+    ]

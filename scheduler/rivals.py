@@ -121,7 +121,7 @@ class Kalman(LatencyModel):
         super().__init__(profile)
         self.variance, self._gain, self._noise = 0.1, 0.5, 0.1
 
-    def observe(self, point: OperatingPoint, faces: int, measured_ms: float) -> None:
+    def observe(self, point: OperatingPoint, faces: int, measured_ms: float, further: bool = False) -> None:
         innovation = measured_ms / self.profile.median_ms(point, faces) - self.slowdown
         self._noise = max(0.1, 0.3 * self._noise + 0.7 * (self._gain * innovation) ** 2)
         self.variance = (1 - self._gain) * self.variance + self._noise
@@ -153,7 +153,7 @@ class Alert:
 class Frozen(LatencyModel):
     """Believes what it began with."""
 
-    def observe(self, point: OperatingPoint, faces: int, measured_ms: float) -> None:
+    def observe(self, point: OperatingPoint, faces: int, measured_ms: float, further: bool = False) -> None:
         pass
 
 
@@ -167,6 +167,11 @@ class Oracle:
     def __call__(self, load: Load, latency: LatencyModel) -> Decision:
         latency.slowdown = self.world.moments[load.frame]
         return self.rule(load, latency)
+
+    def again(self, load: Load, latency: LatencyModel) -> Decision | None:
+        latency.slowdown = (self.world.further_moments or self.world.moments)[load.frame]
+        again = getattr(self.rule, "again", None)
+        return again(load, latency) if again else None
 
 
 @dataclass
@@ -192,7 +197,7 @@ class MixedDepth:
             if low and error < best:
                 best = error
                 predicted = latency.predict_ms(deeper, low) + latency.predict_ms(one.point, one.serve - low)
-                chosen = Decision(deeper, low, predicted, "", ((one.point, one.serve - low),))
+                chosen = Decision(deeper, low, predicted, load, ((one.point, one.serve - low),))
         return chosen
 
 
@@ -223,11 +228,12 @@ def _oracles(_: Profile, world: World) -> list[tuple[str, Rule, LatencyModel]]:
 
 
 def ours(world: World, **changes: float) -> LeastError:
-    return LeastError(**{"period_ms": world.period_ms, **changes})
+    return LeastError(**{"period_ms": world.period_ms, **changes})  # type: ignore[arg-type]
 
 
 RIVALS = (
     Rival("least error", "ours, the rule of --exit auto", _one(ours)),
+    Rival("one run", "ours, but decides once a frame", _one(lambda w: ours(w, runs=1))),
     Rival("no slowdown", "ours, but believes the profile", _one(ours, Frozen)),
     Rival("no hysteresis", "ours, but changes points at will", _one(lambda w: ours(w, keep=0.0))),
     Rival(
@@ -236,7 +242,9 @@ RIVALS = (
         _one(lambda _: DeepestThatFits()),
     ),
     Rival(
-        "mixed depth", "ours, with a second, deeper batch in the time that is left", _one(lambda w: MixedDepth(ours(w)))
+        "mixed depth",
+        "one run, with a second, deeper batch decided on beforehand",
+        _one(lambda w: MixedDepth(ours(w, runs=1))),
     ),
     Rival("ApproxDet", "most accurate within budget / 1.3, thought over every 8 frames", _one(lambda _: ApproxDet())),
     Rival("ALERT", "most expected quality under a Kalman-filtered slowdown", _one(lambda _: Alert(), Kalman)),
@@ -250,6 +258,21 @@ RIVALS = (
     Rival("face cap 16", "a fixed point for at most 16 faces", _each(FaceCap)),
     Rival("best fixed", "the best fixed point in hindsight", _each(Fixed)),
     Rival("oracle", "knows every point's true latency", _oracles),
+)
+
+
+def _variant(name: str, tail: tuple[float, ...] = (), **changes: float) -> Rival:
+    return Rival(name, "ours, other numbers", _one(lambda w: ours(w, **changes), lambda p: LatencyModel(p, *tail)))
+
+
+# To choose our own numbers by: on a log that is not the one on which the rivals are judged.
+VARIANTS = (
+    _variant("as shipped"),
+    *(_variant(f"tail {q:g} step {s:g}", (q, s)) for q in (0.97, 0.98, 0.99, 0.995) for s in (0.05, 0.15, 0.3)),
+    *(_variant(f"margin {m:g}", margin=m) for m in (1.0, 1.05, 1.2)),
+    *(_variant(f"keep {k:g}", keep=k) for k in (0.0, 0.002, 0.01, 0.02)),
+    *(_variant(f"runs {n}", runs=n) for n in (1, 2, 4)),
+    RIVALS[-1],
 )
 
 

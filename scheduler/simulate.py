@@ -3,7 +3,9 @@
 The machine is the application's: frames are born at a steady rate, the capture side prepares them, a place for one frame
 holds the newest of those prepared, and the network's loop takes it as soon as it is free. What it takes is the true
 median of the point chosen for the faces served, times that frame's moment (a recorded ratio measured / median): every
-rule meets the same moments at the same frames. Chance comes from outside; the same world gives the same run, bit for bit.
+rule meets the same moments at the same frames. Further runs of a frame meet its moment too, or one of their own where the
+world has such. What a frame's runs gave is shown when the last of them is done, as in the application. Chance comes from
+outside; the same world gives the same run, bit for bit.
 
 What is on screen is judged at every instant, whether frames came in time, late, or not at all. A person whose answer
 came from point p, out of a picture that was taken s ago, counts with the error
@@ -25,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from scheduler.fairness import wait_bound_ms
 from scheduler.latency import OperatingPoint, Profile, quantile
 from scheduler.policy import Load
 
@@ -54,11 +57,11 @@ class World:
     faces: Sequence[int]
     arrivals: Sequence[int]
     moments: Sequence[float]
+    further_moments: Sequence[float] = ()  # of a frame's runs after the first; none: as the first
 
     def __post_init__(self) -> None:
-        lengths = {
-            len(x) for x in (self.budget_ms, self.born_ms, self.ready_ms, self.faces, self.arrivals, self.moments)
-        }
+        each = (self.budget_ms, self.born_ms, self.ready_ms, self.faces, self.arrivals, self.moments)
+        lengths = {len(x) for x in (*each, *([self.further_moments] if self.further_moments else []))}
         if len(lengths) != 1 or 0 in lengths:
             raise ValueError(
                 f"a world needs the same number of budgets, births, faces and moments, got {sorted(lengths)}"
@@ -80,6 +83,7 @@ def make_world(
     front_ms: float = 0.0,
     front_ms_per_face: float = 0.0,
     name: str = "",
+    further_moments: Sequence[float] = (),
 ) -> World:
     """A crowd before a machine. The capture side takes `front_ms` a frame and `front_ms_per_face` for each face."""
     period = 1000 / crowd.fps
@@ -94,6 +98,7 @@ def make_world(
         faces=crowd.faces,
         arrivals=crowd.arrivals,
         moments=moments,
+        further_moments=further_moments,
     )
 
 
@@ -115,12 +120,13 @@ class Step:
 
     frame: int
     faces: int
-    point: OperatingPoint | None  # None where nobody was in view, or the rule let the frame pass
-    served: int
+    point: OperatingPoint | None  # of the first run; None where nobody was in view, or the rule let the frame pass
+    served: int  # in all its runs
     left_ms: float
     predicted_ms: float
     took_ms: float
     age_ms: float  # from birth to result
+    runs: tuple[tuple[OperatingPoint, int], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -140,6 +146,7 @@ class Outcome:
     streaming_mae: float
     streaming_error: float  # the same with the relative error over all tasks
     longest_wait_ms: float  # of anybody in view between two readings, or until the first
+    wait_bound_ms: float  # what that cannot exceed, by the fewest served in a frame (fairness.py)
     left_unread: int  # people who went away without having been read
     switches_per_minute: float
     points: dict[str, int] = field(default_factory=dict)
@@ -264,7 +271,7 @@ def simulate(
     screen, profile = _Screen(world, memory_s), world.profile
     free_ms, late, dropped, served_in_all, switches = 0.0, 0, 0, 0, 0
     ages, used = list[float](), dict[OperatingPoint, list[int]]()
-    missed, last = False, None
+    missed, last, turns = False, None, list[tuple[float, int, int]]()
     final = len(world.born_ms) - 1
     each = zip(world.born_ms, world.ready_ms, world.faces, world.budget_ms, strict=True)
     for frame, (born, ready, faces, budget) in enumerate(each):
@@ -272,26 +279,26 @@ def simulate(
         if frame < final and world.ready_ms[frame + 1] <= free_ms:
             dropped += 1
             missed = True
+            turns.append((born, faces, 0))
             continue
         started = max(ready, free_ms)
         left = budget - (started - born)
-        point, served, predicted, took = None, 0, 0.0, 0.0
+        point, predicted, took, runs = None, 0.0, 0.0, list[tuple[OperatingPoint, int]]()
         if faces:
-            decision = rule(Load(faces, left, screen.new, missed, frame), latency)
-            for part, count in ((decision.point, decision.serve), *decision.also):
-                if count:
-                    part_ms = profile.median_ms(part, count) * world.moments[frame]
-                    latency.observe(part, count, part_ms)
-                    took += part_ms
-                    screen.serve(frame, part, count, started + took)
-                    used.setdefault(part, [0, 0])
-                    used[part][0] += 1
-                    used[part][1] += count
-                    served += count
-            if served:
+            load = Load(faces, left, screen.new, missed, frame)
+            decision = rule(load, latency)
+            runs, took = _carry_out(rule, decision, load, latency, world)
+            for part, count in runs:
+                screen.serve(frame, part, count, started + took)
+                used.setdefault(part, [0, 0])
+                used[part][0] += 1
+                used[part][1] += count
+            if runs:
                 point, predicted = decision.point, decision.predicted_ms
                 switches += last is not None and point != last
                 last = point
+        served = sum(count for _, count in runs)
+        turns.append((born, faces, served))
         free_ms = started + took
         age = free_ms - born
         missed = age > budget
@@ -299,7 +306,7 @@ def simulate(
         served_in_all += served
         ages.append(age)
         if on_step:
-            on_step(Step(frame, faces, point, served, left, predicted, took, age))
+            on_step(Step(frame, faces, point, served, left, predicted, took, age, tuple(runs)))
     screen.close(final)
     in_all = sum(world.faces)
     on_screen_ms = sum(n * (b - a) for n, (a, b) in zip(world.faces, pairwise(world.born_ms), strict=False))
@@ -324,10 +331,35 @@ def simulate(
             on_screen_ms, profile.blank_error, ((w, profile.error(p)) for p, w in shown.items())
         ),
         longest_wait_ms=screen.longest_wait_ms,
+        wait_bound_ms=wait_bound_ms(turns, world.arrivals),
         left_unread=screen.left_unread,
         switches_per_minute=switches / minutes,
         points={str(p): frames for p, (frames, _) in sorted(used.items(), key=lambda u: profile.cost(u[0]))},
     )
+
+
+def _carry_out(
+    rule: Rule, decision: Decision, load: Load, latency: LatencyModel, world: World
+) -> tuple[list[tuple[OperatingPoint, int]], float]:
+    """What was run for a frame, and the milliseconds that it took. The rule is asked again after each run."""
+    ask = getattr(rule, "again", None)
+    ahead = [(decision.point, decision.serve), *decision.also]
+    runs, took, rest = list[tuple[OperatingPoint, int]](), 0.0, load.faces
+    while ahead:
+        point, count = ahead.pop(0)
+        if not count:
+            continue
+        further = bool(runs)
+        moments = world.further_moments if further and world.further_moments else world.moments
+        ms = world.profile.median_ms(point, count) * moments[load.frame]
+        latency.observe(point, count, ms, further)
+        runs.append((point, count))
+        took += ms
+        rest -= count
+        if not ahead and ask and rest:
+            again = ask(load.after(load.faces - rest, load.left_ms - took, len(runs)), latency)
+            ahead = [(again.point, again.serve)] if again else []
+    return runs, took
 
 
 def _streaming(faces_ms: float, blank: float, shown: Iterable[tuple[float, float]]) -> float:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from types import SimpleNamespace
 
 import pytest
 
-from app.calibrate import candidates, relative_errors
+from app.calibrate import cached_profile, candidates, relative_errors
 from app.cli import main
+from app.commands.calibrate import table
+from app.commands.simulate import read_crowd
 from app.compose import load_manifest
 from app.errors import OutputError, UsageError
 from app.profiles import made_here, read_profile, write_profile
@@ -16,6 +19,7 @@ from scheduler.latency import OperatingPoint
 from scheduler.log import LogWriter
 from scheduler.policy import LeastError
 from tests.fakes import FakeEngine, make_profile, make_record
+from tests.wide import SIZES, wide_profile
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +110,7 @@ def test_simulate_prints_every_rival_and_is_the_same_twice(profile_file, tmp_pat
         made.append((tmp_path / name).read_text())
     assert made[0] == made[1]
     rules = [r["rule"] for r in json.loads(made[0])["runs"]]
-    assert rules[0] == "least error" and rules[-1].startswith("oracle") and len(rules) == 13
+    assert rules[0] == "least error" and rules[-1].startswith("oracle") and len(rules) == 14
     out = capsys.readouterr().out
     assert all(name in out for name in ("ApproxDet", "ALERT", "AIMD", "face cap 16", "best fixed", "streaming"))
 
@@ -122,6 +126,44 @@ def test_simulate_prints_every_rival_and_is_the_same_twice(profile_file, tmp_pat
 def test_nonsense_for_simulate_is_refused(profile_file, args, says, capsys):
     assert main(["simulate", "--profile", profile_file, *args]) == 2
     assert says in capsys.readouterr().err
+
+
+def test_a_recorded_crowd_comes_again_at_its_own_pace_and_as_large_as_asked_for(tmp_path):
+    header = {"policy": LeastError().to_json(), "profile": make_profile().to_json()}
+    log = LogWriter((tmp_path / "c.jsonl").open("w"), header)
+    for i, faces in enumerate((0, 2, 1)):
+        log.frame(
+            make_record(id=i, time_s=5 + i / 10, faces=faces, wanted=0, new=0, served=0, exit="", predicted_ms=0.0)
+        )
+    log.close()
+    path = str(tmp_path / "c.jsonl")
+    assert read_crowd(path, 9, 20.0).faces == (0, 0, 2, 2, 1, 1, 0, 0, 2)
+    assert read_crowd(f"{path}:32", 6, 20.0).faces == (0, 0, 32, 32, 16, 16)
+    assert max(read_crowd("clips", 90, 30.0).faces) == 32 and read_crowd("clips", 90, 30.0).faces[0] == 0
+
+
+@pytest.mark.parametrize("policy", ["tune"])
+def test_our_own_numbers_are_chosen_by_a_command(profile_file, policy, capsys):
+    assert main(["simulate", "--profile", profile_file, "--frames", "60", "--policy", policy, "--runs-apart"]) == 0
+    out = capsys.readouterr().out
+    assert "tail 0.99 step 0.05" in out and "margin 1.05" in out and "runs 1" in out and "oracle" in out
+
+
+def test_the_span_of_a_front_is_told_at_one_and_eight_faces():
+    costs = SimpleNamespace(multiply_adds=dict.fromkeys(SIZES, 1e6))
+    line = table(wide_profile(), SimpleNamespace(exit=lambda name: costs))[-1]
+    assert "7.7 times at batch 1, 19.0 times at batch 8" in line and "front of 14, 22 dominated" in line
+
+
+def test_a_padding_engine_is_warmed_at_every_batch_where_its_profile_is_remembered(manifest, tmp_path):
+    """On CUDA each new batch shape is tuned at its first run, which no frame is to wait for."""
+    engine = FakeEngine()
+    for pads, runs in ((True, 15), (False, 0)):
+        engine.pads, engine.runs = pads, []
+        cached_profile(tmp_path, engine, manifest, 1, make_profile)
+        engine.runs = []
+        assert cached_profile(tmp_path, engine, manifest, 1, make_profile)[1], "remembered"
+        assert len(set(engine.runs)) == len(engine.runs) == runs
 
 
 def test_simulate_says_how_fast_it_was_and_what_was_chosen(profile_file, capsys):

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import random
+
 import pytest
 
-from scheduler.latency import LatencyModel, OperatingPoint
-from scheduler.policy import DeepestThatFits, Fixed, LeastError, Load, longest_wait, policy_from_json, policy_from_text
+from scheduler.fairness import longest_wait
+from scheduler.latency import LatencyModel, OperatingPoint, PointProfile, Profile
+from scheduler.policy import DeepestThatFits, Fixed, LeastError, Load, policy_from_json, policy_from_text
 from tests.fakes import POINTS, make_profile
+from tests.wide import wide_profile
 
 
 def model(**changes: object) -> LatencyModel:
@@ -80,7 +84,7 @@ def test_why_names_faces_time_and_exit():
 
 
 def test_policies_survive_json():
-    for policy in (Fixed(POINTS[0]), DeepestThatFits(1.25, 0.05), LeastError(33.3, 2000.0, 1.2, 0.01)):
+    for policy in (Fixed(POINTS[0]), DeepestThatFits(1.25, 0.05), LeastError(33.3, 2000.0, 1.2, 0.01, 2)):
         again = policy_from_json(policy.to_json())
         assert type(again) is type(policy) and again.to_json() == policy.to_json()
     with pytest.raises(ValueError, match="deepest-that-fits"):
@@ -102,7 +106,9 @@ def test_nonsense_is_refused(nonsense):
         DeepestThatFits(**nonsense)
 
 
-@pytest.mark.parametrize("nonsense", [{"margin": 0.9}, {"keep": -0.1}, {"period_ms": 0.0}, {"memory_ms": -1.0}])
+@pytest.mark.parametrize(
+    "nonsense", [{"margin": 0.9}, {"keep": -0.1}, {"period_ms": 0.0}, {"memory_ms": -1.0}, {"runs": 0}]
+)
 def test_nonsense_is_refused_by_the_rule_of_auto_too(nonsense):
     with pytest.raises(ValueError, match="must be"):
         LeastError(**nonsense)
@@ -160,7 +166,70 @@ def test_the_expected_error_is_that_of_the_formula():
     blank = latency.profile.blank_error
     lost = (18 + 40) / 1000 + (8 * 18 + 2 * (1 + 2 / 6) / 2 * 40) / (12 * 2.4 * 40)
     expected = 5.0 + (blank - 5.0) * lost
-    assert policy.expected_error(POINTS[1], 6, 2.4, Load(12, 20.0, 8), latency) == pytest.approx(expected)
+    assert policy.expected_error(5.0, blank, 18.0, 6, 2.4, Load(12, 20.0, 8)) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_short_cut_past_cheaper_points_changes_no_decision(seed):
+    """Against every point of a wide front, one by one, by the formula."""
+    chance = random.Random(seed)
+    latency, policy = LatencyModel(wide_profile()), least(memory_ms=3000.0)
+    latency.slowdown = chance.uniform(0.5, 4)
+    for _ in range(300):
+        n = chance.randint(1, 32)
+        load = Load(n, chance.uniform(-5, 80), chance.randint(0, n))
+        decision, best, turn = policy(load, latency), None, 0.0
+        for point, error, _ in latency.profile.choices:
+            m = latency.most_faces(point, min(load.left_ms, 40.0), n)
+            turn = turn or n / max(m, 1)
+            if m:
+                value = policy.expected_error(
+                    error, latency.profile.blank_error, latency.expect_ms(point, m), m, turn, load
+                )
+                best = min(best or (value, point, m), (value, point, m), key=lambda b: b[0])
+        assert (decision.point, decision.serve) == (best[1:] if best else (latency.profile.front[0], 1))
+
+
+def test_a_wide_front_spans_more_than_twelve_times_and_has_no_dominated_point():
+    profile = wide_profile()
+    dear, cheap = profile.front[-1], profile.front[0]
+    assert profile.median_ms(dear, 8) / profile.median_ms(cheap, 8) > 12
+    for p in profile.points:
+        for q in profile.front:
+            assert not (profile.cost(p.point) < profile.cost(q) and p.error <= profile.error(q)), (p.point, q)
+
+
+def test_one_point_is_a_profile_too():
+    only = Profile((1,), (PointProfile(POINTS[0], (2.0,), 5.0, 1.0),))
+    for left_ms, served in ((-3.0, 1), (1.0, 1), (9.0, 3), (500.0, 7)):
+        decision = LeastError(period_ms=1000.0)(Load(7, left_ms), LatencyModel(only))
+        assert (decision.point, decision.serve) == (POINTS[0], served)
+
+
+def test_what_is_left_is_decided_on_again():
+    latency, policy = model(), least(memory_ms=1e5)
+    first = policy(Load(10, 20.0), latency)
+    assert (first.point, first.serve) == (POINTS[2], 5)
+    latency.observe(first.point, 5, 8.0)  # 20 were expected
+    load = Load(10, 20.0).after(5, 12.0, 1)
+    again = policy.again(load, latency)
+    assert again and 1 <= again.serve <= 5 and again.predicted_ms <= 12.0 and load.taken_ms == 8.0
+    for nothing in (
+        load._replace(left_ms=1.0),
+        load._replace(faces=0),
+        load._replace(runs=3),
+        load._replace(taken_ms=39.0),
+    ):
+        assert policy.again(nothing, latency) is None
+    assert Fixed(POINTS[0]).again(load, latency) is None and DeepestThatFits().again(load, latency) is None
+
+
+def test_a_frame_that_turned_out_slow_is_not_overloaded_by_a_further_run():
+    latency, policy = model(), least()
+    latency.observe(POINTS[0], 1, 2.0)
+    latency.observe(POINTS[2], 2, 8.0 * 5)
+    again = policy.again(Load(10, 60.0).after(2, 20.0, 1)._replace(taken_ms=0.0), latency)
+    assert again is not None and again.predicted_ms >= 5 * latency.profile.median_ms(again.point, again.serve)
 
 
 def test_longest_wait():

@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from app.commands.simulate import BENCHMARK
+from app.commands.simulate import BENCHMARK, read_crowd
 from app.errors import UsageError
 from app.files import check_writable
-from scheduler.crowd import make_crowd
+from scheduler.compare import further_moments
+from scheduler.fairness import longest_wait_ms, wait_bound_ms
 from scheduler.latency import LatencyModel, OperatingPoint, Profile, quantile
-from scheduler.log import FrameRecord, LogWriter
+from scheduler.log import FrameRecord, LogWriter, Run
 from scheduler.policy import LeastError, Load, Policy
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 FPS = 30.0
 BUDGETS_MS = (16.0, 33.0, 66.0, 100.0)
 HOGS = (0, 1, 2)
-SHAPES = ("step", "ramp", "burst", "demo")
+CROWDS = "step,ramp,burst,clips"
 MOST_FACES = 32
 CONTROL = 0.25  # share of the time for the run with the cheapest point alone
 CALM = 5  # frames in time in a row after which a change of the machine is overcome
@@ -49,11 +50,20 @@ class Cell:
     records: list[FrameRecord] = field(default_factory=list)
     decide_us: list[float] = field(default_factory=list)
     hogs_came: list[int] = field(default_factory=list)  # the first frames with them
+    waits: list[tuple[float, float]] = field(default_factory=list)  # longest and its bound, of each crowd
     dropped: int = 0
     avoidable: int = 0  # missed although the cheapest point could have made it
 
 
-def bench_crowd(model: str, device: str, minutes: float, budgets: str, json_path: Path | None, log: Path | None) -> int:
+def bench_crowd(
+    model: str,
+    device: str,
+    minutes: float,
+    budgets: str,
+    json_path: Path | None,
+    log: Path | None,
+    crowds: str = CROWDS,
+) -> int:
     """Raises UsageError for what makes no sense."""
     if not 0.05 <= minutes <= 600:
         raise UsageError(f"--minutes must be from 0.05 to 600, got {minutes:g}")
@@ -63,6 +73,9 @@ def bench_crowd(model: str, device: str, minutes: float, budgets: str, json_path
         limits = []
     if not limits or not all(1 <= b <= 10_000 for b in limits):
         raise UsageError(f"--budgets must be milliseconds from 1 to 10000 with commas between, got {budgets!r}")
+    shapes = crowds.split(",")
+    for shape in shapes:
+        read_crowd(shape, 12, FPS, MOST_FACES)  # refused before anything is measured
     for path in (json_path, log):
         if path:
             check_writable(path)
@@ -79,31 +92,37 @@ def bench_crowd(model: str, device: str, minutes: float, budgets: str, json_path
     profile, remembered = load_profile(engine, manifest, points=points)
     policy, began = LeastError(period_ms=1000 / FPS), time.perf_counter()
     loop = Loop(engine, policy, LatencyModel(profile), began)
-    frames = max(round(minutes * 60 * FPS / len(limits) / len(HOGS) / (1 + CONTROL) / len(SHAPES)), 12)
+    frames = max(round(minutes * 60 * FPS / len(limits) / len(HOGS) / (1 + CONTROL) / len(shapes)), 12)
     writer = _log(log, manifest, engine, profile, policy) if log else None
     source = "remembered" if remembered else "measured now"
     print(
         f"{manifest.name} on {engine.provider}, {engine.threads} threads, profile {source}; "
-        f"crowds {', '.join(SHAPES)} of up to {MOST_FACES}, {frames} frames each at {FPS:g} fps"
+        f"crowds {', '.join(shapes)} of up to {MOST_FACES}, {frames} frames each at {FPS:g} fps"
     )
-    rows, recorded = [], list[float]()  # the machine's ups and downs, for `simulate --noise`
+    rows, recorded, again = [], list[float](), list[float]()  # the machine's ups and downs, for `simulate --noise`
     print(HEAD)
     with tqdm(total=len(limits) * len(HOGS), leave=False) as bar:
         for budget in limits:
             for hogs in HOGS:
-                cell = run_cell(loop, profile, budget, hogs, frames, writer)
+                cell = run_cell(loop, profile, budget, hogs, dict.fromkeys(shapes, frames), writer)
                 cheapest = Loop(engine, replace(policy), LatencyModel(_only_cheapest(profile)), began)
-                control = run_cell(cheapest, profile, budget, hogs, max(round(frames * CONTROL), 3))
+                control = run_cell(
+                    cheapest, profile, budget, hogs, {s: max(round(frames * CONTROL), 3) for s in shapes}
+                )
                 rows.append(figures(cell, control, profile))
                 recorded += [
                     round(r.measured_ms / profile.median_ms(_point(r), r.served), 3) for r in cell.records if r.served
                 ]
+                again += further_moments(cell.records, profile)
                 tqdm.write(line(rows[-1]))
                 bar.update()
     if writer:
         writer.close()
     decide = [r["decide_us_p99"] for r in rows]
     print(f"worst cell: misses {max(r['miss_share'] for r in rows):.2%}, decision p99 {max(decide):.0f} us")
+    if again:
+        p50, p95 = quantile(again, 0.5), quantile(again, 0.95)
+        print(f"second runs of a frame: {p50:.2f} times as slow as its first (median; 95 of 100 up to {p95:.2f})")
     if json_path:
         report = {
             "type": BENCHMARK,
@@ -117,6 +136,7 @@ def bench_crowd(model: str, device: str, minutes: float, budgets: str, json_path
             "policy": policy.to_json(),
             "cells": rows,
             "moments": recorded,
+            "further_moments": [round(m, 3) for m in again],
         }
         json_path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     return 0
@@ -155,16 +175,19 @@ class Loop:
 
         engine, latency = self._engine, self._latency
         started = time.perf_counter()
-        left = budget_ms - (started - born) * 1e3
+        load = Load(load.faces, budget_ms - (started - born) * 1e3, load.new, load.late)
         point, served, predicted, took, decide_us, slowdown, tail = None, 0, 0.0, 0.0, 0.0, latency.slowdown, 1.0
+        more = list[Run]()
         if load.faces:
-            decision = self._policy(replace(load, left_ms=left), latency)
+            asked = time.perf_counter()
+            decision = self._policy(load, latency)
             decided = time.perf_counter()
-            decide_us, point, served = (decided - started) * 1e6, decision.point, decision.serve
+            decide_us, point, served = (decided - asked) * 1e6, decision.point, decision.serve
             predicted, tail = decision.predicted_ms, latency.tail(point)
             engine.run(point, crop_batch(self._picture, [self._matrix] * served, point.size))
             took = (time.perf_counter() - decided) * 1e3
             latency.observe(point, served, took)
+            more = self._further(load, served, born, budget_ms)
         age = (time.perf_counter() - born) * 1e3
         record = FrameRecord(
             id=number,
@@ -177,7 +200,7 @@ class Loop:
             size=point.size if point else 0,
             bucket=latency.profile.bucket(served) if served else 0,
             budget_ms=budget_ms,
-            left_ms=left,
+            left_ms=load.left_ms,
             predicted_ms=predicted,
             measured_ms=took,
             slowdown=slowdown,
@@ -185,18 +208,39 @@ class Loop:
             age_ms=age,
             miss=age > budget_ms,
             provider=engine.provider,
+            more=tuple(more),
         )
         return record, decide_us
 
+    def _further(self, load: Load, served: int, born: float, budget_ms: float) -> list[Run]:
+        """Asks again after each run whether there is time for another, as the pipeline does."""
+        from align.crop import crop_batch
+
+        more = list[Run]()
+        while served < load.faces:
+            left_ms = budget_ms - (time.perf_counter() - born) * 1e3
+            again = self._policy.again(load.after(served, left_ms, 1 + len(more)), self._latency)
+            if again is None:
+                return [*more, Run(left_ms)]
+            started = time.perf_counter()
+            point, count = again.point, again.serve
+            self._engine.run(point, crop_batch(self._picture, [self._matrix] * count, point.size))
+            took = (time.perf_counter() - started) * 1e3
+            self._latency.observe(point, count, took, True)
+            more.append(Run(left_ms, count, point.exit, point.size, again.predicted_ms, took))
+            served += count
+        return more
+
 
 def run_cell(
-    loop: Loop, profile: Profile, budget_ms: float, hogs: int, frames: int, writer: LogWriter | None = None
+    loop: Loop, profile: Profile, budget_ms: float, hogs: int, shapes: dict[str, int], writer: LogWriter | None = None
 ) -> Cell:
-    """All crowds once. Hogs are there in the second and the last quarter of each."""
+    """All crowds once, for so many frames each. Hogs are there in the second and the last quarter of each."""
     cell, late, cheap = Cell(budget_ms, hogs), False, profile.front[0]
     with _hogs(hogs) as switch:
-        for shape in SHAPES:
-            crowd = make_crowd(shape, frames, FPS, MOST_FACES)
+        for shape, frames in shapes.items():
+            crowd = read_crowd(shape, frames, FPS, MOST_FACES)
+            turns = list[tuple[float, int, int]]()
             begin, taken, new = time.perf_counter() + 0.05, -1, 0
             while taken < frames - 1:
                 wait_s = begin + (taken + 1) / FPS - time.perf_counter()
@@ -204,12 +248,14 @@ def run_cell(
                     time.sleep(wait_s)
                 newest = max(min(int((time.perf_counter() - begin) * FPS), frames - 1), taken + 1)
                 cell.dropped += newest - taken - 1
+                turns += [(i * 1e3 / FPS, crowd.faces[i], 0) for i in range(taken + 1, newest)]
                 new = min(new + sum(crowd.arrivals[taken + 1 : newest + 1]), crowd.faces[newest])
                 if switch(newest * 4 // frames in (1, 3)):
                     cell.hogs_came.append(len(cell.records))
                 load = Load(crowd.faces[newest], budget_ms, new, late)
                 record, decide_us = loop.frame(len(cell.records), begin + newest / FPS, budget_ms, load)
-                taken, new, late = newest, max(new - record.served, 0), record.miss
+                taken, new, late = newest, max(new - record.read, 0), record.miss
+                turns.append((newest * 1e3 / FPS, crowd.faces[newest], record.read))
                 cell.records.append(record)
                 if record.served:
                     cell.decide_us.append(decide_us)
@@ -219,6 +265,7 @@ def run_cell(
                     cell.avoidable += waited_ms + profile.median_ms(cheap, 1) * moment <= budget_ms
                 if writer:
                     writer.frame(record)
+            cell.waits.append((longest_wait_ms(turns, crowd.arrivals), wait_bound_ms(turns, crowd.arrivals)))
     return cell
 
 
@@ -266,7 +313,7 @@ def figures(cell: Cell, control: Cell, profile: Profile) -> dict[str, Any]:
         sum(r.miss for r in control.records) + control.dropped,
     )
     ran = [r for r in cell.records if r.served]
-    off = [abs(expected(r, profile) - r.measured_ms) / r.measured_ms for r in ran] or [0.0]
+    off = [abs(expected(r) - r.measured_ms) / r.measured_ms for r in ran] or [0.0]
     ages = [r.age_ms for r in cell.records]
     low, high = interval(misses, frames)
     return {
@@ -285,8 +332,11 @@ def figures(cell: Cell, control: Cell, profile: Profile) -> dict[str, Any]:
         "age_p50_ms": quantile(ages, 0.5),
         "age_p95_ms": quantile(ages, 0.95),
         "age_p99_ms": quantile(ages, 0.99),
-        "read": sum(r.served for r in ran) / max(sum(r.faces for r in cell.records), 1),
-        "mae": sum(profile.mae(_point(r)) * r.served for r in ran) / max(sum(r.served for r in ran), 1),
+        "read": sum(r.read for r in ran) / max(sum(r.faces for r in cell.records), 1),
+        "mae": sum(profile.mae(p) * n for r in ran for p, n, _ in r.runs()) / max(sum(r.read for r in ran), 1),
+        "runs": sum(len(list(r.runs())) for r in ran) / max(len(ran), 1),
+        "longest_wait_ms": max(w for w, _ in cell.waits),
+        "wait_bound_ms": max(b for _, b in cell.waits),
         "error_p50": quantile(off, 0.5),
         "error_p95": quantile(off, 0.95),
         "below_prediction": sum(r.measured_ms <= r.predicted_ms for r in ran) / max(len(ran), 1),
@@ -296,9 +346,9 @@ def figures(cell: Cell, control: Cell, profile: Profile) -> dict[str, Any]:
     }
 
 
-def expected(record: FrameRecord, profile: Profile) -> float:
+def expected(record: FrameRecord) -> float:
     """The prediction without its tail: what half of the runs were thought to stay under."""
-    return profile.median_ms(_point(record), record.served) * record.slowdown
+    return record.predicted_ms / record.tail
 
 
 def recovery(records: list[FrameRecord], start: int) -> int:
@@ -323,15 +373,16 @@ def interval(misses: int, frames: int) -> tuple[float, float]:
 HEAD = (
     f"{'budget':<9}{'hogs':>4}{'misses (95 %)':>24}{'avoidable':>11}{'cheapest alone':>16}"
     f"{'age p50':>9}{'p95':>7}{'p99':>7}{'read':>6}"
-    f"{'MAE':>6}{'off p50':>9}{'p95':>6}{'decide p99':>12}{'recovery':>10}"
+    f"{'MAE':>6}{'off p50':>9}{'p95':>6}{'decide p99':>12}{'recovery':>10}{'wait (bound)':>18}"
 )
 
 
 def line(f: dict[str, Any]) -> str:
     misses = f"{f['miss_share']:.2%} ({f['miss_low']:.1%}-{f['miss_high']:.1%})"
+    wait = f"{f['longest_wait_ms']:.0f} ({f['wait_bound_ms']:.0f}) ms"
     slowest = f"{max(f['recovery_frames'])}" if f["recovery_frames"] else "-"
     return (
         f"{f['budget_ms']:<6g} ms{f['hogs']:>4}{misses:>24}{f['avoidable']:>11}{f['cheapest_share']:>16.2%}"
         f"{f['age_p50_ms']:>9.1f}{f['age_p95_ms']:>7.1f}{f['age_p99_ms']:>7.1f}{f['read']:>6.0%}{f['mae']:>6.2f}"
-        f"{f['error_p50']:>9.1%}{f['error_p95']:>6.0%}{f['decide_us_p99']:>9.0f} us{slowest:>10}"
+        f"{f['error_p50']:>9.1%}{f['error_p95']:>6.0%}{f['decide_us_p99']:>9.0f} us{slowest:>10}{wait:>18}"
     )

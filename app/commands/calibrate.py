@@ -67,8 +67,8 @@ def table(profile: Profile, manifest: Manifest) -> list[str]:
         lines.append(f"{point!s:<16}{cost:>9.1f}{profile.mae(point):>9.2f}{profile.error(point):>8.3f}{times}")
     cheap, dear = profile.front[0], profile.front[-1]
     spans = ", ".join(
-        f"{profile.median_ms(dear, b) / profile.median_ms(cheap, b):.1f} times for {b}"
-        for b in (1, profile.buckets[-1])
+        f"{profile.median_ms(dear, b) / profile.median_ms(cheap, b):.1f} times at batch {b}"
+        for b in sorted({1, 8, profile.buckets[-1]} & set(profile.buckets))
     )
     dropped = len(profile.points) - len(profile.front)
-    return [*lines, f"front of {len(profile.front)}, {dropped} dominated; dearest to cheapest: {spans} faces"]
+    return [*lines, f"front of {len(profile.front)}, {dropped} dominated; dearest to cheapest: {spans}"]

@@ -200,7 +200,7 @@ def _timeline(frames: tuple[FrameRecord, ...]) -> Figure:
     )
     at = range(len(shown))
     top.fill_between(at, [r.wanted for r in shown], step="post", color="#d5dbe1", lw=0)
-    top.step(at, [r.served for r in shown], where="post", color=OURS, lw=0.7)
+    top.step(at, [r.read for r in shown], where="post", color=OURS, lw=0.7)
     top.set_ylabel("faces")
     points = sorted({_point(r) for r in shown if r.served}, key=lambda p: (p.size, p.exit))
     rank = {p: i for i, p in enumerate(points)}

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import time
+from bisect import bisect_right
+from itertools import pairwise
 from pathlib import Path
 
 from app.errors import UsageError
 from app.files import check_writable
 from app.profiles import read_profile
 from scheduler.compare import moments
-from scheduler.crowd import Crowd, from_counts, make_crowd
+from scheduler.crowd import Crowd, from_counts, make_crowd, scaled
 from scheduler.latency import LatencyModel, Profile
 from scheduler.log import LogError, read_log
 from scheduler.policy import policy_from_text
-from scheduler.rivals import compete, ours
+from scheduler.rivals import VARIANTS, compete, ours
 from scheduler.simulate import Outcome, draw_moments, make_world, simulate
 
 MOST_FRAMES = 10_000_000
@@ -35,6 +38,7 @@ def simulate_crowd(
     memory_s: float,
     seed: int,
     json_path: Path | None,
+    runs_apart: bool = False,
 ) -> int:
     """Raises UsageError for what makes no sense."""
     if not 1 <= frames <= MOST_FRAMES:
@@ -48,25 +52,32 @@ def simulate_crowd(
     if json_path:
         check_writable(json_path)
     profile, about = _profile(profile_path)
-    moments = draw_moments(_recorded(noise), frames, random.Random(seed).random)
-    world = make_world(_crowd(crowd, frames, fps), profile, budget_ms, moments, front_ms, front_ms_per_face)
+    chance = random.Random(seed).random
+    recorded = _recorded(noise)
+    moments = draw_moments(recorded, frames, chance)
+    apart = draw_moments(recorded, frames, chance) if runs_apart else []
+    world = make_world(
+        read_crowd(crowd, frames, fps), profile, budget_ms, moments, front_ms, front_ms_per_face, further_moments=apart
+    )
     print(f"{about}; crowd {crowd}, {len(world.faces)} frames at {fps:g} fps, up to {max(world.faces)} faces; "
           f"budget {budget_ms:g} ms, of which the capture side takes {front_ms:g}"
           + (f" + {front_ms_per_face:g} a face" if front_ms_per_face else "")
-          + (f"; noise of {noise}" if noise else "; no noise"))  # fmt: skip
+          + (f"; noise of {noise}" if noise else "; no noise") + (", of each run" if runs_apart else ""))  # fmt: skip
     started = time.perf_counter()
     if policy == "all":
         outcomes = list(compete(world, profile, memory_s=memory_s))
+    elif policy == "tune":
+        outcomes = list(compete(world, profile, VARIANTS, memory_s))
     else:
         try:
             rule = ours(world) if policy == "auto" else policy_from_text(policy, tuple(p.point for p in profile.points))
         except ValueError as error:
-            raise UsageError(f"--policy: {error}, all") from error
+            raise UsageError(f"--policy: {error}, all, tune") from error
         outcomes = [simulate(world, rule, LatencyModel(profile), policy, memory_s)]
     took = time.perf_counter() - started
     for line in outcome_table(outcomes):
         print(line)
-    if policy != "all":
+    if policy not in ("all", "tune"):
         print(
             f"points    {', '.join(f'{p} {n / frames:.0%}' for p, n in outcomes[0].points.items()) or 'none was run'}"
         )
@@ -83,14 +94,14 @@ def outcome_table(outcomes: list[Outcome]) -> list[str]:
     oracle = next((o for o in outcomes if o.rule.startswith("oracle")), None)
     lines = [
         f"{'rule':<27}{'misses':>9}{'age p50':>9}{'p95':>7}{'p99':>7}{'read':>7}{'MAE':>7}{'streaming':>11}{'regret':>8}"
-        f"{'longest wait':>14}{'left unread':>13}{'switches/min':>14}"
+        f"{'longest wait':>14}{'its bound':>11}{'left unread':>13}{'switches/min':>14}"
     ]
     for o in outcomes:
         regret = f"{o.streaming_mae / oracle.streaming_mae - 1:+.1%}" if oracle and oracle.faces else ""
         lines.append(
             f"{o.rule:<27}{o.miss_share:>9.2%}{o.age_p50_ms:>9.1f}{o.age_p95_ms:>7.1f}{o.age_p99_ms:>7.1f}"
             f"{o.served / max(o.faces, 1):>7.0%}{o.delivered_mae:>7.2f}{o.streaming_mae:>11.3f}{regret:>8}"
-            f"{o.longest_wait_ms:>11.0f} ms{o.left_unread:>13}{o.switches_per_minute:>14.0f}"
+            f"{o.longest_wait_ms:>11.0f} ms{o.wait_bound_ms:>8.0f} ms{o.left_unread:>13}{o.switches_per_minute:>14.0f}"
         )
     return lines
 
@@ -149,16 +160,33 @@ def _benchmark(path: Path) -> tuple[Profile, list[float], str] | None:
         raise UsageError(f"benchmark {path} lacks or garbles {error}") from error
 
 
-def _crowd(text: str, frames: int, fps: float) -> Crowd:
-    """By name, or the faces of a recorded log, over and over."""
+def read_crowd(text: str, frames: int, fps: float, most: int = 32) -> Crowd:
+    """By name; or the faces of a recorded log, over and over, as LOG.jsonl, or as LOG.jsonl:N with N at the fullest."""
+    name, _, number = text.rpartition(":") if re.search(r"\.jsonl:\d+$", text) else (text, "", "")
     try:
-        if Path(text).suffix != ".jsonl":
-            return make_crowd(text, frames, fps)
-        counts = [r.faces for r in read_log(Path(text)).frames]
-        if not counts:
-            raise UsageError(f"--crowd: log {text} has no frames")
-        return from_counts(Path(text).name, fps, [min(counts[i % len(counts)], 256) for i in range(frames)])
+        if Path(name).suffix != ".jsonl":
+            return make_crowd(text, frames, fps, most)
+        records = read_log(Path(name)).frames
+        if not records:
+            raise UsageError(f"--crowd: log {name} has no frames")
+        counts = _at(fps, [(r.time_s, r.faces) for r in records], frames)
+        if number:
+            counts = scaled(counts, min(int(number), 256))
+        return from_counts(Path(name).name, fps, [min(n, 256) for n in counts])
     except LogError as error:
         raise UsageError(str(error)) from error
     except ValueError as error:
         raise UsageError(f"--crowd: {error}, or a log's name.jsonl") from error
+
+
+def _at(fps: float, seen: list[tuple[float, int]], frames: int) -> list[int]:
+    """What was seen at other times, as a camera of `fps` would have seen it, over and over."""
+    first, last = seen[0][0], max(seen[-1][0], seen[0][0])
+    lasts = last - first + ((last - first) / (len(seen) - 1) if len(seen) > 1 else 1.0)
+    times = [t - first for t, _ in seen]
+    if any(b < a for a, b in pairwise(times)):
+        raise UsageError("--crowd: the frames of the log must not be born before those in front of them")
+    lasts = round(lasts, 6)
+    if lasts <= 0:
+        return [seen[i % len(seen)][1] for i in range(frames)]
+    return [seen[max(bisect_right(times, (i / fps + 1e-9) % lasts) - 1, 0)][1] for i in range(frames)]

@@ -32,10 +32,24 @@ class Comparison:
     simulated_points: Counter[str]
     live_read: float
     simulated_read: float
+    live_network: list[float]
+    simulated_network: list[float]
+    again_ages: list[float]  # simulated with the ups and downs in yet another order: how far chance alone moves it
+    again_points: Counter[str]
 
     @property
     def age_distance_ms(self) -> float:
         return distance_ms(self.live_ages, self.simulated_ages)
+
+    @property
+    def network_distance_ms(self) -> float:
+        """Between what the network took in the frames in which it ran."""
+        return distance_ms(self.live_network, self.simulated_network)
+
+    @property
+    def by_chance(self) -> tuple[float, float]:
+        """How far two simulations are apart: ages in ms, share of frames with another point."""
+        return distance_ms(self.again_ages, self.simulated_ages), share_apart(self.again_points, self.simulated_points)
 
     @property
     def points_apart(self) -> float:
@@ -48,7 +62,9 @@ class Comparison:
                 self.simulated_ages, self.simulated_misses, self.simulated_read, self.simulated_points
             ),
             "age_distance_ms": self.age_distance_ms,
+            "network_distance_ms": self.network_distance_ms,
             "points_apart": self.points_apart,
+            "by_chance": dict(zip(("age_distance_ms", "points_apart"), self.by_chance, strict=True)),
         }
 
 
@@ -65,10 +81,14 @@ def compare(known: LatencyLog, live: LatencyLog) -> Comparison:
     """Simulates the crowd, the births, the capture side and the budgets of `live` on the machine that `known` shows: its
     profile, and its ups and downs in another order. Both may be one log. Frames that `live` dropped before they were
     decided are in neither."""
-    drawn = draw_moments(moments(known), len(live.frames), random.Random(SEED).random)
-    world = world_of(live, known.profile, drawn)
-    steps: list[Step] = []
-    outcome = simulate(world, policy_from_json(live.policy), LatencyModel(known.profile), on_step=steps.append)
+    recorded, chance = moments(known), random.Random(SEED).random
+    runs = []
+    for _ in range(2):
+        world = world_of(live, known.profile, draw_moments(recorded, len(live.frames), chance))
+        steps: list[Step] = []
+        latency = LatencyModel(known.profile)
+        runs.append((simulate(world, policy_from_json(live.policy), latency, on_step=steps.append), steps))
+    (outcome, steps), (_, others) = runs
     wanted = max(sum(r.wanted for r in live.frames), 1)
     return Comparison(
         live_ages=[r.age_ms for r in live.frames],
@@ -77,7 +97,11 @@ def compare(known: LatencyLog, live: LatencyLog) -> Comparison:
         simulated_misses=outcome.miss_share,
         live_points=Counter(str(OperatingPoint(r.exit, r.size)) for r in live.frames if r.served),
         simulated_points=Counter(str(s.point) for s in steps if s.point),
-        live_read=sum(r.served for r in live.frames) / wanted,
+        live_network=[sum(ms for _, _, ms in r.runs()) for r in live.frames if r.served],
+        simulated_network=[s.took_ms for s in steps if s.point],
+        again_ages=[s.age_ms for s in others],
+        again_points=Counter(str(s.point) for s in others if s.point),
+        live_read=sum(r.read for r in live.frames) / wanted,
         simulated_read=outcome.served / wanted,
     )
 
@@ -94,7 +118,9 @@ def comparison_table(c: Comparison) -> list[str]:
         )
     return [
         *lines,
-        f"apart: ages by {c.age_distance_ms:.2f} ms on average, points in {c.points_apart:.1%} of the frames",
+        f"apart: ages by {c.age_distance_ms:.2f} ms on average, the network's time by {c.network_distance_ms:.2f} ms, "
+        f"points in {c.points_apart:.1%} of the frames",
+        f"two simulations, for comparison: ages by {c.by_chance[0]:.2f} ms, points in {c.by_chance[1]:.1%}",
     ]
 
 
