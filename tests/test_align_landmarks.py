@@ -9,12 +9,18 @@ import cv2
 import numpy as np
 import pytest
 
-from align.geometry import LANDMARKS_47, apply_similarity, eye_distance
+from align.crop import crop_face
+from align.geometry import LANDMARKS_47, apply_similarity, eye_distance, fit_similarity
 from align.landmarks import (
+    BOX_CENTRE,
+    BOX_SIDE,
     MANIFEST,
     LandmarkModelError,
     LandmarkPredictor,
     TeacherPredictor,
+    _array,
+    _doubled_crop,
+    centred_mean_shape,
     coarse_points,
     detector_box,
     face_box,
@@ -128,6 +134,57 @@ def test_box_of_landmarks_and_patch_agree(gray, predict):
         box, roll = face_box(shape)
         again, still = face_box(apply_similarity(patch_matrix(box, roll, 201), shape))
         assert again == pytest.approx((30, 30, 140, 140), abs=0.5) and still == pytest.approx(0, abs=1e-6)
+
+
+def test_the_box_of_landmarks_is_that_of_the_mean_shape_fitted_to_them():
+    shape = centred_mean_shape() * 41 + np.random.default_rng(3).normal(0, 3, (47, 2)) + (200, 90)
+    shape = apply_similarity(cv2.getRotationMatrix2D((200, 90), -25, 1.3), shape)
+    for mean, points in ((centred_mean_shape(), shape), (coarse_points(centred_mean_shape()), coarse_points(shape))):
+        matrix = fit_similarity(mean, points)
+        (x, y), side = apply_similarity(matrix, [BOX_CENTRE])[0], BOX_SIDE * np.hypot(*matrix[:, 0])
+        box, roll = face_box(points)
+        assert box == pytest.approx((x - side / 2, y - side / 2, side, side))
+        assert roll == pytest.approx(np.arctan2(matrix[1, 0], matrix[0, 0])) and 0.2 < roll < 0.7
+
+
+@pytest.mark.parametrize(
+    "places", [[(0, 255), (17, 1), (120, 64)], [(0, 256), (17, 1)], [(-1, 5), (3, 4)], [(70000, -70000), (0, 0)]]
+)
+def test_dlibs_points_are_read_in_the_quick_way_and_in_the_other(places):
+    import dlib
+
+    parts = dlib.points()
+    for x, y in places:
+        parts.append(dlib.point(x, y))
+    assert _array(parts).tolist() == [list(p) for p in places]
+
+
+def test_answers_inside_the_patch_are_read_in_the_quick_way(gray, predict):
+    """Else dlib keeps its points in another form than it did, and each face takes a good deal longer."""
+
+    class Slow:
+        def __init__(self, parts):
+            self.parts = parts
+
+        def __getstate__(self):
+            return self.parts.__getstate__()
+
+        def __len__(self):
+            return len(self.parts)
+
+    for trees, size in ((predict._coarse, 101), (predict._fine, 242)):
+        patch = crop_face(gray, patch_matrix(BOX, 0.0, size), size)
+        parts = trees._predict(patch, trees._box).parts()
+        assert _array(Slow(parts)).tolist() == [[p.x, p.y] for p in parts]
+
+
+def test_a_doubled_crop_shows_the_same_place_as_a_whole_one(gray):
+    smooth, matrix = cv2.GaussianBlur(gray, (0, 0), 3), patch_matrix(BOX, 0.3, 242)
+    whole, doubled = (cut(smooth, matrix, 242).astype(int) for cut in (crop_face, _doubled_crop))
+    apart = [
+        np.abs(whole - np.roll(doubled, by, axis=(0, 1))).mean() for by in ((0, 0), (0, 1), (0, -1), (1, 0), (-1, 0))
+    ]
+    assert apart[0] < 0.4 * min(apart[1:]), "not a quarter of a pixel away"
 
 
 def test_boxes_of_the_two_detectors_turn_into_each_other():
