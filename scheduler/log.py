@@ -254,12 +254,12 @@ def _frame(record: Mapping[str, Any], points: set[OperatingPoint]) -> FrameRecor
     if not all(type(n) is int and 0 <= n < 1e12 for n in counts) or type(frame.miss) is not bool:
         raise ValueError(f"counts of frame {frame.id}")
     times = (frame.budget_ms, frame.predicted_ms, frame.measured_ms, frame.age_ms, frame.time_s)
-    if not all(_is_number(n) and n >= 0 for n in times) or not _is_number(frame.left_ms):
+    if not all(map(_is_positive, times)) or not _is_number(frame.left_ms):
         raise ValueError(f"numbers of frame {frame.id}")
     if not all(_is_number(n) and n > 0 for n in (frame.slowdown, frame.tail)):
         raise ValueError(f"numbers of frame {frame.id}")
     parts = (frame.stages_ms, frame.unserved)
-    if not all(isinstance(p, dict) and all(_is_number(n) and n >= 0 for n in p.values()) for p in parts):
+    if not all(isinstance(p, dict) and all(map(_is_positive, p.values())) for p in parts):
         raise ValueError(f"stages_ms or unserved of frame {frame.id}")
     if not (frame.served <= frame.wanted <= frame.faces <= MOST_FACES and frame.new <= frame.wanted):
         raise ValueError(f"faces of frame {frame.id}")
@@ -283,6 +283,10 @@ def _check_more(frame: FrameRecord, points: set[OperatingPoint]) -> None:
             raise ValueError(f"more of frame {frame.id}")
     if not frame.served or frame.read > frame.wanted or any(not run.served for run in frame.more[:-1]):
         raise ValueError(f"more of frame {frame.id}")
+
+
+def _is_positive(value: object) -> bool:
+    return type(value) in (int, float) and 0 <= value < 1e12  # type: ignore[operator]
 
 
 def _is_number(value: object) -> bool:
