@@ -273,6 +273,7 @@ def test_every_command_has_help_with_an_example(capsys):
         "export",
         "flops",
         "train-landmarks",
+        "study-elastic",
     }
     for name, command in commands.items():
         text = command.format_help()

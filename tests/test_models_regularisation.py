@@ -222,7 +222,7 @@ def test_report_alone_reads_what_is_there_and_tells_when_arms_were_not_alike(tmp
         (["--epochs", "0"], "--epochs"),
         (["--learning-rate", "0"], "--learning-rate"),
         (["--size", "8"], "--size"),
-        (["--initial", "absent.npz"], "absent.npz"),
+        (["--train-faces", "all", "--initial", "absent.npz"], "absent.npz"),
         (["--faces", "absent"], "prepare"),
     ],
 )
