@@ -4,6 +4,7 @@ latency.py   operating points, the measured profile, and its online correction
 policy.py    decision rules: small callables from a load to a decision
 log.py       the latency log: one JSON line per frame
 replay.py    decides a log again, frame by frame
+fairness.py   how long somebody may have to wait for their turn
 crowd.py     who is in view: made crowds and recorded ones
 simulate.py  a machine on paper: any rule through any crowd, and what is on screen meanwhile
 rivals.py    every other rule, variants of ours, the oracle
