@@ -31,6 +31,16 @@ def crop_face(
     return cast("NDArray[np.uint8]", crop)
 
 
+def doubled_crop(
+    gray: NDArray[np.uint8], matrix: NDArray[np.float64], size: int
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """What crop_face cuts of an (h, w) image, `size` being even, but cut half as large and doubled; and its mirror image."""
+    half = matrix / 2
+    half[:, 2] -= 0.25  # pixel centres: x_half = (x + 0.5) / 2 - 0.5
+    crop = cv2.resize(crop_face(gray, half, size // 2), (size, size))
+    return cast("NDArray[np.uint8]", crop), cast("NDArray[np.uint8]", cv2.flip(crop, 1))
+
+
 def crop_batch(image: NDArray[np.uint8], matrices: Sequence[NDArray[np.float64]], size: int) -> NDArray[np.uint8]:
     """(n, size, size, 3) RGB crops of an (h, w, 3) BGR image, one per 2x3 matrix into the unit square (Template.fit)."""
     batch = np.empty((len(matrices), size, size, 3), np.uint8)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -12,19 +13,21 @@ import cv2
 from align.fitness import TURNED_AWAY, roll, unfit, unsteadiness
 from align.geometry import AlignmentError, Template, residual
 from app.domain import Box, DropCause, Face, Frame
-from app.tilt import landmarks_at
+from app.tilt import TILTED, landmarks_at
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from align.geometry import Points
     from align.landmarks import LandmarkPredictor
     from app.scan import Scanner
     from app.tracker import Tracker
 
 # A new face counts as one at once where its landmarks are this steady, else when it was found in this many frames; of 51
 # false faces none was so steady, and 85 % of UTKFace's. Looking costs three landmark predictions: with `align_ms` no look
-# but the first is begun once half of it is spent.
-STEADY, CONFIRM_HITS = 0.012, 3
+# but the first is begun once half of it is spent. After the first frame so many faces are looked at in one; the others wait
+# for the next one, or until they were found often enough.
+STEADY, CONFIRM_HITS, LOOKS = 0.012, 3, 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,8 @@ class FrontEnd:
         self._max_faces, self._align_ms, self._clock = max_faces, align_ms, clock
         self._aligned: dict[int, int] = {}  # person to the frame in which they were aligned last
         self._rolls: dict[int, float] = {}  # person to their head's tilt when it was last known, degrees
+        self._looks = math.inf  # how many new faces may be looked at in a frame
+        self._at_hand: dict[tuple[float, ...], Points] = {}  # this frame's landmarks at boxes
 
     def __call__(self, frame: Frame) -> Prepared:
         started = self._clock()
@@ -121,16 +126,25 @@ class FrontEnd:
 
     def _confirm(self, frame: Frame, gray: cv2.typing.MatLike, tracked: list[tuple[tuple[int, Box], Box]]) -> None:
         """Holds back what may be no face: a pattern rarely looks like one for long, and no landmarks hold to it."""
-        looked, held_back = False, self._tracker.unconfirmed()
-        for (person, _), box in tracked:
-            if person not in held_back:
-                continue
-            sure = held_back[person] >= CONFIRM_HITS
-            if not sure and not (looked and self._late(frame, 0.5)):
-                looked = True
-                sure = unsteadiness(lambda near: self._predict(gray, near), box) <= STEADY
+        self._at_hand = {}
+        looked, held_back = 0, self._tracker.unconfirmed()
+        waiting = [(held_back[person], person, box) for (person, _), box in tracked if person in held_back]
+        # Who was not steady before is unlikely to be now: new ones first.
+        for hits, person, box in sorted(waiting, key=lambda w: w[0]):
+            sure = hits >= CONFIRM_HITS
+            if not sure and looked < self._looks and not (looked and self._late(frame, 0.5)):
+                looked += 1
+                sure = unsteadiness(lambda near: self._landmarks(gray, near), box, STEADY) <= STEADY
             if sure:
                 self._tracker.confirm(person)
+        self._looks = LOOKS
+
+    def _landmarks(self, gray: cv2.typing.MatLike, box: Sequence[float]) -> Points:
+        """The predictor's, found once for a box of this frame."""
+        place = tuple(box)
+        if place not in self._at_hand:
+            self._at_hand[place] = self._predict(gray, box)
+        return self._at_hand[place]
 
     def _in_turn(self, tracked: list[tuple[tuple[int, Box], Box]]) -> list[tuple[tuple[int, Box], Box]]:
         """The first faces, as many as may be read, in the order in which they are due; then the others."""
@@ -139,7 +153,9 @@ class FrontEnd:
 
     def _align(self, gray: cv2.typing.MatLike, person: int, shown: Box, box: Box) -> Face | str:
         """The face ready for the network, or why its crop is not fit to be read."""
-        landmarks = landmarks_at(self._predict, gray, box, self._rolls.pop(person, 0.0))
+        tilt = self._rolls.pop(person, 0.0)
+        tilted = abs(tilt) >= TILTED
+        landmarks = landmarks_at(self._predict, gray, box, tilt) if tilted else self._landmarks(gray, box)
         try:
             matrix = self._template.fit(landmarks)
         except AlignmentError:

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from align.crop import crop_face
+from align.crop import crop_face, doubled_crop
 from align.geometry import LANDMARKS_47, apply_similarity, eye_distance, fit_similarity
 from align.landmarks import (
     BOX_CENTRE,
@@ -19,7 +19,6 @@ from align.landmarks import (
     LandmarkPredictor,
     TeacherPredictor,
     _array,
-    _doubled_crop,
     centred_mean_shape,
     coarse_points,
     detector_box,
@@ -180,7 +179,9 @@ def test_answers_inside_the_patch_are_read_in_the_quick_way(gray, predict):
 
 def test_a_doubled_crop_shows_the_same_place_as_a_whole_one(gray):
     smooth, matrix = cv2.GaussianBlur(gray, (0, 0), 3), patch_matrix(BOX, 0.3, 242)
-    whole, doubled = (cut(smooth, matrix, 242).astype(int) for cut in (crop_face, _doubled_crop))
+    patch, reflection = doubled_crop(smooth, matrix, 242)
+    assert np.array_equal(patch[:, ::-1], reflection)
+    whole, doubled = crop_face(smooth, matrix, 242).astype(int), patch.astype(int)
     apart = [
         np.abs(whole - np.roll(doubled, by, axis=(0, 1))).mean() for by in ((0, 0), (0, 1), (0, -1), (1, 0), (-1, 0))
     ]
