@@ -22,13 +22,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from align.crop import crop_batch
-from app.domain import Box, DropCause, Frame, Person, Result, SourceEvent, SourceEventKind, SourceState, Stats
+from app.domain import Box, DropCause, Face, Frame, Person, Result, SourceEvent, SourceEventKind, SourceState, Stats
 from app.engine import readings
 from app.errors import AppError, InternalError, OutputError, SourceStalled
 from app.faults import CAPTURE, NETWORK, OUTPUT, Diary, Faults
 from app.mailbox import Closed, Mailbox, WhenFull
 from app.operation import Operation, Operations
-from scheduler.log import FrameRecord, LogWriter
+from scheduler.log import FrameRecord, LogWriter, Run
 from scheduler.policy import Decision, Load, Policy
 
 if TYPE_CHECKING:
@@ -174,10 +174,10 @@ class Pipeline:
             decision = self._policy(load, self._latency) if load.faces else None
             slowdown, tail = self._latency.slowdown, self._latency.tail(decision.point) if decision else 1.0
             try:
-                read, measured_ms = self._run(prepared, decision)
+                read, measured_ms, more = self._run(prepared, decision, load, operation.budget_ms)
             except Exception as error:
                 self.faults.survive(NETWORK, error)
-                decision, read, measured_ms = None, set[int](), 0.0
+                decision, read, measured_ms, more = None, set[int](), 0.0, ()
             else:
                 self.faults.well(NETWORK)
             result = self._result(prepared, decision, read, operation.budget_ms, left_ms, measured_ms)
@@ -185,7 +185,7 @@ class Pipeline:
             if prepared.faces and not decision:
                 self._count_drop(prepared.frame, DropCause.FAILED)  # no decision that a replay could repeat
             else:
-                self._write_log(prepared, result, decision, slowdown, tail, new)
+                self._write_log(prepared, result, decision, slowdown, tail, new, more)
             if self._protect:
                 result = self._protect(result, prepared.places)
             self._deliver(result)
@@ -222,20 +222,38 @@ class Pipeline:
 
     # --- what infer is made of -------------------------------------------------------------------------------------
 
-    def _run(self, prepared: Prepared, decision: Decision | None) -> tuple[set[int], float]:
-        """Reads the chosen faces; returns who was read and the milliseconds that it took, cropping included."""
+    def _run(
+        self, prepared: Prepared, decision: Decision | None, load: Load, budget_ms: float
+    ) -> tuple[set[int], float, tuple[Run, ...]]:
+        """Reads the chosen faces, and others while the policy finds time for them; returns who was read, the milliseconds
+        of the first run, cropping included, and what was decided after it."""
         self._people.keep(prepared.alive)
         if decision is None:
-            return set(), 0.0
-        frame, started = prepared.frame, self._clock()
-        chosen = self._people.stalest_first(prepared.faces)[: decision.serve]
+            return set(), 0.0, ()
+        waiting = self._people.stalest_first(prepared.faces)
+        read, measured_ms = self._read(prepared.frame, waiting[: decision.serve], decision)
+        self._latency.observe(decision.point, decision.serve, measured_ms)
+        more = list[Run]()
+        while len(read) < len(waiting):
+            left_ms = budget_ms - (self._clock() - prepared.frame.born_s) * 1e3
+            again = self._policy.again(load.after(len(read), left_ms, 1 + len(more)), self._latency)
+            if again is None:
+                more.append(Run(left_ms))
+                break
+            others, took_ms = self._read(prepared.frame, waiting[len(read) :][: again.serve], again)
+            self._latency.observe(again.point, again.serve, took_ms, further=True)
+            more.append(Run(left_ms, again.serve, again.point.exit, again.point.size, again.predicted_ms, took_ms))
+            read |= others
+        return read, measured_ms, tuple(more)
+
+    def _read(self, frame: Frame, chosen: Sequence[Face], decision: Decision) -> tuple[set[int], float]:
+        """One run of the network."""
+        started = self._clock()
         crops = crop_batch(frame.image, [f.matrix for f in chosen], decision.point.size)
         outputs = self._engine.run(decision.point, crops)
         for face, reading in zip(chosen, readings(self._manifest, decision.point, outputs), strict=True):
             self._people.read(face.person, reading, frame.id, frame.time_s)
-        measured_ms = (self._clock() - started) * 1e3
-        self._latency.observe(decision.point, decision.serve, measured_ms)
-        return {f.person for f in chosen}, measured_ms
+        return {f.person for f in chosen}, (self._clock() - started) * 1e3
 
     def _result(
         self,
@@ -258,7 +276,7 @@ class Pipeline:
         totals.read += len(read)
         totals.misses += age_ms > budget_ms
         totals.ages_ms.append(age_ms)
-        totals.drops.update(self._unserved(prepared, decision))
+        totals.drops.update(self._unserved(prepared, decision, len(read)))
         totals.first_result_s, totals.last_result_s = totals.first_result_s or now, now
         if decision:
             totals.exits[str(decision.point)] += 1
@@ -284,12 +302,19 @@ class Pipeline:
         return Result(prepared.frame, people, stats)
 
     @staticmethod
-    def _unserved(prepared: Prepared, decision: Decision | None) -> dict[DropCause, int]:
-        waiting = len(prepared.faces) - decision.serve if decision else 0
+    def _unserved(prepared: Prepared, decision: Decision | None, read: int) -> dict[DropCause, int]:
+        waiting = len(prepared.faces) - read if decision else 0
         return {**prepared.unserved, **({DropCause.NO_BUDGET: waiting} if waiting else {})}
 
     def _write_log(
-        self, prepared: Prepared, result: Result, decision: Decision | None, slowdown: float, tail: float, new: int
+        self,
+        prepared: Prepared,
+        result: Result,
+        decision: Decision | None,
+        slowdown: float,
+        tail: float,
+        new: int,
+        more: tuple[Run, ...],
     ) -> None:
         if self._log is None:
             return
@@ -301,10 +326,10 @@ class Pipeline:
                 faces=n + sum(prepared.unserved.values()),
                 wanted=n,
                 new=new,
-                served=s.served,
+                served=decision.serve if decision else 0,
                 exit=s.exit,
                 size=s.input_size,
-                bucket=self._latency.profile.bucket(s.served) if s.served else 0,
+                bucket=self._latency.profile.bucket(decision.serve) if decision else 0,
                 budget_ms=s.budget_ms,
                 left_ms=s.left_ms,
                 predicted_ms=s.predicted_ms,
@@ -315,7 +340,10 @@ class Pipeline:
                 miss=s.frame_age_ms > s.budget_ms,
                 provider=s.provider,
                 stages_ms=prepared.stages_ms,
-                unserved={cause.name.lower(): count for cause, count in self._unserved(prepared, decision).items()},
+                unserved={
+                    cause.name.lower(): count for cause, count in self._unserved(prepared, decision, s.served).items()
+                },
+                more=more,
             )
         )
 

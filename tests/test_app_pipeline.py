@@ -21,7 +21,7 @@ from app.tracker import Tracker
 from models.manifest import Exit, Manifest
 from scheduler.latency import LatencyModel
 from scheduler.log import LogWriter, read_log
-from scheduler.policy import DeepestThatFits, Fixed
+from scheduler.policy import DeepestThatFits, Fixed, LeastError
 from scheduler.replay import differs, exact
 from tests.fakes import MAES, POINTS, FakeClock, FakeEngine, FakePredictor, FakeScanner, FakeSource, make_profile
 
@@ -464,3 +464,21 @@ def test_who_cannot_be_read_keeps_the_last_estimate_and_says_why():
     assert {p.unfit for p in unfit} == {"at the edge"} and not any(p.fresh for p in unfit)
     assert all(p.id == 1 and p.estimate.age == pytest.approx(30) for p in unfit)
     assert pipeline.totals.drops[DropCause.UNALIGNED] == len(unfit)
+
+
+def test_time_that_a_run_leaves_goes_to_others_of_the_frame_and_replays_to_the_bit(tmp_path):
+    """Predicted with a tail of 1.3, runs take their median: twelve faces do not fit at once, but in two runs or three."""
+    policy, latency = LeastError(period_ms=40.0), LatencyModel(make_profile(tail=1.3))
+    clock = FakeClock()
+    log = LogWriter(
+        (tmp_path / "log.jsonl").open("w"), {"policy": policy.to_json(), "profile": latency.profile.to_json()}
+    )
+    pipeline, sink = make(
+        FakeSource(images(6, 500)), engine=FakeEngine(clock, latency.profile.median_ms), clock=clock,
+        policy=policy, latency=latency, log=log, boxes=crowd(12),
+    )  # fmt: skip
+    run(pipeline)
+    frames = read_log(tmp_path / "log.jsonl").frames
+    assert any(r.read > r.served > 0 for r in frames)
+    assert [r.read for r in frames] == [r.stats.served for r in sink.results]
+    assert not [r for r, d in exact(read_log(tmp_path / "log.jsonl")) if differs(r, d)]
