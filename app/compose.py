@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from align.geometry import Template
 from align.landmarks import LandmarkModelError, LandmarkPredictor
-from app.calibrate import cached_profile, calibrate, candidates
+from app.calibrate import cached_profile, calibrate, candidates, warm
 from app.capture_process import CaptureProcess
 from app.detector import open_detector
 from app.engine import Engine, OnnxEngine, default_threads
@@ -112,9 +112,7 @@ def build(
         front_end = CaptureProcess(make) if source.live else make()
         undo.callback(front_end.close)
         points = None if exits else candidates(manifest)
-        engine = OnnxEngine(
-            manifest, settings.device, settings.threads, exits or sorted({p.exit for p in points or ()})
-        )
+        engine = OnnxEngine(manifest, settings.device, settings.threads, exits, points)
         profile, profile_from = _profile(settings, engine, manifest, points, progress)
         policy = _policy(settings, exits, engine, source)
         if source.live:
@@ -155,6 +153,7 @@ def _profile(
         remark = file.check(path, engine, manifest, settings.threads or default_threads())
         if points is None and (missing := set(engine.points) - {p.point for p in file.profile.points}):
             raise UsageError(f"profile {path} lacks {min(missing)}: leave out --profile, or --exit {settings.exit}")
+        warm(engine, file.profile)
         return file.profile, f"{path}{', ' if remark else ''}{remark}"
     profile, remembered = load_profile(engine, manifest, settings.threads, settings.recalibrate, progress, points)
     return profile, "remembered from an earlier run" if remembered else "measured now"

@@ -88,7 +88,7 @@ def bench_crowd(
 
     manifest = load_manifest(model)
     points = candidates(manifest)
-    engine = OnnxEngine(manifest, device, exits=sorted({p.exit for p in points}))
+    engine = OnnxEngine(manifest, device, points=points)
     profile, remembered = load_profile(engine, manifest, points=points)
     policy, began = LeastError(period_ms=1000 / FPS), time.perf_counter()
     loop = Loop(engine, policy, LatencyModel(profile), began)

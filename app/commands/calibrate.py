@@ -29,7 +29,7 @@ def calibrate(model: str, device: str, threads: int | None, out: Path | None) ->
     manifest = load_manifest(model)
     points = candidates(manifest)
     every = len(manifest.exits) * len(manifest.input_sizes)
-    engine = OnnxEngine(manifest, device, threads, sorted({p.exit for p in points}))
+    engine = OnnxEngine(manifest, device, threads, points=points)
     threads = threads or default_threads()
     print(
         f"{manifest.name} on {engine.provider}, {threads} threads: {len(points)} of {every} operating points may be worth it"

@@ -116,7 +116,7 @@ def _profile(path: Path | None) -> tuple[Profile, str]:
 
         manifest = load_manifest(DEFAULT_MODEL)
         points = candidates(manifest)
-        engine = OnnxEngine(manifest, exits=sorted({p.exit for p in points}))
+        engine = OnnxEngine(manifest, points=points)
         return load_profile(engine, manifest, points=points)[0], f"{manifest.name} on this machine"
     if path.suffix == ".jsonl":
         try:
