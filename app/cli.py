@@ -276,7 +276,11 @@ def _add_simulate(sub: argparse._SubParsersAction) -> None:
         metavar="S",
         help="after which an answer on screen is worth 1/e; default 3",
     )
-    p.add_argument("--runs-apart", action="store_true", help="further runs of a frame have a noise of their own; else its first run's")
+    p.add_argument(
+        "--runs-apart",
+        action="store_true",
+        help="further runs of a frame have a noise of their own; else its first run's",
+    )
     p.add_argument("--seed", type=int, default=1, help="of the draws from the noise; default 1")
     p.add_argument("--json", type=Path, metavar="OUT.json", help="write the table as JSON")
 
@@ -323,9 +327,8 @@ def _add_bench(sub: argparse._SubParsersAction) -> None:
     p.add_argument(
         "--budget-ms",
         type=float,
-        default=20.0,
         metavar="MS",
-        help="the network's share of a frame's budget; default 20",
+        help="scheduler: the network's share of a frame's budget, default 20; front-end: as in `run`, for its limits",
     )
     p.add_argument("--rounds", type=int, default=60, help="measurements per figure; default 60")
     p.add_argument("--model", default=DEFAULT_MODEL, help="a shipped network's name, or the path of a manifest")
@@ -372,7 +375,11 @@ def _add_bench(sub: argparse._SubParsersAction) -> None:
         help="crowd: budgets in milliseconds; default 16,33,66,100",
     )
     p.add_argument("--log", type=Path, metavar="LATENCY.jsonl", help="crowd: write the latency log")
-    p.add_argument("--crowd", default="step,ramp,burst,clips", help="crowd: with commas between, each as `simulate --crowd` takes them; default step,ramp,burst,clips")
+    p.add_argument(
+        "--crowd",
+        default="step,ramp,burst,clips",
+        help="crowd: with commas between, each as `simulate --crowd` takes them; default step,ramp,burst,clips",
+    )
     p.add_argument("--json", type=Path, metavar="OUT.json", help="write the table as JSON")
 
 
@@ -399,7 +406,9 @@ def _bench(args: argparse.Namespace) -> int:
     if what == "crowd":
         from app.commands import bench_crowd
 
-        return bench_crowd.bench_crowd(args.model, args.device, args.minutes, args.budgets, args.json, args.log, args.crowd)
+        return bench_crowd.bench_crowd(
+            args.model, args.device, args.minutes, args.budgets, args.json, args.log, args.crowd
+        )
     if what == "front-end":
         from app.commands import bench_front_end
 
@@ -409,6 +418,7 @@ def _bench(args: argparse.Namespace) -> int:
             args.model,
             args.detector,
             args.min_face,
+            args.budget_ms,
             args.clips,
             args.plot,
             args.json,
@@ -423,7 +433,15 @@ def _bench(args: argparse.Namespace) -> int:
         return bench_alignment.bench_alignment(args.utkface, args.list, args.count, args.model, args.json)
     from app.commands import bench
 
-    return bench.bench(what, args.faces or "1..16", args.budget_ms, args.rounds, args.model, args.device, args.json)
+    return bench.bench(
+        what,
+        args.faces or "1..16",
+        20.0 if args.budget_ms is None else args.budget_ms,
+        args.rounds,
+        args.model,
+        args.device,
+        args.json,
+    )
 
 
 def _add_soak(sub: argparse._SubParsersAction) -> None:

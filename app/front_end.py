@@ -47,8 +47,8 @@ class Prepared:
 class FrontEnd:
     """Prepares frames one after another; keeps the tracker's state.
 
-    Landmarks take more time than the network: with `align_ms` no face is begun later than so long after the frame's
-    birth, and those aligned longest ago come first, so that a crowd takes turns.
+    Landmarks take more time than the network: with `align_ms` no face is begun that would be done later than so long after the
+    frame's birth, and those aligned longest ago come first, so that a crowd takes turns.
     """
 
     def __init__(
@@ -63,6 +63,7 @@ class FrontEnd:
     ) -> None:
         self._scanner, self._predict, self._template, self._tracker = scanner, predictor, template, tracker
         self._max_faces, self._align_ms, self._clock = max_faces, align_ms, clock
+        self._face_ms = 0.0  # what aligning a face took of late
         self._aligned: dict[int, int] = {}  # person to the frame in which they were aligned last
         self._rolls: dict[int, float] = {}  # person to their head's tilt when it was last known, degrees
         self._looks = math.inf  # how many new faces may be looked at in a frame
@@ -91,11 +92,14 @@ class FrontEnd:
         for rank, ((person, shown), box) in enumerate(self._in_turn(sure)):
             if rank >= self._max_faces:
                 cause = DropCause.MAX_FACES
-            elif rank and self._late(frame):
+            elif rank and self._late(frame, ahead_ms=self._face_ms):
                 cause = DropCause.NO_TIME
             else:
                 self._aligned[person] = frame.id
+                began = self._clock()
                 face = self._align(gray, person, shown, box)
+                took_ms = (self._clock() - began) * 1e3
+                self._face_ms += (0.2 if self._face_ms else 1.0) * (took_ms - self._face_ms)
                 if isinstance(face, Face):
                     faces.append(face)
                     continue
@@ -121,8 +125,11 @@ class FrontEnd:
     def close(self) -> None:
         """There is nothing to end; see CaptureProcess."""
 
-    def _late(self, frame: Frame, share: float = 1.0) -> bool:
-        return self._align_ms is not None and (self._clock() - frame.born_s) * 1e3 > share * self._align_ms
+    def _late(self, frame: Frame, share: float = 1.0, ahead_ms: float = 0.0) -> bool:
+        """Whether that share of the limit is over, or will be in `ahead_ms`."""
+        if self._align_ms is None:
+            return False
+        return (self._clock() - frame.born_s) * 1e3 + ahead_ms > share * self._align_ms
 
     def _confirm(self, frame: Frame, gray: cv2.typing.MatLike, tracked: list[tuple[tuple[int, Box], Box]]) -> None:
         """Holds back what may be no face: a pattern rarely looks like one for long, and no landmarks hold to it."""

@@ -8,7 +8,7 @@ from align.geometry import PAPER_MARGINS, Template, load_mean_shape
 from app.domain import Box, DropCause, Frame
 from app.front_end import CONFIRM_HITS, LOOKS, FrontEnd
 from app.tracker import Tracker
-from tests.fakes import FakePredictor, FakeScanner
+from tests.fakes import FakeClock, FakePredictor, FakeScanner
 
 TEMPLATE = Template.from_shape(load_mean_shape(), PAPER_MARGINS)
 PICTURE = np.zeros((300, 1000, 3), np.uint8)
@@ -57,3 +57,31 @@ def test_a_crowd_that_comes_at_once_is_looked_at_over_several_frames():
 def test_what_is_unsteady_costs_no_more_either():
     counts, _ = searches(Counting(steady=False), [[]] + CONFIRM_HITS * [CROWD])
     assert counts[1:CONFIRM_HITS] == [2 * LOOKS] * (CONFIRM_HITS - 1), "two searches show that they go along"
+
+
+class Slow(FakePredictor):
+    """Every prediction takes 4 ms."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        super().__init__(load_mean_shape())
+        self._clock = clock
+
+    def __call__(self, gray, box):
+        self._clock.pass_ms(4)
+        return super().__call__(gray, box)
+
+
+def test_no_face_is_begun_that_would_be_done_too_late_and_all_have_their_turn():
+    clock = FakeClock()
+    end = FrontEnd(FakeScanner(CROWD[:5]), Slow(clock), TEMPLATE, Tracker(), 32, 10_000.0, clock)
+    assert len(end(Frame(0, PICTURE, 0.0, clock())).faces) == 5
+    end.budget_changed(0.001)
+    turns, took_ms = [], []
+    for i in range(1, 6):
+        born = clock()
+        prepared = end(Frame(i, PICTURE, i / 25, born))
+        took_ms.append(round((clock() - born) * 1e3))
+        turns.append({face.person for face in prepared.faces})
+        assert prepared.unserved == {DropCause.NO_TIME: 3}
+    assert took_ms == [8] * 5, "of 10 ms: a third face would take 12"
+    assert set().union(*turns[:3]) == set().union(*turns[2:]) == {1, 2, 3, 4, 5}

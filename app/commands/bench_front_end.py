@@ -94,6 +94,7 @@ def bench_front_end(
     model: str,
     detector: str,
     min_face: float | None,
+    budget_ms: float | None,
     clips: list[Path],
     plot: Path | None,
     out: Path | None,
@@ -101,7 +102,10 @@ def bench_front_end(
     """`faces` are crowd sizes, as 1,4,10; the arrivals are left out where some are given. Raises UsageError."""
     import cv2
 
+    from app.settings import Settings
+
     crowds = _crowds(faces)
+    budget_ms = Settings(budget_ms=budget_ms).frame_budget_ms
     if not 20 <= frames <= 1000:
         raise UsageError(f"--frames must be from 20 to 1000, got {frames}")
     if plot and faces is not None:
@@ -112,7 +116,7 @@ def bench_front_end(
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:
-        report = _measure(crowds, frames, model, detector, min_face, clips, arrivals=faces is None)
+        report = _measure(crowds, frames, model, detector, min_face, budget_ms, clips, arrivals=faces is None)
     finally:
         cv2.setNumThreads(threads)
     if out:
@@ -140,6 +144,7 @@ def _measure(
     model: str,
     detector: str,
     min_face: float | None,
+    budget_ms: float,
     clips: list[Path],
     *,
     arrivals: bool,
@@ -149,12 +154,12 @@ def _measure(
     from app.demo import FPS, DemoCrowd
 
     def arms() -> dict[str, Arm]:
-        return _arms(model, detector, min_face)
+        return _arms(model, detector, min_face, budget_ms)
 
     print(
         f"{detector}, {SIZE[0]}x{SIZE[1]}, one thread, {frames} frames at {FPS:g} a second per crowd; from picture to aligned "
-        f"faces, all ways in turn\n{BUDGET}: everybody in every frame; {AUTO}: as `run` with its default budget, people in "
-        f"turn; {EVERY}: the whole frame scanned in every frame, everybody aligned"
+        f"faces, all ways in turn\n{BUDGET}: everybody in every frame; {AUTO}: as `run` with {budget_ms:.1f} ms a frame, people "
+        f"in turn; {EVERY}: the whole frame scanned in every frame, everybody aligned"
     )
     print(f"{'':20}{'clock, ms':>23}{'processor, ms':>16}{'p95 of':>8}")
     print(
@@ -181,6 +186,7 @@ def _measure(
         "detector": detector,
         "size": SIZE,
         "frames": frames,
+        "budget_ms": budget_ms,
         "rows": rows,
         "arrivals": _arrivals(arms()) if arrivals else None,
         "clips": [_clip(path, arms()) for path in clips],
@@ -208,7 +214,7 @@ def _arrivals(arms: dict[str, Arm]) -> dict[str, Any]:
     return arrivals
 
 
-def _arms(model: str, detector: str, min_face: float | None) -> dict[str, Arm]:
+def _arms(model: str, detector: str, min_face: float | None, budget_ms: float) -> dict[str, Arm]:
     """Without limits everybody is aligned in every frame, as with a fixed exit."""
     from align.geometry import Template
     from align.landmarks import LandmarkPredictor
@@ -216,10 +222,9 @@ def _arms(model: str, detector: str, min_face: float | None) -> dict[str, Arm]:
     from app.detector import ViolaJones, open_detector
     from app.front_end import FrontEnd
     from app.scan import Scanner
-    from app.settings import Settings
     from app.tracker import Tracker
 
-    template, budget_ms = Template(load_manifest(model).template), Settings().frame_budget_ms
+    template = Template(load_manifest(model).template)
     plain = ViolaJones(PLAIN_STEP) if detector == "viola-jones" else open_detector(detector)
 
     def front_end(scanner: Any, align_ms: float | None = None) -> Arm:
