@@ -158,8 +158,8 @@ def _measure(
 
     print(
         f"{detector}, {SIZE[0]}x{SIZE[1]}, one thread, {frames} frames at {FPS:g} a second per crowd; from picture to aligned "
-        f"faces, all ways in turn\n{BUDGET}: everybody in every frame; {AUTO}: as `run` with {budget_ms:.1f} ms a frame, people "
-        f"in turn; {EVERY}: the whole frame scanned in every frame, everybody aligned"
+        f"faces, all ways in turn\n{BUDGET}: everybody in every frame; {AUTO}: as `run` with {budget_ms:.1f} ms a frame, people"
+        f" in turn; {EVERY}: the whole frame scanned in every frame, everybody aligned"
     )
     print(f"{'':20}{'clock, ms':>23}{'processor, ms':>16}{'p95 of':>8}")
     print(
