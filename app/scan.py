@@ -1,9 +1,9 @@
 """When and where to look for faces, so that looking fits into a frame's time.
 
 Everybody known is looked for in a small window around where they are expected, in turn, at most NEAR_PER_S people a
-second, which is four a frame at 25 frames a second, and six in a crowd. Newcomers are looked for in one part of the picture
-after another: all parts within a sweep. A part is searched coarsely with the known faces painted over, and whatever turns
-up is looked at again, finely and at a better scale.
+second, which is six a frame at 25 frames a second. Newcomers are looked for in one part of the picture after another: all
+parts within a sweep. A part is searched coarsely with the known faces painted over, and whatever turns up is looked at
+again, finely and at a better scale.
 
 All of it goes by the source's own time and by counts, so that a file gives the same answer however fast it is run.
 Only with `scan_ms` sweeps slow down, up to SLOWEST_SWEEP_S, where a part costs more than that leaves for a frame.
@@ -39,12 +39,11 @@ SWEEP_S, SLOWEST_SWEEP_S = 0.25, 1.0
 STRIPS = 5
 SPAN = 2.5  # strips look for faces from the smallest to so many times it; larger ones are cheap, all in one part
 
-NEAR_PER_S, NEAR_MIN = 100, 4  # and so many in any frame
-MANY, MANY_MORE = 25, 1.5  # so many times as often where more than MANY are known: else they would wait too long
+NEAR_PER_S, NEAR_MIN = 150, 6  # and so many in any frame
 NEW_MAX = 8
 # A window reaches this much of a face's width beyond its box, sizes this factor from its own: around a known face, one that
 # was lost, and a candidate of a coarse search.
-KNOWN, LOST, CANDIDATE = (0.2, 1.2), (0.9, 1.5), (0.4, 1.3)
+KNOWN, LOST, CANDIDATE = (0.3, 1.2), (0.9, 1.5), (0.4, 1.3)
 
 DEFAULT_SHARE = 1 / 20  # smallest face wanted, of the frame's longer side
 SMALLEST_DEFAULT = 24.0  # pixels; smaller ones only where asked for
@@ -107,9 +106,7 @@ class Scanner:
         if not self._parts:
             return Scan([], set(known))
         self._suspects = []
-        more = MANY_MORE if len(known) > MANY else 1.0
-        most = round(more * max(NEAR_MIN, NEAR_PER_S * passed_s))
-        found, looked_for = self._known(picture, known, most, rolls or {})
+        found, looked_for = self._known(picture, known, max(NEAR_MIN, round(NEAR_PER_S * passed_s)), rolls or {})
         painted = [box for person, box in known.items() if person not in self._lost]
         for part in due:
             started = self._clock()
