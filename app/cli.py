@@ -843,7 +843,7 @@ def _add_study_elastic(sub: argparse._SubParsersAction) -> None:
     )
     p.add_argument("--epochs", type=int, metavar="N", help="default 15 for up to 6000 faces, 6 for more")
     p.add_argument(
-        "--learning-rate", type=float, default=0.01, metavar="RATE", help="the highest rate, of every arm; default 0.01"
+        "--learning-rate", type=float, default=0.1, metavar="RATE", help="the highest rate, of every arm; default 0.1"
     )
     p.add_argument("--size", type=int, default=64, metavar="PX", help="input size; default 64")
     p.add_argument(

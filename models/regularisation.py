@@ -49,10 +49,11 @@ STATISTICS_BATCH = 64
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How every arm is trained. Chosen before any arm was judged; the same for all."""
+    """How every arm is trained, the same for all."""
 
     epochs: int
-    learning_rate: float = 1e-2
+    #: by the training loss of the first arm alone: docs/regularisation.md
+    learning_rate: float = 0.1
     #: passes over the training set in which the heads alone learn, once for all arms
     heads_epochs: int = 1
     heads_learning_rate: float = 1e-2
