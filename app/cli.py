@@ -692,7 +692,13 @@ def _add_train(sub: argparse._SubParsersAction) -> None:
         "--initial",
         type=Path,
         metavar="WEIGHTS",
-        help="what to start from: Keras weights (.npz) or an earlier run's folder; default: at random",
+        help="what to start from: Keras weights (.npz, .h5), an earlier run's folder, or a shipped network's manifest; default: at random",
+    )
+    p.add_argument(
+        "--average-with",
+        type=Path,
+        metavar="WEIGHTS",
+        help="start halfway between --initial and these, where both have weights",
     )
     p.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="default cpu")
     p.add_argument(
@@ -713,6 +719,7 @@ def _train(args: argparse.Namespace) -> int:
         args.faces,
         args.out,
         args.initial,
+        args.average_with,
         args.device,
         args.devices,
         args.half,

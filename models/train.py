@@ -6,6 +6,7 @@ outcome is the same as that of a run without a break. Lightning Fabric places it
 
 from __future__ import annotations
 
+import copy
 import logging
 import time
 import warnings
@@ -49,6 +50,7 @@ def train(
     out: Path,
     initial: Path | None = None,
     *,
+    average_with: Path | None = None,
     device: str = "cpu",
     devices: int = 1,
     half: bool = False,
@@ -57,10 +59,13 @@ def train(
 ) -> None:
     """Trains as the configuration says on the views that `prepare` left in `faces`.
 
+    `initial`: weights to start from; with `average_with`, from the mean of both where both have some.
     `devices`: how many GPUs (or CPU processes) share every batch; `half`: bfloat16 where it is safe; `stop_after`: breaks
     the run off after so many steps, as a signal would. Raises TrainingError, DataError and WeightsError.
     """
     config = Config.read(config_path)
+    if average_with and (not initial or config.protocol):
+        raise TrainingError("--average-with goes with --initial, and with a configuration that has an [optimiser]")
     if config.protocol:
         from models.protocol import train_by_protocol
 
@@ -73,10 +78,11 @@ def train(
     parts, held_out = load_parts(config, faces)
     network = config.build()
     if initial:
-        shipped = initial.suffix in (".json", ".onnx")
-        left = load_shipped(network, initial, parts) if shipped else runs.load_initial(network, initial)
+        left = _load(network, initial, parts)
         if left:
             fabric.print(f"{initial} has no weights for {', '.join(left)}: they start at random")
+    if average_with:
+        _average(network, average_with, parts)
     network = network.to(fabric.device, memory_format=torch.channels_last)
     average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(config.optimiser["ema"]), use_buffers=True)
     steps, rate = int(config.optimiser["steps"]), float(config.optimiser["learning_rate"])
@@ -135,6 +141,23 @@ def train(
         bar.close()
     if log:
         log.close()
+
+
+def _load(network: ElasticNetwork, weights: Path, parts: list[tuple[Views, NDArray[np.int64], int]]) -> list[str]:
+    """What was left out."""
+    if weights.suffix in (".json", ".onnx"):
+        return load_shipped(network, weights, parts)
+    return runs.load_initial(network, weights)
+
+
+def _average(network: ElasticNetwork, weights: Path, parts: list[tuple[Views, NDArray[np.int64], int]]) -> None:
+    """Halfway to other weights, where those have some: a network that went on from another often does better in the middle
+    (Wortsman et al., 2022)."""
+    other = copy.deepcopy(network)
+    _load(other, weights, parts)
+    theirs = other.state_dict()
+    mean = {k: (v + theirs[k]) / 2 if v.is_floating_point() else v for k, v in network.state_dict().items()}
+    network.load_state_dict(mean)
 
 
 def smoke(

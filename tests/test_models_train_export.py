@@ -330,6 +330,27 @@ def test_early_exits_may_be_trained_alone(work, tmp_path):
     assert changed and all(name.startswith("heads.exit_03.") for name in changed)
 
 
+def test_a_run_may_start_halfway_between_two(work, tmp_path):
+    """What only one of the two has stays as it is; an average without a start, or for the paper's protocol, is refused."""
+    config = tmp_path / "other.toml"
+    config.write_text(
+        CONFIG.replace("seed = 3", "seed = 4").replace("exits = { 3 = 1.0, 7", "exits = { 3 = 1.0, 6 = 1.0, 7")
+    )
+    train.train(config, work / "faces", tmp_path / "other", stop_after=1)
+    network = Config.read(config).build()
+    runs.load_initial(network, tmp_path / "other")
+    train._average(network, work / "run", train.load_parts(Config.read(config), work / "faces")[0])
+    one, other = (runs.load_trained(run)[1].state_dict() for run in (tmp_path / "other", work / "run"))
+    mean = network.state_dict()
+    kernel = "backbone.blocks.0.1.0.weight"
+    assert torch.allclose(mean[kernel], (one[kernel] + other[kernel]) / 2) and not torch.equal(
+        one[kernel], other[kernel]
+    )
+    assert torch.equal(mean["heads.exit_06.dense.age.weight"], one["heads.exit_06.dense.age.weight"])
+    with pytest.raises(TrainingError, match="--initial"):
+        train.train(config, work / "faces", tmp_path / "none", average_with=work / "run")
+
+
 def test_a_run_may_start_from_a_network_that_ships(work, exported, tmp_path):
     """Batch norm, folded away in the file, is there again: the same outputs in eval mode, and statistics that are the faces'."""
     config = Config.read(work / "tiny.toml")
