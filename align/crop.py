@@ -19,12 +19,19 @@ def crop_face(
 ) -> NDArray[np.uint8]:
     """The (size, size, 3) crop of an (h, w, 3) image under a 2x3 matrix; colour order is kept.
 
-    Outside the image its border is mirrored. A face that is more than twice the crop's size is first shrunk by area,
-    otherwise bilinear sampling would skip pixels and alias.
+    Outside the image its border is mirrored. A face that is more than twice the crop's size is cut larger and averaged down,
+    or (more than four times: less to warp) shrunk first; otherwise bilinear sampling would skip pixels and alias.
     """
     scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
-    if scale < 0.5:
+    if scale <= 0.25:
         image, matrix = _shrunk(image, matrix, size, scale)
+    elif scale < 0.5:
+        factor = int(1 / scale)
+        magnified = matrix * factor
+        magnified[:, 2] += factor / 2 - 0.5  # pixel centres: x_large = (x + 0.5) * factor - 0.5
+        large = crop_face(image, magnified, factor * size)
+        crop = cv2.resize(large, (size, size), dst=out, interpolation=cv2.INTER_AREA)
+        return cast("NDArray[np.uint8]", crop)
     crop = cv2.warpAffine(
         image, matrix, (size, size), dst=out, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
     )
