@@ -43,9 +43,11 @@ def test_the_demo_crowd_is_read_person_by_person(tmp_path):
     from app.front_end import FrontEnd
     from app.scan import Scanner
     from app.tracker import Tracker
+    from scheduler.latency import OperatingPoint
 
     manifest, crowd = load_manifest("mobilenet_v1_075"), DemoCrowd()
-    engine = OnnxEngine(manifest, "cpu", exits=["exit_13"])
+    point = OperatingPoint("exit_13", max(manifest.input_sizes))
+    engine = OnnxEngine(manifest, "cpu", points=[point])
     front_end = FrontEnd(Scanner(ViolaJones()), LandmarkPredictor(), Template(manifest.template), Tracker(), 32)
     faces, truth, genders, ages = 0, 0, Counter(), []
     for i in range(0, CYCLE_FRAMES, 50):
@@ -53,10 +55,8 @@ def test_the_demo_crowd_is_read_person_by_person(tmp_path):
         prepared = front_end(Frame(i, image, i / 25, 0.0))
         faces, truth = faces + len(prepared.faces), truth + len(crowd.truth(i))
         if prepared.faces:
-            outputs = engine.run(
-                engine.points[0], crop_batch(image, [f.matrix for f in prepared.faces], engine.points[0].size)
-            )
-            for reading in readings(manifest, engine.points[0], outputs):
+            outputs = engine.run(point, crop_batch(image, [f.matrix for f in prepared.faces], point.size))
+            for reading in readings(manifest, point, outputs):
                 genders[manifest.genders[int(reading.gender.argmax())]] += 1
                 ages.append(reading.age)
     assert faces >= 0.9 * truth > 50

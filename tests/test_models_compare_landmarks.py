@@ -18,16 +18,17 @@ def test_evaluate_compares_both_predictors_on_the_same_pictures(tmp_path, capsys
     figures = {}
     for which in ("ours", "teacher"):
         assert main([*where, "--landmarks", which]) == 0
-        (figures[which],) = json.loads(out.read_text())["figures"].values()
+        figures[which] = json.loads(out.read_text())["figures"]
     assert main([*where, "--landmarks", "both"]) == 0
     report = json.loads(out.read_text())
-    (rows,) = report["rows"].values()
-    assert report["pictures"] == 8 and set(rows) == set(figures["ours"])
-    for name, row in rows.items():
-        assert row["ours"] == pytest.approx(figures["ours"][name]["mae"])
-        assert row["teacher"] == pytest.approx(figures["teacher"][name]["mae"])
-        assert row["difference"] == pytest.approx(row["ours"] - row["teacher"])
-        assert row["difference_95"][0] <= row["difference"] <= row["difference_95"][1]
+    assert report["pictures"] == 8 and set(report["rows"]) == set(figures["ours"])
+    for size, rows in report["rows"].items():
+        assert set(rows) == set(figures["ours"][size])
+        for name, row in rows.items():
+            assert row["ours"] == pytest.approx(figures["ours"][size][name]["mae"])
+            assert row["teacher"] == pytest.approx(figures["teacher"][size][name]["mae"])
+            assert row["difference"] == pytest.approx(row["ours"] - row["teacher"])
+            assert row["difference_95"][0] <= row["difference"] <= row["difference_95"][1]
     assert figures["ours"] != figures["teacher"]
     assert "exit_13" in capsys.readouterr().out
 
