@@ -32,14 +32,12 @@ from app.settings import Settings, cache_folder
 from app.sources import FALLBACK_FPS, Source, open_source
 from app.tracker import Tracker
 from models.manifest import Manifest, ManifestError, find_manifest
-from scheduler.latency import LatencyModel, Profile
+from scheduler.latency import LatencyModel, OperatingPoint, Profile
 from scheduler.log import LogWriter
 from scheduler.policy import Fixed, LeastError, Policy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-    from scheduler.latency import OperatingPoint
 
 
 # Landmarks may be begun until this share of a frame's budget is spent; a fixed exit promises to read everybody, so that
@@ -94,7 +92,7 @@ def build(
     address = parse_address(settings.metrics, public=settings.metrics_public) if settings.metrics else None
     notice = read_notice(settings.notice) if settings.notice else ""
     manifest = load_manifest(settings.model)
-    exits = _exits(settings, manifest)
+    fixed = _fixed(settings, manifest)
     with ExitStack() as undo:
         source = source or open_source(
             settings.source,
@@ -111,10 +109,10 @@ def build(
         # Live, so that landmarks do not hold up window and network; a file loses nothing by waiting.
         front_end = CaptureProcess(make) if source.live else make()
         undo.callback(front_end.close)
-        points = None if exits else candidates(manifest)
-        engine = OnnxEngine(manifest, settings.device, settings.threads, exits, points)
+        points = [fixed] if fixed else candidates(manifest)
+        engine = OnnxEngine(manifest, settings.device, settings.threads, points=points)
         profile, profile_from = _profile(settings, engine, manifest, points, progress)
-        policy = _policy(settings, exits, engine, source)
+        policy = Fixed(fixed) if fixed else LeastError(period_ms=1000 / (source.fps or FALLBACK_FPS))
         if source.live:
             front_end.ready()
         sinks, log = _outputs(settings, source, manifest, engine, profile, policy, undo)
@@ -143,7 +141,7 @@ def _profile(
     settings: Settings,
     engine: Engine,
     manifest: Manifest,
-    points: Sequence[OperatingPoint] | None,
+    points: Sequence[OperatingPoint],
     progress: Callable[[int, int], None] | None,
 ) -> tuple[Profile, str]:
     """Out of the file that was named, or this machine's; and where it comes from. Raises UsageError."""
@@ -151,7 +149,8 @@ def _profile(
         path = Path(settings.profile)
         file = read_profile(path)
         remark = file.check(path, engine, manifest, settings.threads or default_threads())
-        if points is None and (missing := set(engine.points) - {p.point for p in file.profile.points}):
+        missing = set(points) - {p.point for p in file.profile.points}
+        if missing and settings.exit != "auto":
             raise UsageError(f"profile {path} lacks {min(missing)}: leave out --profile, or --exit {settings.exit}")
         warm(engine, file.profile)
         return file.profile, f"{path}{', ' if remark else ''}{remark}"
@@ -199,27 +198,19 @@ def load_profile(
     return cached_profile(cache_folder(), engine, manifest, threads or default_threads(), measure, again, points)
 
 
-def _exits(settings: Settings, manifest: Manifest) -> list[str] | None:
-    """The exits to load: one where it is fixed, else all."""
+def _fixed(settings: Settings, manifest: Manifest) -> OperatingPoint | None:
+    """The one point of a fixed exit, at the size asked for as NAME@SIZE or else its largest; None for auto."""
     if settings.exit == "auto":
         return None
+    name, _, size = settings.exit.partition("@")
     try:
-        return [manifest.exit(settings.exit.partition("@")[0]).name]
+        exit_name = manifest.exit(name).name
     except ManifestError as error:
         raise UsageError(f"--exit: {error}, and auto") from error
-
-
-def _policy(settings: Settings, exits: list[str] | None, engine: Engine, source: Source) -> Policy:
-    """Auto, or the one exit that is loaded, at the size asked for as NAME@SIZE or else its largest."""
-    if exits is None:
-        return LeastError(period_ms=1000 / (source.fps or FALLBACK_FPS))
-    size = settings.exit.partition("@")[2]
-    points = [p for p in engine.points if p.exit in exits and size in ("", str(p.size))]
-    if not points:
-        raise UsageError(
-            f"--exit {settings.exit}: {exits[0]} runs at {', '.join(str(p.size) for p in engine.points)} px"
-        )
-    return Fixed(max(points))
+    sizes = [s for s in manifest.input_sizes if size in ("", str(s))]
+    if not sizes:
+        raise UsageError(f"--exit {settings.exit}: {exit_name} runs at {', '.join(map(str, manifest.input_sizes))} px")
+    return OperatingPoint(exit_name, max(sizes))
 
 
 def _outputs(
