@@ -216,7 +216,9 @@ def _add_calibrate(sub: argparse._SubParsersAction) -> None:
     )
     p.add_argument("--model", default=DEFAULT_MODEL, help="a shipped network's name, or the path of a manifest")
     p.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"), help="default auto")
-    p.add_argument("--threads", type=int, metavar="N", help="threads for the network; default all cores")
+    p.add_argument(
+        "--threads", type=int, metavar="N", help="threads for the network; default one less than there are cores"
+    )
     p.add_argument("--out", type=Path, metavar="PROFILE.json", help="write the profile, for `run` and `simulate`")
 
 
