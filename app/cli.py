@@ -702,6 +702,12 @@ def _add_train(sub: argparse._SubParsersAction) -> None:
         metavar="WEIGHTS",
         help="start halfway between --initial and these, where both have weights",
     )
+    p.add_argument(
+        "--teacher",
+        type=Path,
+        metavar="MANIFEST",
+        help="a shipped network to learn from beside the labels, as much as [loss] teacher in the configuration says",
+    )
     p.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="default cpu")
     p.add_argument(
         "--devices", type=int, default=1, metavar="N", help="GPUs, or CPU processes, that share each batch; default 1"
@@ -722,6 +728,7 @@ def _train(args: argparse.Namespace) -> int:
         args.out,
         args.initial,
         args.average_with,
+        args.teacher,
         args.device,
         args.devices,
         args.half,

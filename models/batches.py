@@ -112,9 +112,11 @@ class TrainingBatches:
         sizes: Mapping[int, float],
         seed: int,
         how: Augmentation,
+        answers: Sequence[Mapping[str, NDArray[np.float16]]] = (),
     ) -> None:
-        """`parts`: views, the indices of those to train on, and how many of each batch come from there."""
-        self._parts, self._seed, self._how = list(parts), seed, how
+        """`parts`: views, the indices of those to train on, and how many of each batch come from there. `answers`: per part
+        a teacher's probabilities by head, which then come with each batch as `teacher_age` and so on."""
+        self._parts, self._seed, self._how, self._answers = list(parts), seed, how, list(answers)
         self._sizes, shares = list(sizes), np.array(list(sizes.values()), np.float64)
         self._shares = shares / shares.sum()
         self._orders: dict[int, tuple[int, NDArray[np.int64]]] = {}
@@ -123,13 +125,17 @@ class TrainingBatches:
         rng = np.random.default_rng((self._seed, 1, step))
         size = int(np.random.default_rng((self._seed, 3, step)).choice(self._sizes, p=self._shares))
         crops, labels = [], {"age": [], "gender": [], "expression": []}
+        taught: dict[str, list[NDArray[np.float16]]] = {}
         for part, (views, usable, count) in enumerate(self._parts):
             for position in range(step * count, (step + 1) * count):
                 i = self._shuffled(part, usable, position)
                 crops.append(augmented(views.pixels[i], size, self._how, rng))
                 for name, values in labels.items():
                     values.append(getattr(views, name)[i])
-        return {"crops": np.stack(crops), **{k: np.asarray(v, np.int64) for k, v in labels.items()}}
+                for head, p in self._answers[part].items() if self._answers else ():
+                    taught.setdefault(f"teacher_{head}", []).append(p[i])
+        known = {k: np.asarray(v, np.int64) for k, v in labels.items()}
+        return {"crops": np.stack(crops), **known, **{k: np.asarray(v, np.float32) for k, v in taught.items()}}
 
     def _shuffled(self, part: int, usable: NDArray[np.int64], position: int) -> int:
         """The index at a position of an endless sequence of shuffles of `usable`."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 # Keys of the sections: needed, optional.
 _KEYS: dict[str, tuple[set[str], set[str]]] = {
     "network": ({"backbone", "options", "exits", "input_sizes"}, {"taps", "context", "stop_gradient"}),
-    "loss": ({"weights", "sigma_years"}, {"distil"}),
+    "loss": ({"weights", "sigma_years"}, {"distil", "teacher"}),
     "protocol": (
         {"momentum", "batch", "epoch_samples", "heads_learning_rate", "patience_epochs", "min_learning_rate", "stages"},
         set(),

@@ -14,7 +14,7 @@ from torch import Tensor
 from models.elastic import ExitOutput, expected_age
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 
 def age_loss(logits: Tensor, age: Tensor, sigma_years: float, l1_weight: float) -> Tensor:
@@ -59,9 +59,14 @@ def distillation_loss(student: ExitOutput, teacher: ExitOutput) -> Tensor:
 
     The teacher has an opinion on every face, also where the data set has no label: UTKFace on expression, FER2013 on age.
     """
+    return cross_entropy_to(student, [torch.softmax(logits.detach().float(), dim=1) for logits in teacher])
+
+
+def cross_entropy_to(student: ExitOutput, answers: Sequence[Tensor]) -> Tensor:
+    """Cross-entropy of every head to given probabilities, (n, classes) each, summed over the heads."""
     terms = [
-        -(torch.softmax(theirs.detach().float(), dim=1) * torch.log_softmax(mine.float(), dim=1)).sum(dim=1).mean()
-        for mine, theirs in zip(student, teacher, strict=True)
+        -(p * torch.log_softmax(mine.float(), dim=1)).sum(dim=1).mean()
+        for mine, p in zip(student, answers, strict=True)
     ]
     return torch.stack(terms).sum()
 
@@ -73,8 +78,10 @@ def elastic_loss(
     weights: Mapping[str, float],
     sigma_years: float,
     distil: float = 0.0,
+    teacher: float = 0.0,
 ) -> Tensor:
-    """Eq. (1) of the paper, the sum over exits of weight times loss; with `distil`, the deepest exit teaches the others."""
+    """Eq. (1) of the paper, the sum over exits of weight times loss; with `distil`, the deepest exit teaches the others; with
+    `teacher`, another network's probabilities (n, classes), labels `teacher_age` and so on, teach them all."""
     deepest = list(exit_weights)[-1]
     terms = []
     for name, weight in exit_weights.items():
@@ -82,5 +89,8 @@ def elastic_loss(
             term = exit_loss(outputs[name], labels, weights, sigma_years)
             if distil and name != deepest:
                 term = term + distil * distillation_loss(outputs[name], outputs[deepest])
+            if teacher:
+                answers = [labels[f"teacher_{head}"] for head in ExitOutput._fields]
+                term = term + teacher * cross_entropy_to(outputs[name], answers)
             terms.append(weight * term)
     return torch.stack(terms).sum()

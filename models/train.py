@@ -27,6 +27,7 @@ from models.data import Views, load_views
 from models.datasets.base import DataError
 from models.losses import elastic_loss
 from models.shipped import load_shipped
+from models.teacher import teacher_answers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -51,6 +52,7 @@ def train(
     initial: Path | None = None,
     *,
     average_with: Path | None = None,
+    teacher: Path | None = None,
     device: str = "cpu",
     devices: int = 1,
     half: bool = False,
@@ -59,13 +61,18 @@ def train(
 ) -> None:
     """Trains as the configuration says on the views that `prepare` left in `faces`.
 
-    `initial`: weights to start from; with `average_with`, from the mean of both where both have some.
+    `initial`: weights to start from; with `average_with`, from the mean of both where both have some. `teacher`: a manifest,
+    whose network a configuration with `teacher` in [loss] learns from beside the labels.
     `devices`: how many GPUs (or CPU processes) share every batch; `half`: bfloat16 where it is safe; `stop_after`: breaks
     the run off after so many steps, as a signal would. Raises TrainingError, DataError and WeightsError.
     """
     config = Config.read(config_path)
     if average_with and (not initial or config.protocol):
         raise TrainingError("--average-with goes with --initial, and with a configuration that has an [optimiser]")
+    if bool(teacher) != bool(config.loss.get("teacher")):
+        raise TrainingError(
+            "a teacher is a manifest (--teacher) and its weight ([loss] teacher in the configuration): give both"
+        )
     if config.protocol:
         from models.protocol import train_by_protocol
 
@@ -98,7 +105,8 @@ def train(
     if fabric.is_global_zero:
         (out / "config.toml").write_text(config_path.read_text(encoding="utf-8"), encoding="utf-8")
         log = runs.RunLog(out, start)
-    batches = TrainingBatches(parts, config.input_sizes, config.seed, Augmentation(**config.augmentation))
+    answers = teacher_answers(teacher, parts, out / "teacher.npz", progress) if teacher else ()
+    batches = TrainingBatches(parts, config.input_sizes, config.seed, Augmentation(**config.augmentation), answers)
     bar = progress(total=steps, initial=start, unit="step") if progress and log else None
     until = steps if stop_after is None else min(steps, start + stop_after)
     saved_at = began = time.monotonic()
@@ -161,7 +169,13 @@ def _average(network: ElasticNetwork, weights: Path, parts: list[tuple[Views, ND
 
 
 def smoke(
-    config_path: Path, faces: Path, initial: Path | None = None, *, device: str = "cpu", half: bool = False
+    config_path: Path,
+    faces: Path,
+    initial: Path | None = None,
+    *,
+    teacher: Path | None = None,
+    device: str = "cpu",
+    half: bool = False,
 ) -> dict[str, float]:
     """A few steps, a break, a few more and one small validation per size, in a folder that is thrown away.
 
@@ -170,10 +184,11 @@ def smoke(
     config = Config.read(config_path)
     with TemporaryDirectory() as folder:
         out = Path(folder)
+        how: dict[str, Any] = {"teacher": teacher, "device": device, "half": half, "stop_after": SMOKE_STEPS}
         for _ in range(2):
-            train(config_path, faces, out, initial, device=device, half=half, stop_after=SMOKE_STEPS)
+            train(config_path, faces, out, initial, **how)
         began = time.monotonic()
-        train(config_path, faces, out, initial, device=device, half=half, stop_after=SMOKE_STEPS)
+        train(config_path, faces, out, initial, **how)
         figures = {"seconds per step": (time.monotonic() - began) / SMOKE_STEPS}
         _, network = runs.load_trained(out)
         parts, held_out = load_parts(config, faces)

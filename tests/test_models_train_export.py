@@ -32,6 +32,7 @@ from models.manifest import Manifest, ManifestError, find_manifest
 from models.onnx_file import add_size, at_size, sizes_apart
 from models.session import cpu_session
 from models.shipped import load_shipped
+from models.teacher import teacher_answers
 from tests.faces import write_fer2013, write_utkface
 
 if TYPE_CHECKING:
@@ -466,3 +467,42 @@ def test_the_engine_runs_every_size_with_its_own_parameters(exported):
             assert np.abs(mine.age - theirs).max() < 1e-5
     one = OperatingPoint("exit_07", 32)
     assert OnnxEngine(exported, "cpu", points=[one]).points == (one,)
+
+
+def test_a_teachers_answers_are_the_mean_of_view_and_mirror_image_and_are_asked_once(
+    work, exported, tmp_path, monkeypatch
+):
+    manifest = exported.network.with_suffix(".json")
+    parts, _ = train.load_parts(Config.read(work / "tiny.toml"), work / "faces")
+    answers = teacher_answers(manifest, parts, tmp_path / "teacher.npz")
+    views, usable, _ = parts[0]
+    size = max(Manifest.read(manifest).input_sizes)
+    file = at_size(onnx.load_model(manifest.with_suffix(".onnx")), size)
+    session = cpu_session(file.SerializeToString())
+    crop = plain_crops(views.pixels[usable[:1]], size)
+    (one,), (other,) = (session.run(["exit_13.age"], {"faces": c}) for c in (crop, crop[:, :, ::-1].copy()))
+    assert answers[0]["age"][usable[0]] == pytest.approx((one[0] + other[0]) / 2, abs=1e-3)
+    held_out = np.setdiff1d(np.arange(len(views)), usable)
+    assert not answers[0]["age"][held_out].any(), "held-out faces are not asked about"
+    monkeypatch.setattr("models.teacher.cpu_session", None)
+    again = teacher_answers(manifest, parts, tmp_path / "teacher.npz")
+    assert all(np.array_equal(a[head], b[head]) for a, b in zip(answers, again, strict=True) for head in a)
+    with pytest.raises(TrainingError, match="other faces"):
+        teacher_answers(manifest, parts[:1], tmp_path / "teacher.npz")
+
+
+def test_a_network_learns_from_a_teacher_and_a_resumed_run_too(work, exported, tmp_path):
+    manifest = exported.network.with_suffix(".json")
+    config = tmp_path / "taught.toml"
+    config.write_text(CONFIG.replace("distil = 0.5", "teacher = 1.0"))
+    train.train(config, work / "faces", tmp_path / "whole", teacher=manifest)
+    for _ in range(2):
+        train.train(config, work / "faces", tmp_path / "halves", teacher=manifest, stop_after=3)
+    taught, resumed = (state(tmp_path / name)["network"] for name in ("whole", "halves"))
+    assert all(torch.equal(taught[k], resumed[k]) for k in taught)
+    config.write_text(CONFIG.replace("distil = 0.5", ""))
+    train.train(config, work / "faces", tmp_path / "alone")
+    alone = state(tmp_path / "alone")["network"]
+    assert any(not torch.equal(taught[k], alone[k]) for k in taught)
+    with pytest.raises(TrainingError, match="give both"):
+        train.train(config, work / "faces", tmp_path / "wrong", teacher=manifest)

@@ -128,6 +128,7 @@ def train(
     out: Path,
     initial: Path | None,
     average_with: Path | None,
+    teacher: Path | None,
     device: str,
     devices: int,
     half: bool,
@@ -146,7 +147,9 @@ def train(
             check_writable(plot)
             draw_curves(out, plot)
         elif smoke:
-            for name, value in training.smoke(config, faces, initial, device=device, half=half).items():
+            for name, value in training.smoke(
+                config, faces, initial, teacher=teacher, device=device, half=half
+            ).items():
                 print(f"{name}: {value:.2f}")
             print("all parts fit: nothing was kept")
         else:
@@ -156,6 +159,7 @@ def train(
                 out,
                 initial,
                 average_with=average_with,
+                teacher=teacher,
                 device=device,
                 devices=devices,
                 half=half,
