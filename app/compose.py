@@ -254,6 +254,7 @@ def _outputs(
         },
         "policy": policy.to_json(),
         "profile": profile.to_json(),
+        "correction": LatencyModel(profile).to_json(),
     }
     file = TextFile(settings.log)
     undo.callback(file.close)

@@ -10,11 +10,11 @@ a lasting change is known after three frames.
 Why a bias of each point: the profile's own error there. It follows slowly, and is let go slowly, since what all points have
 in common is the slowdown's.
 
-Why a tail: what is left of the ratios is noise, and the quantile that 99 of 100 runs stay under says how much of it must be
-expected. It follows by small steps, up when a run took longer, down when not, of sizes that balance where one run in a
-hundred is longer; so no single run moves it by more than TAIL_STEP, a stall included. Why 99 and not 95: a rule that fills
+Why a tail: what is left of the ratios is noise, and the quantile that 199 of 200 runs stay under says how much of it must be
+expected. It follows by small steps, up when a run took longer, down when not, of sizes that balance where one run in two
+hundred is longer; so no single run moves it by more than TAIL_STEP, a stall included. Why 99.5 and not 95: a rule that fills
 its budget in every frame misses as often as its prediction fails. Why one for all points: on a wide front each is run too
-seldom to learn one in a hundred of its own (docs/scheduler.md has both, measured).
+seldom to learn one in two hundred of its own (docs/scheduler.md has both, measured).
 
 Why another tail for further runs of a frame: whether the machine is slow just now is known by then. Their level is the
 slowdown or what the frame's runs so far showed, whichever is more, and what is left above that is a noise of its own. There
@@ -37,9 +37,9 @@ SLOWDOWN_GAIN = 0.7
 SLOWDOWN_RANGE = (0.2, 50.0)
 CHANGE = 1.25
 EQUAL = 1 + 1e-9  # equal but for rounding is not longer
-TAIL_QUANTILE = 0.99
+TAIL_QUANTILE = 0.995
 FURTHER_QUANTILE = 0.995
-TAIL_STEP = 0.15
+TAIL_STEP = 0.3
 TAIL_RANGE = (1.0, 8.0)
 # A profile that was measured on a busy machine has a long tail, which must not hold for ever.
 LONGEST_PROFILED_TAIL = 1.3
@@ -249,6 +249,11 @@ class LatencyModel:
         self._first, self._further = _steps(tail_step, tail_quantile), _steps(tail_step, FURTHER_QUANTILE)
         self._ratios: deque[float] = deque(maxlen=3)
         self._now = 0.0  # what the runs of this frame showed
+        self._numbers = {"tail_quantile": tail_quantile, "tail_step": tail_step}
+
+    def to_json(self) -> dict[str, float]:
+        """The numbers that `__init__` takes beside the profile."""
+        return dict(self._numbers)
 
     @property
     def level_now(self) -> float:
@@ -256,7 +261,7 @@ class LatencyModel:
         return max(self.slowdown, self._now)
 
     def tail(self, point: OperatingPoint) -> float:
-        """What 99 of 100 first runs of a frame stay under, over what is expected of them: the same for every point."""
+        """What 199 of 200 first runs of a frame stay under, over what is expected of them: the same for every point."""
         return self.first_tail
 
     def expect_ms(self, point: OperatingPoint, faces: int) -> float:
@@ -264,7 +269,7 @@ class LatencyModel:
         return self.profile.median_ms(point, faces) * self.slowdown * self.biases.get(point, 1.0)
 
     def predict_ms(self, point: OperatingPoint, faces: int) -> float:
-        """Milliseconds that 99 of 100 runs stay under."""
+        """Milliseconds that 199 of 200 runs stay under."""
         return self.expect_ms(point, faces) * self.first_tail
 
     def most_faces(self, point: OperatingPoint, ms: float, limit: int) -> int:

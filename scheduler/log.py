@@ -1,6 +1,6 @@
 """The latency log: JSON lines, a header and then one record per frame. No pixels and nothing about a person.
 
-header  {"type": "header", "schema", "created", "machine", "model", "settings", "policy", "profile"}
+header  {"type": "header", "schema", "created", "machine", "model", "settings", "policy", "profile", "correction"}
 frame   {"type": "frame", "id", "time_s", "faces", "wanted", "new", "served", "exit", "size", "bucket", "budget_ms",
          "left_ms", "predicted_ms", "measured_ms", "slowdown", "tail", "age_ms", "stages_ms": {...}, "miss", "provider"}
         "more": [{"left_ms", "served", "exit", "size", "predicted_ms", "measured_ms"}, ...]  each time that it was decided on
@@ -23,7 +23,7 @@ import threading
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from scheduler.latency import OperatingPoint, Profile
+from scheduler.latency import LatencyModel, OperatingPoint, Profile
 from scheduler.policy import Fixed, policy_from_json
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ MOST_FACES = 10_000
 # A frame's line has about 500 bytes, a header some thousands; a day at 25 frames a second is about 1 GB.
 MOST_BYTES, LONGEST_LINE = 2**31, 1_000_000
 LONGEST_MESSAGE = 1000
+# Of the latency model in logs that do not say.
+FIRST_CORRECTION = {"tail_quantile": 0.99, "tail_step": 0.15}
 
 
 class LogError(ValueError):
@@ -125,6 +127,10 @@ class LatencyLog:
         """Whether this version decides as the one did that wrote it."""
         return self.header["schema"] == SCHEMA  # type: ignore[no-any-return]
 
+    def latency(self) -> LatencyModel:
+        """The latency model that the run began with."""
+        return LatencyModel(self.profile, **self.header.get("correction", FIRST_CORRECTION))
+
     @property
     def policy(self) -> Mapping[str, Any]:
         policy: Mapping[str, Any] = self.header["policy"]
@@ -195,6 +201,11 @@ def read_log(path: Path) -> LatencyLog:
         profile = Profile.from_json(header["profile"])
         points = {p.point for p in profile.points}
         _check_policy(header["policy"], points)
+        correction = header.get("correction", FIRST_CORRECTION)
+        if set(correction) != set(FIRST_CORRECTION) or not all(
+            _is_number(v) and 0 < v < 1 for v in correction.values()
+        ):
+            raise ValueError(f"correction: {correction!r}")
         share = header.get("settings", {}).get("align_share")
         if share is not None and not (_is_number(share) and 0 < share <= 1):
             raise ValueError(f"align_share: {share!r}")

@@ -54,7 +54,7 @@ class Summary:
 def exact(log: LatencyLog) -> Iterator[tuple[FrameRecord, Decision | None]]:
     """Each frame with what the recorded policy decides on the recorded numbers: the first decision that is another one than
     recorded, or else the frame's first."""
-    policy, latency, late = policy_from_json(log.policy), LatencyModel(log.profile), False
+    policy, latency, late = policy_from_json(log.policy), log.latency(), False
     changes = {e.before: e.details["policy"] for e in log.events if e.name == "policy"}
     for i, record in enumerate(log.frames):
         if i in changes:

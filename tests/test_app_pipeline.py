@@ -265,7 +265,8 @@ def test_the_log_replays_to_the_bit_and_holds_nothing_about_people(tmp_path):
     sizes = [1, 4, 9, 14, 19, 12, 6, 2, 0, 3] * 6
     policy, latency = DeepestThatFits(), LatencyModel(make_profile())
     log = LogWriter(
-        (tmp_path / "log.jsonl").open("w"), {"policy": policy.to_json(), "profile": latency.profile.to_json()}
+        (tmp_path / "log.jsonl").open("w"),
+        {"policy": policy.to_json(), "profile": latency.profile.to_json(), "correction": latency.to_json()},
     )
     pipeline, sink = make(
         FakeSource(images(len(sizes), 500)), boxes=lambda i: crowd(sizes[i]), engine=engine, clock=clock,
@@ -288,7 +289,8 @@ def test_budget_and_exit_change_while_it_runs_and_the_log_still_replays_to_the_b
     engine = FakeEngine(clock, lambda p, k: (2.1, 3.3, 4.7)[POINTS.index(p)] * k ** 0.9)  # fmt: skip
     policy, latency = DeepestThatFits(), LatencyModel(make_profile())
     log = LogWriter(
-        (tmp_path / "log.jsonl").open("w"), {"policy": policy.to_json(), "profile": latency.profile.to_json()}
+        (tmp_path / "log.jsonl").open("w"),
+        {"policy": policy.to_json(), "profile": latency.profile.to_json(), "correction": latency.to_json()},
     )
     sizes = [1, 4, 9, 14, 6, 2, 8, 3] * 10
     pipeline, sink = make(
@@ -471,7 +473,8 @@ def test_time_that_a_run_leaves_goes_to_others_of_the_frame_and_replays_to_the_b
     policy, latency = LeastError(period_ms=40.0), LatencyModel(make_profile(tail=1.3))
     clock = FakeClock()
     log = LogWriter(
-        (tmp_path / "log.jsonl").open("w"), {"policy": policy.to_json(), "profile": latency.profile.to_json()}
+        (tmp_path / "log.jsonl").open("w"),
+        {"policy": policy.to_json(), "profile": latency.profile.to_json(), "correction": latency.to_json()},
     )
     pipeline, sink = make(
         FakeSource(images(6, 500)), engine=FakeEngine(clock, latency.profile.median_ms), clock=clock,

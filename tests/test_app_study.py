@@ -29,6 +29,7 @@ def log_file(tmp_path):
     policy, latency = LeastError(period_ms=40.0, runs=1), LatencyModel(profile)
     header = {
         "policy": policy.to_json(),
+        "correction": latency.to_json(),
         "profile": profile.to_json(),
         "machine": {"processor": "a <fake> machine", "cores": 2},
     }

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from scheduler.latency import LatencyModel, OperatingPoint
+from scheduler.latency import TAIL_QUANTILE, TAIL_STEP, LatencyModel, OperatingPoint
 from scheduler.log import LatencyLog, LogError, LogWriter, read_log
 from scheduler.policy import DeepestThatFits, Fixed, Load
 from scheduler.replay import as_recorded, differs, exact, replay, summarise
@@ -18,7 +18,9 @@ def made_log(path: Path, frames: int = 200) -> LatencyLog:
     """A log as a run on a machine with changing speed would leave it, decided by the real policy."""
     profile, policy = make_profile(), DeepestThatFits()
     latency = LatencyModel(profile)
-    writer = LogWriter(path.open("w"), {"policy": policy.to_json(), "profile": profile.to_json()})
+    writer = LogWriter(
+        path.open("w"), {"policy": policy.to_json(), "profile": profile.to_json(), "correction": latency.to_json()}
+    )
     for i in range(frames):
         faces = round(8 - 8 * math.cos(i / 30))
         left = 25.0 + 5 * math.sin(i * 1.7) / 3
@@ -73,7 +75,7 @@ def test_a_fixed_deep_exit_misses_more_and_a_shallow_one_knows_less(tmp_path):
 
 def test_a_longer_budget_goes_deeper(tmp_path):
     log = made_log(tmp_path / "log.jsonl")
-    longer = summarise(list(replay(log, DeepestThatFits(), 160.0)), log.profile, "", 160.0)
+    longer = summarise(list(replay(log, DeepestThatFits(), 200.0)), log.profile, "", 200.0)
     assert longer.expected_mae == pytest.approx(4.8) and longer.misses == 0
     shorter = summarise(list(replay(log, DeepestThatFits(), 15.0)), log.profile, "", 15.0)
     assert shorter.served < longer.served == shorter.faces
@@ -236,3 +238,24 @@ def test_a_log_of_the_first_schema_is_still_read(tmp_path):
     (tmp_path / "l").write_text("\n".join(map(json.dumps, lines)))
     log = read_log(tmp_path / "l")
     assert len(log.frames) == 20 and not log.repeatable and {r.new for r in log.frames} == {0}
+
+
+def test_a_log_that_does_not_say_how_its_tail_moved_is_replayed_as_it_was_written(tmp_path):
+    """The numbers behind the tail have changed since; older logs go on with theirs, and nonsense is refused."""
+    path = tmp_path / "log.jsonl"
+    made_log(path)
+    header, *frames = path.read_text().splitlines()
+    data = json.loads(header)
+    assert read_log(path).latency().to_json() == {"tail_quantile": TAIL_QUANTILE, "tail_step": TAIL_STEP}
+    del data["correction"]
+    path.write_text("\n".join([json.dumps(data), *frames]))
+    assert read_log(path).latency().to_json() == {"tail_quantile": 0.99, "tail_step": 0.15}
+    for wrong in (
+        {"tail_quantile": 0.9},
+        {"tail_quantile": 1.5, "tail_step": 0.1},
+        {"tail_quantile": "x", "tail_step": 0.1},
+        3,
+    ):
+        path.write_text("\n".join([json.dumps(data | {"correction": wrong}), *frames]))
+        with pytest.raises(LogError, match="garbles"):
+            read_log(path)

@@ -157,6 +157,7 @@ def _log(path: Path, manifest: Any, engine: OnnxEngine, profile: Profile, policy
             **{k: header[k] for k in ("created", "machine", "model", "profile")},
             "settings": {"source": "bench crowd", "live": True, "provider": engine.provider, "threads": engine.threads},
             "policy": policy.to_json(),
+            "correction": LatencyModel(profile).to_json(),
         },
     )
 
