@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, cast
 
 import cv2
@@ -15,17 +16,23 @@ if TYPE_CHECKING:
 
 
 def crop_face(
-    image: NDArray[np.uint8], matrix: NDArray[np.float64], size: int, out: NDArray[np.uint8] | None = None
+    image: NDArray[np.uint8],
+    matrix: NDArray[np.float64],
+    size: int,
+    out: NDArray[np.uint8] | None = None,
+    *,
+    rough: bool = False,
 ) -> NDArray[np.uint8]:
     """The (size, size, 3) crop of an (h, w, 3) image under a 2x3 matrix; colour order is kept.
 
-    Outside the image its border is mirrored. A face that is more than twice the crop's size is cut larger and averaged down,
-    or (more than four times: less to warp) shrunk first; otherwise bilinear sampling would skip pixels and alias.
+    Outside the image its border is mirrored. A face that is more than twice the crop's size is cut larger and averaged down
+    (a `rough` crop is not: four times as fast), or (more than four times: less to warp) shrunk first; otherwise bilinear
+    sampling would skip pixels and alias.
     """
-    scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
+    scale = math.hypot(matrix[0, 0], matrix[1, 0])
     if scale <= 0.25:
         image, matrix = _shrunk(image, matrix, size, scale)
-    elif scale < 0.5:
+    elif scale < 0.5 and not rough:
         factor = int(1 / scale)
         magnified = matrix * factor
         magnified[:, 2] += factor / 2 - 0.5  # pixel centres: x_large = (x + 0.5) * factor - 0.5
@@ -38,14 +45,11 @@ def crop_face(
     return cast("NDArray[np.uint8]", crop)
 
 
-def doubled_crop(
-    gray: NDArray[np.uint8], matrix: NDArray[np.float64], size: int
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """What crop_face cuts of an (h, w) image, `size` being even, but cut half as large and doubled; and its mirror image."""
+def doubled_crop(gray: NDArray[np.uint8], matrix: NDArray[np.float64], size: int) -> NDArray[np.uint8]:
+    """A rough crop of an (h, w) image, `size` being even, cut half as large and doubled."""
     half = matrix / 2
     half[:, 2] -= 0.25  # pixel centres: x_half = (x + 0.5) / 2 - 0.5
-    crop = cv2.resize(crop_face(gray, half, size // 2), (size, size))
-    return cast("NDArray[np.uint8]", crop), cast("NDArray[np.uint8]", cv2.flip(crop, 1))
+    return cast("NDArray[np.uint8]", cv2.resize(crop_face(gray, half, size // 2, rough=True), (size, size)))
 
 
 def crop_batch(image: NDArray[np.uint8], matrices: Sequence[NDArray[np.float64]], size: int) -> NDArray[np.uint8]:
