@@ -16,27 +16,20 @@ if TYPE_CHECKING:
 
 
 def crop_face(
-    image: NDArray[np.uint8],
-    matrix: NDArray[np.float64],
-    size: int,
-    out: NDArray[np.uint8] | None = None,
-    *,
-    rough: bool = False,
+    image: NDArray[np.uint8], matrix: NDArray[np.float64], size: int, out: NDArray[np.uint8] | None = None
 ) -> NDArray[np.uint8]:
     """The (size, size, 3) crop of an (h, w, 3) image under a 2x3 matrix; colour order is kept.
 
-    Outside the image its border is mirrored. A face that is more than twice the crop's size is cut larger and averaged down
-    (a `rough` crop is not: four times as fast), or (more than four times: less to warp) shrunk first; otherwise bilinear
-    sampling would skip pixels and alias.
+    Outside the image its border is mirrored. A face of more than 2.5 times the crop's size is cut twice as large and averaged
+    down, or (more than four times: less to warp) shrunk first; otherwise bilinear sampling would skip pixels and alias.
     """
     scale = math.hypot(matrix[0, 0], matrix[1, 0])
     if scale <= 0.25:
         image, matrix = _shrunk(image, matrix, size, scale)
-    elif scale < 0.5 and not rough:
-        factor = int(1 / scale)
-        magnified = matrix * factor
-        magnified[:, 2] += factor / 2 - 0.5  # pixel centres: x_large = (x + 0.5) * factor - 0.5
-        large = crop_face(image, magnified, factor * size)
+    elif scale < 0.4:
+        doubled = matrix * 2
+        doubled[:, 2] += 0.5  # pixel centres: x_large = (x + 0.5) * 2 - 0.5
+        large = crop_face(image, doubled, 2 * size)
         crop = cv2.resize(large, (size, size), dst=out, interpolation=cv2.INTER_AREA)
         return cast("NDArray[np.uint8]", crop)
     crop = cv2.warpAffine(
@@ -46,10 +39,10 @@ def crop_face(
 
 
 def doubled_crop(gray: NDArray[np.uint8], matrix: NDArray[np.float64], size: int) -> NDArray[np.uint8]:
-    """A rough crop of an (h, w) image, `size` being even, cut half as large and doubled."""
+    """The crop of an (h, w) image, `size` being even, cut half as large and doubled."""
     half = matrix / 2
     half[:, 2] -= 0.25  # pixel centres: x_half = (x + 0.5) / 2 - 0.5
-    return cast("NDArray[np.uint8]", cv2.resize(crop_face(gray, half, size // 2, rough=True), (size, size)))
+    return cast("NDArray[np.uint8]", cv2.resize(crop_face(gray, half, size // 2), (size, size)))
 
 
 def crop_batch(image: NDArray[np.uint8], matrices: Sequence[NDArray[np.float64]], size: int) -> NDArray[np.uint8]:

@@ -137,7 +137,7 @@ class LandmarkPredictor:
         it need not be.
         """
         matrix = patch_matrix(box, roll, COARSE_PX)
-        points = _into_image(matrix, self._coarse(crop_face(gray, matrix, COARSE_PX, rough=True)))
+        points = _into_image(matrix, self._coarse(crop_face(gray, matrix, COARSE_PX)))
         matrix = patch_matrix(*face_box(points), FINE_PX)
         return _into_image(matrix, self._fine(doubled_crop(gray, matrix, FINE_PX)))
 
