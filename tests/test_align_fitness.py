@@ -14,7 +14,9 @@ from align.fitness import (
     share_outside,
     unfit,
     unsteadiness,
+    yaw,
 )
+from align.geometry import LANDMARKS_47, MIRROR_47, load_mean_shape, symmetrised
 
 
 def crop(x: float, y: float, side: float, degrees: float = 0.0) -> np.ndarray:
@@ -59,3 +61,30 @@ def test_landmarks_that_follow_the_box_are_unsteady_and_those_that_stay_are_not(
     assert unsteadiness(follow, box) == pytest.approx(0.08 * np.sqrt(2)) and len(calls) == 3
     calls.clear()
     assert 0.05 < unsteadiness(follow, box, enough=0.05) < 0.08 and len(calls) == 2
+
+
+def seen_from(yaw_deg: float, pitch_deg: float = 0.0, roll_deg: float = 0.0, nose: float = 0.667) -> np.ndarray:
+    """The mean shape with a nose, as a camera far away sees the head turned right, then down, then clockwise."""
+    solid = np.column_stack([symmetrised(load_mean_shape()), np.zeros(47)])
+    solid[LANDMARKS_47.index(30), 2] = nose
+    (cy, sy), (cp, sp), (cr, sr) = ((np.cos(a), np.sin(a)) for a in np.radians([yaw_deg, pitch_deg, roll_deg]))
+    turned = solid @ np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]]).T
+    turned = turned @ np.array([[1, 0, 0], [0, cp, sp], [0, -sp, cp]]).T
+    return 70 * turned[:, :2] @ np.array([[cr, -sr], [sr, cr]]).T + (300, 200)
+
+
+@pytest.mark.parametrize("degrees", [-60, -30, -5, 0, 15, 45, 80])
+@pytest.mark.parametrize(("pitch", "roll_deg"), [(0, 0), (20, 0), (-15, 40), (0, 180)])
+def test_how_far_a_head_is_turned_whatever_its_pitch_and_roll(degrees, pitch, roll_deg):
+    assert yaw(seen_from(degrees, pitch, roll_deg)) == pytest.approx(degrees, abs=0.2)
+
+
+def test_a_head_turned_right_has_its_nose_at_the_right_and_its_mirror_image_is_turned_left():
+    points = seen_from(25, 10)
+    assert points[LANDMARKS_47.index(30), 0] > 310 and yaw(points) > 0
+    mirrored = points[list(MIRROR_47)] * (-1, 1) + (640, 0)
+    assert yaw(mirrored) == pytest.approx(-yaw(points))
+
+
+def test_a_longer_nose_is_taken_for_a_further_turn():
+    assert 30 < yaw(seen_from(30, nose=0.8)) < 37

@@ -21,11 +21,17 @@ def test_the_alignment_benchmark_measures_every_change(tmp_path, capsys):
     assert (
         main(["bench", "alignment", "--utkface", str(faces), "--count", "10", "--json", str(tmp_path / "a.json")]) == 0
     )
-    rows = {row["change"]: row for row in json.loads((tmp_path / "a.json").read_text())["changes"]}
+    told = json.loads((tmp_path / "a.json").read_text())
+    rows = {row["change"]: row for row in told["changes"]}
     assert rows["roll 0"]["read"] == 1 and rows["cut 50%"]["read"] == rows["crop 24 px"]["read"] == 0
     assert rows["roll 45"]["found_turned"] > rows["roll 45"]["found"] == 0
     assert abs(rows["roll 45"]["mae"] - rows["roll 0"]["mae"]) < 4, "a tilted head is read as the upright one"
-    assert "roll 45" in capsys.readouterr().out
+    (yaws,) = told["yaws"]
+    assert (yaws["from"], yaws["to"], yaws["faces"], yaws["refused"]) == (0, 10, 10, 0), "the astronaut looks ahead"
+    assert yaws["mae"] == pytest.approx(rows["roll 0"]["mae"]) and yaws["misfit_p50"] == rows["roll 0"]["misfit_p50"]
+    assert told["misfits"] and told["steadiness"]
+    out = capsys.readouterr().out
+    assert "roll 45" in out and "yaw either way" in out and "    0 to 10 " in out
 
 
 def test_fused_ages_jitter_far_less_than_readings(talking_clip, tmp_path):

@@ -1,8 +1,8 @@
-"""`bench alignment`: what tilt, the frame's edge and size do to landmarks and to the age, and what the limits refuse.
+"""`bench alignment`: what tilt, turn, the frame's edge and size do to landmarks and to the age, and what the limits refuse.
 
 Pictures of UTKFace are turned, cut off and shrunk (face_views.py); the landmark search starts from where a tracker would
 expect the face, and for tilted heads in a window turned by the roll that was known 10 degrees before. "found" is
-Viola-Jones' recall upright, and in such a window.
+Viola-Jones' recall upright, and in such a window. How far heads are turned (yaw) is as the pictures have it, by our landmarks.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ LAG = 10.0  # degrees that a head has turned since its roll was last known
 ROLLS, CUTS, SIDES = (0, 10, 20, 30, 45, 60), (0.1, 0.2, 0.3, 0.4, 0.5), (96, 64, 48, 40, 32, 24)
 STEADINESS = (0, 0.01, 0.02, 0.03, 0.05, 1.0)
 MISFITS = (0, 0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 1.0)
+YAWS = (0, 10, 20, 30, 45, 180)
+TITLES = {"misfits": "misfit, all of these", "steadiness": "unsteadiness, upright", "yaws": "yaw either way, upright"}
 
 
 def bench_alignment(root: Path | None, names: Path | None, count: int, model: str, json_path: Path | None) -> int:
@@ -38,7 +40,7 @@ def bench_alignment(root: Path | None, names: Path | None, count: int, model: st
         raise UsageError(f"--count must be from 10 to 20000, got {count}")
     if json_path:
         check_writable(json_path)
-    rows, misfits, steadiness = _measure(root, names, count, model)
+    rows, tables = _measure(root, names, count, model)
     print(
         f"{'change':<14}{'age MAE':>9}{'half interval':>15}{'misfit p50, p90':>18}{'found, turned':>15}{'read':>7}"
         f"{'MAE of those':>14}"
@@ -49,15 +51,17 @@ def bench_alignment(root: Path | None, names: Path | None, count: int, model: st
             f"{row['change']:<14}{row['mae']:>9.2f}{row['half']:>15.2f}{row['misfit_p50']:>12.3f}, {row['misfit_p90']:.3f}"
             f"{found:>15}{100 * row['read']:>5.0f} %{row['mae_read']:>14.2f}"
         )
-    for what, table in (("misfit, all of these", misfits), ("unsteadiness, upright", steadiness)):
-        print(f"{what:<24}{'faces':>9}{'age MAE':>10}{'half interval':>15}")
-        for row in table:
-            print(f"{row['from']:.2f} to {row['to']:<16.2f}{row['faces']:>9}{row['mae']:>10.2f}{row['half']:>15.2f}")
-    if json_path:
-        json_path.write_text(
-            json.dumps({"changes": rows, "misfits": misfits, "steadiness": steadiness}, indent=1) + "\n",
-            encoding="utf-8",
+    for what, table in tables.items():
+        print(
+            f"{TITLES[what]:<24}{'faces':>9}{'age MAE':>10}{'half interval':>15}{'misfit p50, p90':>18}{'refused':>10}"
         )
+        for row in table:
+            print(
+                f"{row['from']:>5g} to {row['to']:<15g}{row['faces']:>9}{row['mae']:>10.2f}{row['half']:>15.2f}"
+                f"{row['misfit_p50']:>11.3f}, {row['misfit_p90']:.3f}{100 * row['refused']:>8.1f} %"
+            )
+    if json_path:
+        json_path.write_text(json.dumps({"changes": rows} | tables, indent=1) + "\n", encoding="utf-8")
     return 0
 
 
@@ -71,11 +75,14 @@ def changes(portrait: Portrait, side: float) -> dict[str, View]:
     return views | {f"crop {px} px": view(portrait, scale=USUAL_SCALE * px / side) for px in SIDES}
 
 
-def _measure(root: Path, names: Path | None, count: int, model: str) -> tuple[list[dict[str, Any]], ...]:
+def _measure(
+    root: Path, names: Path | None, count: int, model: str
+) -> tuple[list[dict[str, Any]], dict[str, list[dict[str, Any]]]]:
+    """A row for each change, and the tables named in TITLES."""
     from tqdm import tqdm
 
     from align.crop import crop_batch
-    from align.fitness import crop_side, unfit, unsteadiness
+    from align.fitness import crop_side, unfit, unsteadiness, yaw
     from align.geometry import Template, residual
     from align.landmarks import LandmarkPredictor
     from app.commands.face_views import portraits, view
@@ -103,19 +110,19 @@ def _measure(root: Path, names: Path | None, count: int, model: str) -> tuple[li
             refused = unfit(matrix, misfit, tried.gray.shape[1], tried.gray.shape[0])
             crops.append(crop_batch(tried.image, [matrix], point.size))
             shake = unsteadiness(partial(predict, tried.gray), tried.box) if name == "roll 0" else np.nan
-            fits.append((misfit, not refused, shake))
+            fits.append((misfit, not refused, shake, abs(yaw(points))))
         for name, fit, reading in zip(
             views, fits, readings(manifest, point, engine.run(point, np.concatenate(crops))), strict=True
         ):
             found = (np.nan, np.nan) if name.startswith("crop") else _found(detect, views[name], tilts[name])
             seen.setdefault(name, []).append((abs(reading.age - portrait.sample.age), reading.half, *fit, *found))
     tables = {name: np.array(values, float) for name, values in seen.items()}
-    everything = np.concatenate(list(tables.values()))
-    return (
-        [_row(name, values) for name, values in tables.items()],
-        _by(MISFITS, everything[:, 2], everything),
-        _by(STEADINESS, tables["roll 0"][:, 4], tables["roll 0"]),
-    )
+    everything, upright_ones = np.concatenate(list(tables.values())), tables["roll 0"]
+    return [_row(name, values) for name, values in tables.items()], {
+        "misfits": _by(MISFITS, everything[:, 2], everything),
+        "steadiness": _by(STEADINESS, upright_ones[:, 4], upright_ones),
+        "yaws": _by(YAWS, upright_ones[:, 5], upright_ones),
+    }
 
 
 def _found(detect: Any, tried: View, tilt: float) -> tuple[bool, bool]:
@@ -131,7 +138,7 @@ def _found(detect: Any, tried: View, tilt: float) -> tuple[bool, bool]:
 
 
 def _row(name: str, values: Any) -> dict[str, Any]:
-    error, half, misfit, read, _, found, turned = values.T
+    error, half, misfit, read, *_, found, turned = values.T
     return {
         "change": name,
         "faces": len(values),
@@ -152,6 +159,17 @@ def _by(edges: tuple[float, ...], measure: Any, values: Any) -> list[dict[str, A
     for low, high in pairwise(edges):
         inside = (measure >= low) & (measure < high)
         if inside.sum() >= 5:
-            error, half = values[inside, :2].mean(axis=0).tolist()
-            out.append({"from": low, "to": high, "faces": int(inside.sum()), "mae": error, "half": half})
+            error, half, misfit, read = values[inside, :4].T
+            out.append(
+                {
+                    "from": low,
+                    "to": high,
+                    "faces": int(inside.sum()),
+                    "mae": float(error.mean()),
+                    "half": float(half.mean()),
+                    "misfit_p50": float(np.median(misfit)),
+                    "misfit_p90": float(np.quantile(misfit, 0.9)),
+                    "refused": 1 - float(read.mean()),
+                }
+            )
     return out
