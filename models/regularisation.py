@@ -41,8 +41,8 @@ if TYPE_CHECKING:
 
 EXITS = (7, 8, 9, 10, 11, 12, 13)
 LAST = exit_name(EXITS[-1])
-# Up to so many faces a training set is small: it is gone through more often.
-SMALL, EPOCHS_SMALL, EPOCHS_LARGE = 6_000, 15, 6
+# Up to so many faces a training set is small: it is gone through more often, so that the steps are about as many.
+SMALL, EPOCHS_SMALL, EPOCHS_LARGE = 6_000, 15, 3
 # Faces from which batch norm's statistics are measured anew before an arm is judged.
 STATISTICS_BATCH = 64
 

@@ -227,7 +227,7 @@ def add_study_elastic(sub: argparse._SubParsersAction) -> None:
     p.add_argument(
         "--seeds", type=int, default=5, metavar="N", help="training runs of each arm, seeds 1 to N; default 5"
     )
-    p.add_argument("--epochs", type=int, metavar="N", help="default 15 for up to 6000 faces, 6 for more")
+    p.add_argument("--epochs", type=int, metavar="N", help="default 15 for up to 6000 faces, 3 for more")
     p.add_argument(
         "--learning-rate", type=float, default=0.1, metavar="RATE", help="the highest rate, of every arm; default 0.1"
     )
