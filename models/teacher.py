@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
 import numpy as np
 import onnx
@@ -44,14 +45,12 @@ def teacher_answers(
     the answers of another teacher or of other faces.
     """
     manifest = Manifest.read(teacher)
-    key = manifest.sha256 + hashlib.sha256(b"".join(usable.tobytes() for _, usable, _ in parts)).hexdigest()
+    faces = hashlib.sha256()
+    for views, usable, _ in parts:
+        faces.update(usable.tobytes() + views.pixels[usable[::97]].tobytes())
+    key = manifest.sha256 + faces.hexdigest()
     if kept.exists():
-        with np.load(kept) as file:
-            if str(file["key"]) != key:
-                raise TrainingError(
-                    f"{kept} holds answers of another teacher or for other faces: use a new --out folder"
-                )
-            return [{head: file[f"{k}/{head}"] for head in HEADS} for k in range(len(parts))]
+        return _read(kept, key, len(parts))
     size, deepest = max(manifest.input_sizes), manifest.exits[-1]
     file = at_size(onnx.load_model_from_string(manifest.verify()), size)
     session = cpu_session(file.SerializeToString())
@@ -60,7 +59,7 @@ def teacher_answers(
     bar = progress(total=sum(len(usable) for _, usable, _ in parts), unit="face", desc="teacher") if progress else None
     for views, usable, _ in parts:
         mine = {head: np.zeros((len(views), classes), np.float16) for head, classes in HEADS.items()}
-        for chosen in np.array_split(usable, -(-len(usable) // _BATCH)):
+        for chosen in (usable[i : i + _BATCH] for i in range(0, len(usable), _BATCH)):
             crops = plain_crops(views.pixels[chosen], size)
             pictures = np.concatenate([crops, crops[:, :, ::-1]])
             for head, p in zip(HEADS, session.run(names, {manifest.input_name: pictures}), strict=True):
@@ -74,4 +73,16 @@ def teacher_answers(
     with draft.open("wb") as out:
         np.savez(out, key=key, **{f"{k}/{head}": p for k, one in enumerate(answers) for head, p in one.items()})
     draft.replace(kept)
+    return answers
+
+
+def _read(kept: Path, key: str, parts: int) -> list[Answers]:
+    try:
+        with np.load(kept) as file:
+            theirs = str(file["key"])
+            answers = [{head: file[f"{k}/{head}"] for head in HEADS} for k in range(parts if theirs == key else 0)]
+    except (OSError, ValueError, KeyError, BadZipFile) as error:
+        raise TrainingError(f"{kept} cannot be read, remove it: {error}") from error
+    if theirs != key:
+        raise TrainingError(f"{kept} holds answers of another teacher or for other faces: use a new --out folder")
     return answers

@@ -30,12 +30,13 @@ from models.shipped import load_shipped
 from models.teacher import teacher_answers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from lightning_fabric import Fabric
     from numpy.typing import NDArray
 
     from models.elastic import ElasticNetwork
+    from models.teacher import Answers
 
 LOG_EVERY = 20
 VALIDATE_EVERY = 1000
@@ -69,6 +70,8 @@ def train(
     config = Config.read(config_path)
     if average_with and (not initial or config.protocol):
         raise TrainingError("--average-with goes with --initial, and with a configuration that has an [optimiser]")
+    if config.protocol and (teacher or config.loss.get("teacher")):
+        raise TrainingError("--teacher goes with a configuration that has an [optimiser]")
     if bool(teacher) != bool(config.loss.get("teacher")):
         raise TrainingError(
             "a teacher is a manifest (--teacher) and its weight ([loss] teacher in the configuration): give both"
@@ -105,7 +108,10 @@ def train(
     if fabric.is_global_zero:
         (out / "config.toml").write_text(config_path.read_text(encoding="utf-8"), encoding="utf-8")
         log = runs.RunLog(out, start)
-    answers = teacher_answers(teacher, parts, out / "teacher.npz", progress) if teacher else ()
+    answers: Sequence[Answers] = ()
+    if teacher:
+        with fabric.rank_zero_first():  # the others read what it wrote
+            answers = teacher_answers(teacher, parts, out / "teacher.npz", progress if log else None)
     batches = TrainingBatches(parts, config.input_sizes, config.seed, Augmentation(**config.augmentation), answers)
     bar = progress(total=steps, initial=start, unit="step") if progress and log else None
     until = steps if stop_after is None else min(steps, start + stop_after)

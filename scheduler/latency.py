@@ -18,7 +18,7 @@ seldom to learn one in two hundred of its own (docs/scheduler.md has both, measu
 
 Why another tail for further runs of a frame: whether the machine is slow just now is known by then. Their level is the
 slowdown or what the frame's runs so far showed, whichever is more, and what is left above that is a noise of its own. There
-may be two of them in a frame, so each gets half of the risk.
+may be two of them in a frame; each has the risk of a first run.
 """
 
 from __future__ import annotations

@@ -405,20 +405,23 @@ def test_a_smoke_run_tries_everything_and_keeps_nothing(work, tmp_path, monkeypa
     assert list(tmp_path.iterdir()) == []
 
 
-def test_two_processes_share_the_work_and_one_writes(work, tmp_path):
-    """As several GPUs would, through Fabric's own launcher, on two CPU processes."""
+def test_two_processes_share_the_work_and_one_writes(work, exported, tmp_path):
+    """As several GPUs would, through Fabric's own launcher, on two CPU processes; with a teacher, whom one of them asks."""
     code = (
-        "import sys; from pathlib import Path; from models.train import train; "
-        "train(*map(Path, sys.argv[1:]), device='cpu', devices=2, stop_after=2)"
+        "import sys; from pathlib import Path; from models.train import train; *paths, teacher = map(Path, sys.argv[1:]); "
+        "train(*paths, teacher=teacher, device='cpu', devices=2, stop_after=2)"
     )
-    script = tmp_path / "go.py"
+    script, config = tmp_path / "go.py", tmp_path / "taught.toml"
     script.write_text(code)
+    config.write_text(CONFIG.replace("distil = 0.5", "teacher = 1.0"))
+    manifest = exported.network.with_suffix(".json")
     subprocess.run(
-        [sys.executable, str(script), str(work / "tiny.toml"), str(work / "faces"), str(tmp_path / "run")],
+        [sys.executable, str(script), str(config), str(work / "faces"), str(tmp_path / "run"), str(manifest)],
         check=True, timeout=170, env={**os.environ, "PYTHONPATH": os.getcwd(), "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert state(tmp_path / "run")["step"] == 2
     assert runs.load_trained(tmp_path / "run")[0].name == "tiny"
+    assert sorted(p.name for p in (tmp_path / "run").glob("teacher.*")) == ["teacher.npz"]
 
 
 def test_each_size_has_statistics_of_its_own_in_one_file(work, exported):
@@ -489,6 +492,9 @@ def test_a_teachers_answers_are_the_mean_of_view_and_mirror_image_and_are_asked_
     assert all(np.array_equal(a[head], b[head]) for a, b in zip(answers, again, strict=True) for head in a)
     with pytest.raises(TrainingError, match="other faces"):
         teacher_answers(manifest, parts[:1], tmp_path / "teacher.npz")
+    (tmp_path / "teacher.npz").write_bytes(b"PK cut off")
+    with pytest.raises(TrainingError, match="remove it"):
+        teacher_answers(manifest, parts, tmp_path / "teacher.npz")
 
 
 def test_a_network_learns_from_a_teacher_and_a_resumed_run_too(work, exported, tmp_path):
@@ -504,5 +510,8 @@ def test_a_network_learns_from_a_teacher_and_a_resumed_run_too(work, exported, t
     train.train(config, work / "faces", tmp_path / "alone")
     alone = state(tmp_path / "alone")["network"]
     assert any(not torch.equal(taught[k], alone[k]) for k in taught)
+    protocol = Path("models/configs/paper_mobilenet_v1.toml")
+    with pytest.raises(TrainingError, match="goes with a configuration"):
+        train.train(protocol, work / "faces", tmp_path / "wrong", teacher=manifest)
     with pytest.raises(TrainingError, match="give both"):
         train.train(config, work / "faces", tmp_path / "wrong", teacher=manifest)

@@ -184,10 +184,11 @@ class Loop:
         point, served, predicted, took, decide_us, slowdown, tail = None, 0, 0.0, 0.0, (0.0, 0.0), latency.slowdown, 1.0
         more = list[Run]()
         if load.faces:
-            on_core, asked = time.thread_time(), time.perf_counter()
+            asked, on_core = time.perf_counter(), time.thread_time()
             decision = self._policy(load, latency)
+            own = time.thread_time() - on_core
             decided = time.perf_counter()
-            decide_us = (decided - asked) * 1e6, (time.thread_time() - on_core) * 1e6
+            decide_us = (decided - asked) * 1e6, own * 1e6
             point, served = decision.point, decision.serve
             predicted, tail = decision.predicted_ms, latency.tail(point)
             engine.run(point, crop_batch(self._picture, [self._matrix] * served, point.size))

@@ -71,8 +71,8 @@ def write_report(path: Path, log: LatencyLog, name: str, outcomes: list[Outcome]
              "How much further off the screen was, on average over people and time, than the oracle's, who knows every point's "
              "true latency. Hatched: more misses than allowed."),
             ("Predicted against measured", _predicted(ran),
-             "Left: each run's expected time against what it took. Right: what it took over the prediction that 99 of 100 runs "
-             "should stay under."),
+             "Left: each run's expected time against what it took. Right: what it took over the prediction that nearly "
+             "all runs should stay under."),
             ("Frame ages", _ages(log.frames),
              "Each frame's age as a share of its budget; what lies right of the line came too late."),
             ("Simulated against live", _compared(comparison),

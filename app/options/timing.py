@@ -157,7 +157,7 @@ def add_bench(sub: argparse._SubParsersAction) -> None:
             "responsiveness",
             "detectors",
         ),
-        help="exits: what stopping early saves, and its memory; scheduler: auto against each fixed exit; crowd: auto live while crowds and other programs come and go; front-end: what detection, landmarks and alignment take and find; tracking: how people keep their identity, on crowds whose truth is known; estimates: how steady what is shown of a person is; alignment: what tilt, the edge and size do; window: how long painting takes; responsiveness: by how much the window's event loop comes late while everything runs; detectors: recall, speed and the age's error behind each; default exits, or scheduler with --faces",
+        help="exits: what stopping early saves, and its memory; scheduler: auto against each fixed exit; crowd: auto live while crowds and other programs come and go; front-end: what detection, landmarks and alignment take and find; tracking: how people keep their identity, on crowds whose truth is known; estimates: how steady what is shown of a person is; alignment: what tilt, turn, the edge and size do; window: how long painting takes; responsiveness: by how much the window's event loop comes late while everything runs; detectors: recall, speed and the age's error behind each; default exits, or scheduler with --faces",
     )
     p.add_argument(
         "--faces",

@@ -134,7 +134,9 @@ def add_train(sub: argparse._SubParsersAction) -> None:
     )
     p.add_argument("--half", action="store_true", help="bfloat16 where it is safe")
     p.add_argument(
-        "--smoke", action="store_true", help="only try a few steps, a resume and a validation; keeps nothing"
+        "--smoke",
+        action="store_true",
+        help="only try a few steps, a resume and a validation; keeps nothing (a teacher is asked about all faces first)",
     )
     p.add_argument("--plot", type=Path, metavar="OUT.png", help="only draw the run's curves so far")
 
