@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from align.crop import crop_face
 from models.data import VIEW_SIZE, VIEW_ZOOM, Views
 
 if TYPE_CHECKING:
@@ -53,14 +54,9 @@ def crop_matrix(
 
 
 def plain_crops(pixels: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """(n, size, size, 3) RGB crops of (n, v, v[, 3]) views, unchanged: what the network is judged on."""
+    """(n, size, size, 3) RGB crops of (n, v, v[, 3]) views, cut as the application does: what the network is judged on."""
     matrix = crop_matrix(size, view_size=pixels.shape[1])
-    return np.stack(
-        [
-            _rgb(cv2.warpAffine(v, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101))
-            for v in pixels
-        ]
-    )
+    return np.stack([_rgb(crop_face(v, matrix, size)) for v in pixels])
 
 
 def _rgb(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -77,7 +73,7 @@ def augmented(view: NDArray[np.uint8], size: int, how: Augmentation, rng: np.ran
         mirror=bool(rng.random() < 0.5),
         view_size=len(view),
     )
-    crop = _rgb(cv2.warpAffine(view, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101))
+    crop = _rgb(crop_face(view, matrix, size))
     if rng.random() < how.coarse:
         small = int(rng.integers(36, 64))
         crop = cv2.resize(

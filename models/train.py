@@ -28,6 +28,7 @@ from models.datasets.base import DataError
 from models.losses import elastic_loss
 from models.shipped import load_shipped
 from models.teacher import teacher_answers
+from models.widen import widen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -53,6 +54,7 @@ def train(
     initial: Path | None = None,
     *,
     average_with: Path | None = None,
+    widened: bool = False,
     teacher: Path | None = None,
     device: str = "cpu",
     devices: int = 1,
@@ -62,7 +64,8 @@ def train(
 ) -> None:
     """Trains as the configuration says on the views that `prepare` left in `faces`.
 
-    `initial`: weights to start from; with `average_with`, from the mean of both where both have some. `teacher`: a manifest,
+    `initial`: weights to start from; with `average_with`, from the mean of both where both have some; `widened`: they are those
+    of a narrower network (see models/widen.py). `teacher`: a manifest,
     whose network a configuration with `teacher` in [loss] learns from beside the labels.
     `devices`: how many GPUs (or CPU processes) share every batch; `half`: bfloat16 where it is safe; `stop_after`: breaks
     the run off after so many steps, as a signal would. Raises TrainingError, DataError and WeightsError.
@@ -70,6 +73,11 @@ def train(
     config = Config.read(config_path)
     if average_with and (not initial or config.protocol):
         raise TrainingError("--average-with goes with --initial, and with a configuration that has an [optimiser]")
+    if widened and (not initial or not initial.is_dir() or average_with or config.protocol):
+        raise TrainingError(
+            "--widen goes with --initial and the folder of a narrower network's run, without --average-with, and with a "
+            "configuration that has an [optimiser]"
+        )
     if config.protocol and (teacher or config.loss.get("teacher")):
         raise TrainingError("--teacher goes with a configuration that has an [optimiser]")
     if bool(teacher) != bool(config.loss.get("teacher")):
@@ -87,7 +95,9 @@ def train(
     torch.manual_seed(config.seed)
     parts, held_out = load_parts(config, faces)
     network = config.build()
-    if initial:
+    if initial and widened:
+        widen(network, runs.load_trained(initial)[1], config.seed)
+    elif initial:
         left = _load(network, initial, parts)
         if left:
             fabric.print(f"{initial} has no weights for {', '.join(left)}: they start at random")

@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from align.geometry import PAPER_MARGINS, Template, load_mean_shape
+from align.crop import crop_face
+from align.geometry import PAPER_MARGINS, Template, load_mean_shape, to_pixels
 from models import data, locate
 from models.batches import Augmentation, TrainingBatches, crop_matrix, plain_crops
 from models.datasets import base, fer2013, utkface
@@ -170,3 +171,17 @@ def test_real_fer2013_reads(fer2013_tar, tmp_path):
     samples, report = fer2013.read_fer2013(tmp_path / "fer2013", "validation")
     assert len(samples) == len(members) and not report.skipped
     assert all(base.read_picture(s.path).shape == (48, 48, 3) for s in samples)
+
+
+def test_a_small_crop_of_a_view_looks_like_the_applications():
+    """Both average where a face is larger than the network's input: training sees no pixels that are sharper or coarser."""
+    image = portrait(200, 3)
+    place = locate.Locator(utkface.PLACING)(image)
+    view = crop_face(image, to_pixels(data.view_template().fit(place.landmarks), 200), 200)
+    paper = Template.from_shape(load_mean_shape(), PAPER_MARGINS)
+    for size in (40, 48, 64, 96):
+        theirs = crop_face(image, to_pixels(paper.fit(place.landmarks), size), size)
+        ours = plain_crops(view[None], size)[0]
+        assert np.abs(ours.astype(float) - theirs).mean() < 2.5
+        detail = [cv2.Laplacian(c, cv2.CV_64F)[2:-2, 2:-2].std() for c in (ours, theirs)]
+        assert detail[0] == pytest.approx(detail[1], rel=0.2), size

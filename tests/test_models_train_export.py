@@ -352,6 +352,19 @@ def test_a_run_may_start_halfway_between_two(work, tmp_path):
         train.train(config, work / "faces", tmp_path / "none", average_with=work / "run")
 
 
+def test_a_run_may_start_from_a_narrower_one(work, tmp_path):
+    config = tmp_path / "wide.toml"
+    config.write_text(CONFIG.replace("alpha = 0.25", "alpha = 0.5"))
+    train.train(config, work / "faces", tmp_path / "wide", work / "run", widened=True, stop_after=1)
+    _, narrow = runs.load_trained(work / "run")
+    _, wide = runs.load_trained(tmp_path / "wide")
+    kernel = "backbone.stem.0.weight"
+    torch.testing.assert_close(wide.state_dict()[kernel][:8], narrow.state_dict()[kernel], atol=0.01, rtol=0)
+    for wrong in ({}, {"initial": work / "tiny.toml"}, {"initial": work / "run", "average_with": work / "run"}):
+        with pytest.raises(TrainingError, match="--widen"):
+            train.train(config, work / "faces", tmp_path / "none", widened=True, **wrong)
+
+
 def test_a_run_may_start_from_a_network_that_ships(work, exported, tmp_path):
     """Batch norm, folded away in the file, is there again: the same outputs in eval mode, and statistics that are the faces'."""
     config = Config.read(work / "tiny.toml")

@@ -153,11 +153,12 @@ def add_bench(sub: argparse._SubParsersAction) -> None:
             "tracking",
             "estimates",
             "alignment",
+            "turned",
             "window",
             "responsiveness",
             "detectors",
         ),
-        help="exits: what stopping early saves, and its memory; scheduler: auto against each fixed exit; crowd: auto live while crowds and other programs come and go; front-end: what detection, landmarks and alignment take and find; tracking: how people keep their identity, on crowds whose truth is known; estimates: how steady what is shown of a person is; alignment: what tilt, turn, the edge and size do; window: how long painting takes; responsiveness: by how much the window's event loop comes late while everything runs; detectors: recall, speed and the age's error behind each; default exits, or scheduler with --faces",
+        help="exits: what stopping early saves, and its memory; scheduler: auto against each fixed exit; crowd: auto live while crowds and other programs come and go; front-end: what detection, landmarks and alignment take and find; tracking: how people keep their identity, on crowds whose truth is known; estimates: how steady what is shown of a person is; alignment: what tilt, turn, the edge and size do; turned: whether faces turned away are found, refused, and read as well; window: how long painting takes; responsiveness: by how much the window's event loop comes late while everything runs; detectors: recall, speed and the age's error behind each; default exits, or scheduler with --faces",
     )
     p.add_argument(
         "--faces",
@@ -192,6 +193,7 @@ def add_bench(sub: argparse._SubParsersAction) -> None:
     p.add_argument(
         "--utkface", type=Path, metavar="DIR", help="estimates, alignment, detectors: folder of UTKFace's pictures"
     )
+    p.add_argument("--fer2013", type=Path, metavar="DIR", help="turned: folder of FER2013, with train/ and validation/")
     p.add_argument(
         "--list",
         type=Path,
@@ -199,7 +201,10 @@ def add_bench(sub: argparse._SubParsersAction) -> None:
         help="estimates, alignment, detectors: only these pictures, a file name a line",
     )
     p.add_argument(
-        "--count", type=int, default=400, metavar="N", help="estimates, alignment, detectors: pictures; default 400"
+        "--count",
+        type=int,
+        metavar="N",
+        help="estimates, alignment, detectors: pictures, default 400; turned: default all",
     )
     p.add_argument("--plot", type=Path, metavar="OUT.png", help="front-end: draw the times while a crowd comes in")
     p.add_argument(
@@ -225,6 +230,7 @@ def add_bench(sub: argparse._SubParsersAction) -> None:
 
 def _bench(args: argparse.Namespace) -> int:
     what = args.what or ("scheduler" if args.faces else "exits")
+    count = 400 if args.count is None else args.count
     if what == "window":
         from app.commands import bench_window
 
@@ -233,7 +239,7 @@ def _bench(args: argparse.Namespace) -> int:
         from app.commands import bench_detectors
 
         return bench_detectors.bench_detectors(
-            args.utkface, args.list, args.count, args.detector.split(","), args.model, args.json
+            args.utkface, args.list, count, args.detector.split(","), args.model, args.json
         )
     if what == "responsiveness":
         from app.commands import bench_responsiveness
@@ -263,14 +269,18 @@ def _bench(args: argparse.Namespace) -> int:
             args.plot,
             args.json,
         )
+    if what == "turned":
+        from app.commands import bench_turned
+
+        return bench_turned.bench_turned(args.fer2013, args.count, args.model, args.json)
     if what == "estimates":
         from app.commands import bench_estimates
 
-        return bench_estimates.bench_estimates(args.clips, args.utkface, args.list, args.count, args.model, args.json)
+        return bench_estimates.bench_estimates(args.clips, args.utkface, args.list, count, args.model, args.json)
     if what == "alignment":
         from app.commands import bench_alignment
 
-        return bench_alignment.bench_alignment(args.utkface, args.list, args.count, args.model, args.json)
+        return bench_alignment.bench_alignment(args.utkface, args.list, count, args.model, args.json)
     from app.commands import bench
 
     return bench.bench(
