@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 # but the first is begun once half of it is spent. After the first frame so many faces are looked at in one; the others wait
 # for the next one, or until they were found often enough.
 STEADY, CONFIRM_HITS, LOOKS = 0.012, 3, 6
+# However large the budget, no face is begun that would be done later than so much of the time between frames, or the capture
+# side could not keep up with the source. Where it does not all the same, frames are dropped, and the time between grows.
+INTERVAL_SHARE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +50,9 @@ class Prepared:
 class FrontEnd:
     """Prepares frames one after another; keeps the tracker's state.
 
-    Landmarks take more time than the network: with `align_ms` no face is begun that would be done later than so long after the
-    frame's birth, and those aligned longest ago come first, so that a crowd takes turns.
+    Landmarks take more time than the network: with `align_ms` no face is begun that would be done later than so long after
+    the frame's birth, nor later than INTERVAL_SHARE of the time between frames, and those aligned longest ago come first, so
+    that a crowd takes turns.
     """
 
     def __init__(
@@ -63,6 +67,10 @@ class FrontEnd:
     ) -> None:
         self._scanner, self._predict, self._template, self._tracker = scanner, predictor, template, tracker
         self._max_faces, self._align_ms, self._clock = max_faces, align_ms, clock
+        self._last_s, self._interval_ms = (
+            math.nan,
+            math.inf,
+        )  # the source's time of the last frame, and between frames of late
         self._face_ms = 0.0  # what aligning a face took of late
         self._aligned: dict[int, int] = {}  # person to the frame in which they were aligned last
         self._rolls: dict[int, float] = {}  # person to their head's tilt when it was last known, degrees
@@ -71,6 +79,7 @@ class FrontEnd:
 
     def __call__(self, frame: Frame) -> Prepared:
         started = self._clock()
+        self._note_interval(frame.time_s)
         gray = cv2.cvtColor(frame.image, cv2.COLOR_BGR2GRAY)
         scan = self._scanner(frame.image, gray, frame.time_s, self._tracker.expected(frame.time_s), self._rolls)
         detected = self._clock()
@@ -125,11 +134,18 @@ class FrontEnd:
     def close(self) -> None:
         """There is nothing to end; see CaptureProcess."""
 
+    def _note_interval(self, time_s: float) -> None:
+        passed_ms, self._last_s = (time_s - self._last_s) * 1e3, time_s
+        if passed_ms > 0:  # not in the first frame, nor where a file begins again
+            known = math.isfinite(self._interval_ms)
+            self._interval_ms = self._interval_ms + 0.2 * (passed_ms - self._interval_ms) if known else passed_ms
+
     def _late(self, frame: Frame, share: float = 1.0, ahead_ms: float = 0.0) -> bool:
         """Whether that share of the limit is over, or will be in `ahead_ms`."""
         if self._align_ms is None:
             return False
-        return (self._clock() - frame.born_s) * 1e3 + ahead_ms > share * self._align_ms
+        limit_ms = min(self._align_ms, INTERVAL_SHARE * self._interval_ms)
+        return (self._clock() - frame.born_s) * 1e3 + ahead_ms > share * limit_ms
 
     def _confirm(self, frame: Frame, gray: cv2.typing.MatLike, tracked: list[tuple[tuple[int, Box], Box]]) -> None:
         """Holds back what may be no face: a pattern rarely looks like one for long, and no landmarks hold to it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from align.geometry import PAPER_MARGINS, Template, load_mean_shape
 from app.domain import Box, DropCause, Frame
@@ -85,3 +86,15 @@ def test_no_face_is_begun_that_would_be_done_too_late_and_all_have_their_turn():
         assert prepared.unserved == {DropCause.NO_TIME: 3}
     assert took_ms == [8] * 5, "of 10 ms: a third face would take 12"
     assert set().union(*turns[:3]) == set().union(*turns[2:]) == {1, 2, 3, 4, 5}
+
+
+@pytest.mark.parametrize(("fps", "align_ms", "fits"), [(24, 1e6, 5), (24, 10.0, 2), (10, 1e6, 12), (10, 41.0, 10)])
+def test_no_more_is_aligned_than_keeps_up_with_the_source(fps, align_ms, fits):
+    """A face takes 4 ms: half of the time between frames, or the budget's share where that is less, holds so many."""
+    clock = FakeClock()
+    end = FrontEnd(FakeScanner(lambda _: CROWD), Slow(clock), TEMPLATE, Tracker(), 32, align_ms, clock)
+    for i in range(8):
+        prepared = end(Frame(i, PICTURE, i / fps, clock()))
+    assert len(prepared.faces) == fits < MANY
+    everybody = {person for person, _ in prepared.unread} | {face.person for face in prepared.faces}
+    assert len(everybody) == MANY
