@@ -26,7 +26,7 @@ DOORS = {
     "torch": {"models/"},
     "onnxruntime": {"app/engine.py", "app/profiles.py", "app/commands/bench.py", "models/session.py"},
     "cv2": {
-        "app/sources.py", "app/captures.py", "app/devices.py", "app/doctor.py", "app/demo.py", "app/detector.py", "app/other_detectors.py", "app/scan.py", "app/commands/bench_detectors.py", "app/tilt.py", "app/commands/bench_front_end.py", "app/front_end.py", "app/commands/face_views.py", "app/outputs.py", "app/image_canvas.py", "app/privacy.py",
+        "app/sources.py", "app/captures.py", "app/devices.py", "app/doctor.py", "app/demo.py", "app/detector.py", "app/other_detectors.py", "app/scan.py", "app/commands/bench_detectors.py", "app/commands/bench_turned.py", "app/tilt.py", "app/commands/bench_front_end.py", "app/front_end.py", "app/commands/face_views.py", "app/outputs.py", "app/image_canvas.py", "app/privacy.py",
         "align/crop.py", "align/landmark_scenes.py", "align/train_landmarks.py", "align/evaluate_landmarks.py", "models/data.py", "models/locate.py", "models/datasets/base.py", "models/batches.py", "models/evaluate.py",
     },
     "dlib": {"align/landmarks.py", "align/train_landmarks.py", "app/other_detectors.py", "models/locate.py"},
