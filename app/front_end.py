@@ -67,10 +67,8 @@ class FrontEnd:
     ) -> None:
         self._scanner, self._predict, self._template, self._tracker = scanner, predictor, template, tracker
         self._max_faces, self._align_ms, self._clock = max_faces, align_ms, clock
-        self._last_s, self._interval_ms = (
-            math.nan,
-            math.inf,
-        )  # the source's time of the last frame, and between frames of late
+        self._last_s = math.nan  # the source's time of the last frame
+        self._interval_ms = math.inf  # between frames of late
         self._face_ms = 0.0  # what aligning a face took of late
         self._aligned: dict[int, int] = {}  # person to the frame in which they were aligned last
         self._rolls: dict[int, float] = {}  # person to their head's tilt when it was last known, degrees
