@@ -6,7 +6,8 @@ parts within a sweep. A part is searched coarsely with the known faces painted o
 again, finely and at a better scale.
 
 All of it goes by the source's own time and by counts, so that a file gives the same answer however fast it is run.
-Only with `scan_ms` sweeps slow down, up to SLOWEST_SWEEP_S, where a part costs more than that leaves for a frame.
+Only with `scan_ms` sweeps slow down, up to SLOWEST_SWEEP_S, where a part costs more than that leaves for a frame, and no
+local search but the first is begun that would be done after NEAR_SHARE of the time between frames.
 
 Bounds: somebody who walks in is looked for within a sweep, 0.25 s (with `scan_ms` up to 1 s). A frame costs at most so
 many local searches (two for a person who is missed), the parts that are due (one at 25 frames a second), and for each part
@@ -40,6 +41,8 @@ STRIPS = 5
 SPAN = 2.5  # strips look for faces from the smallest to so many times it; larger ones are cheap, all in one part
 
 NEAR_PER_S, NEAR_MIN = 150, 6  # and so many in any frame
+# With `scan_ms`: on a slow machine looking at known faces must leave time for their landmarks.
+NEAR_SHARE = 0.25
 NEW_MAX = 8
 # A window reaches this much of a face's width beyond its box, sizes this factor from its own: around a known face, one that
 # was lost, and a candidate of a coarse search.
@@ -87,7 +90,8 @@ class Scanner:
         self._every_frame, self._suspects = every_frame, list[Box]()
         self._shape, self._parts = (0, 0), list[Part]()
         self._next, self._credit, self._last_s = 0, 0.0, math.nan
-        self._part_ms = self._interval_s = 0.0
+        self._part_ms = self._near_ms = 0.0  # what a part, and a local search for one person, took of late
+        self._interval_s = math.nan  # between frames of late
         self._turn, self._looked = 0, dict[int, int]()  # person to the turn in which they were looked for last
         self._lost: set[int] = set()
 
@@ -127,8 +131,12 @@ class Scanner:
         self._turn += 1
         self._looked = {person: turn for person, turn in self._looked.items() if person in known}
         self._lost &= known.keys()
-        found, looked_for = list[Box](), sorted(known, key=lambda p: self._looked.get(p, 0))[:most]
-        for person in looked_for:
+        found, looked_for = list[Box](), set[int]()
+        began = before = self._clock()
+        for person in sorted(known, key=lambda p: self._looked.get(p, 0))[:most]:
+            if looked_for and self._late(began):
+                break
+            looked_for.add(person)
             self._looked[person] = self._turn
             tilted = abs(rolls.get(person, 0.0)) >= TILTED
             box = find_at(self._detector, picture, known[person], rolls[person]) if tilted else None
@@ -137,7 +145,16 @@ class Scanner:
             (self._lost.discard if box else self._lost.add)(person)
             if box and not any(same_place(box, other) for other in found):
                 found.append(box)
-        return found, set(looked_for)
+            now = self._clock()
+            self._near_ms += 0.2 * ((now - before) * 1e3 - self._near_ms)
+            before = now
+        return found, looked_for
+
+    def _late(self, began_s: float) -> bool:
+        """Whether one more local search would be done after the share of the time between frames that they may take."""
+        if self._scan_ms is None or math.isnan(self._interval_s):
+            return False
+        return (self._clock() - began_s) * 1e3 + self._near_ms > NEAR_SHARE * self._interval_s * 1e3
 
     def _near(self, picture: NDArray[np.uint8], box: Box, window: tuple[float, float]) -> Box | None:
         """The face nearest to `box`, at about its size."""
@@ -191,6 +208,8 @@ class Scanner:
             self._last_s = time_s
             return list(self._parts), 0.0
         passed_s, self._last_s = max(time_s - self._last_s, 0.0), time_s
+        if math.isnan(self._interval_s):
+            self._interval_s = passed_s
         self._interval_s += 0.2 * (passed_s - self._interval_s)
         if self._every_frame:
             return list(self._parts), passed_s

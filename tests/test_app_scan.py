@@ -38,14 +38,16 @@ class Counting:
 
     in_colour, scan_px, near_px = False, 20.0, 32.0
 
-    def __init__(self, found: list[Box] | None = None, clock: FakeClock | None = None, ms: float = 0.0) -> None:
-        self.found, self.clock, self.ms = found or [], clock, ms
+    def __init__(
+        self, found: list[Box] | None = None, clock: FakeClock | None = None, ms: float = 0.0, fine_ms: float = 0.0
+    ) -> None:
+        self.found, self.clock, self.ms, self.fine_ms = found or [], clock, ms, fine_ms
         self.fine = self.coarse = 0
 
     def __call__(self, picture, smallest, largest=math.inf, *, fine=True):
         self.fine, self.coarse = self.fine + fine, self.coarse + (not fine)
-        if self.clock and not fine:
-            self.clock.pass_ms(self.ms)
+        if self.clock:
+            self.clock.pass_ms(self.fine_ms if fine else self.ms)
         return self.found
 
 
@@ -193,6 +195,20 @@ def test_a_longer_budget_sweeps_faster():
         look(scanner, EMPTY, i / FPS)
         looks.append(detector.coarse)
     assert (looks[499] - looks[350]) / (looks[249] - looks[100]) == pytest.approx(2.0, rel=0.1)
+
+
+@pytest.mark.parametrize(("fine_ms", "looked_for"), [(0.1, NEAR_MIN), (4.0, 2), (50.0, 1)])
+def test_slow_local_searches_leave_time_for_landmarks_and_everybody_gets_a_turn(fine_ms, looked_for):
+    """A quarter of the 40 ms between frames holds two searches of 4 ms; one is made in any case."""
+    clock, known = FakeClock(), {n: Box(10 + 120 * n, 100, 80, 80) for n in range(8)}
+    detector = Counting(clock=clock, fine_ms=fine_ms)
+    detector.found = [Box(0, 0, 40, 40)]  # something, so that one look is enough
+    scanner, scans = Scanner(detector, scan_ms=5.0, clock=clock), []
+    for i in range(40):
+        scans.append(look(scanner, EMPTY, i / FPS, known if i else {}))
+    assert {len(scan.looked_for) for scan in scans[20:]} == {looked_for}
+    assert set().union(*(scan.looked_for for scan in scans[20:28])) == set(known)
+    assert len(scans[1].looked_for) == NEAR_MIN or fine_ms > 1
 
 
 def test_the_same_times_give_the_same_answer_whatever_the_clock_says():
