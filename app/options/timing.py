@@ -149,6 +149,7 @@ def add_bench(sub: argparse._SubParsersAction) -> None:
             "exits",
             "scheduler",
             "crowd",
+            "decision",
             "front-end",
             "tracking",
             "estimates",
@@ -158,7 +159,7 @@ def add_bench(sub: argparse._SubParsersAction) -> None:
             "responsiveness",
             "detectors",
         ),
-        help="exits: what stopping early saves, and its memory; scheduler: auto against each fixed exit; crowd: auto live while crowds and other programs come and go; front-end: what detection, landmarks and alignment take and find; tracking: how people keep their identity, on crowds whose truth is known; estimates: how steady what is shown of a person is; alignment: what tilt, turn, the edge and size do; turned: whether faces turned away are found, refused, and read as well; window: how long painting takes; responsiveness: by how much the window's event loop comes late while everything runs; detectors: recall, speed and the age's error behind each; default exits, or scheduler with --faces",
+        help="exits: what stopping early saves, and its memory; scheduler: auto against each fixed exit; crowd: auto live while crowds and other programs come and go; decision: what the scheduler's choice itself takes; front-end: what detection, landmarks and alignment take and find; tracking: how people keep their identity, on crowds whose truth is known; estimates: how steady what is shown of a person is; alignment: what tilt, turn, the edge and size do; turned: whether faces turned away are found, refused, and read as well; window: how long painting takes; responsiveness: by how much the window's event loop comes late while everything runs; detectors: recall, speed and the age's error behind each; default exits, or scheduler with --faces",
     )
     p.add_argument(
         "--faces",
@@ -178,7 +179,7 @@ def add_bench(sub: argparse._SubParsersAction) -> None:
         "--frames",
         type=int,
         metavar="N",
-        help="front-end, tracking, responsiveness: frames per crowd; default 150, 500, 500",
+        help="front-end, tracking, responsiveness: frames per crowd, default 150, 500, 500; decision: frames, default 600",
     )
     p.add_argument(
         "--detector",
@@ -255,6 +256,11 @@ def _bench(args: argparse.Namespace) -> int:
         return bench_crowd.bench_crowd(
             args.model, args.device, args.minutes, args.budgets, args.json, args.log, args.crowd
         )
+    if what == "decision":
+        from app.commands import bench_decision
+
+        frames = bench_decision.FRAMES if args.frames is None else args.frames
+        return bench_decision.bench_decision(frames, args.model, args.device, args.json)
     if what == "front-end":
         from app.commands import bench_front_end
 
