@@ -10,11 +10,12 @@ a lasting change is known after three frames.
 Why a bias of each point: the profile's own error there. It follows slowly, and is let go slowly, since what all points have
 in common is the slowdown's.
 
-Why a tail: what is left of the ratios is noise, and the quantile that 199 of 200 runs stay under says how much of it must be
-expected. It follows by small steps, up when a run took longer, down when not, of sizes that balance where one run in two
-hundred is longer; so no single run moves it by more than TAIL_STEP, a stall included. Why 99.5 and not 95: a rule that fills
-its budget in every frame misses as often as its prediction fails. Why one for all points: on a wide front each is run too
-seldom to learn one in two hundred of its own (docs/scheduler.md has both, measured).
+Why a tail: what is left of the ratios is noise, and the quantile that 399 of 400 runs stay under says how much of it must be
+expected. It follows by steps, up when a run took longer, down when not, of sizes that balance where one run in four
+hundred is longer; so no single run moves it by more than TAIL_STEP, a stall included. Why 99.75 and not 95: a rule that fills
+its budget in every frame misses as often as its prediction fails, and a frame of three runs can fail three times. Why one for
+all points: on a wide front each is run too seldom to learn one in four hundred of its own (docs/scheduler.md has both,
+measured).
 
 Why another tail for further runs of a frame: whether the machine is slow just now is known by then. Their level is the
 slowdown or what the frame's runs so far showed, whichever is more, and what is left above that is a noise of its own. There
@@ -37,10 +38,9 @@ SLOWDOWN_GAIN = 0.7
 SLOWDOWN_RANGE = (0.2, 50.0)
 CHANGE = 1.25
 EQUAL = 1 + 1e-9  # equal but for rounding is not longer
-TAIL_QUANTILE = 0.995
-FURTHER_QUANTILE = 0.995
-TAIL_STEP = 0.3
-TAIL_RANGE = (1.0, 8.0)
+TAIL_QUANTILE = 0.9975
+TAIL_STEP = 0.5
+TAIL_LIMIT = 20.0
 # A profile that was measured on a busy machine has a long tail, which must not hold for ever.
 LONGEST_PROFILED_TAIL = 1.3
 BIAS_STEP, BIAS_KEPT = 0.005, 0.99  # a bias comes to 0.5 or 1.5 at most
@@ -241,15 +241,30 @@ def quantile(values: Sequence[float], q: float) -> float:
 class LatencyModel:
     """The profile as it holds at this moment."""
 
-    def __init__(self, profile: Profile, tail_quantile: float = TAIL_QUANTILE, tail_step: float = TAIL_STEP) -> None:
+    def __init__(
+        self,
+        profile: Profile,
+        tail_quantile: float = TAIL_QUANTILE,
+        tail_step: float = TAIL_STEP,
+        further_quantile: float | None = None,
+        tail_limit: float = TAIL_LIMIT,
+    ) -> None:
+        """`further_quantile`: of runs that are not the first of their frame; default: that of the first."""
         self.profile = profile
         self.slowdown = 1.0
         self.first_tail = self.further_tail = min(profile.tail, LONGEST_PROFILED_TAIL)
         self.biases: dict[OperatingPoint, float] = {}
-        self._first, self._further = _steps(tail_step, tail_quantile), _steps(tail_step, FURTHER_QUANTILE)
+        further_quantile = tail_quantile if further_quantile is None else further_quantile
+        self._first, self._further = _steps(tail_step, tail_quantile), _steps(tail_step, further_quantile)
+        self._tails = 1.0, tail_limit
         self._ratios: deque[float] = deque(maxlen=3)
         self._now = 0.0  # what the runs of this frame showed
-        self._numbers = {"tail_quantile": tail_quantile, "tail_step": tail_step}
+        self._numbers = {
+            "tail_quantile": tail_quantile,
+            "tail_step": tail_step,
+            "further_quantile": further_quantile,
+            "tail_limit": tail_limit,
+        }
 
     def to_json(self) -> dict[str, float]:
         """The numbers that `__init__` takes beside the profile."""
@@ -261,7 +276,7 @@ class LatencyModel:
         return max(self.slowdown, self._now)
 
     def tail(self, point: OperatingPoint) -> float:
-        """What 199 of 200 first runs of a frame stay under, over what is expected of them: the same for every point."""
+        """What 399 of 400 first runs of a frame stay under, over what is expected of them: the same for every point."""
         return self.first_tail
 
     def expect_ms(self, point: OperatingPoint, faces: int) -> float:
@@ -269,7 +284,7 @@ class LatencyModel:
         return self.profile.median_ms(point, faces) * self.slowdown * self.biases.get(point, 1.0)
 
     def predict_ms(self, point: OperatingPoint, faces: int) -> float:
-        """Milliseconds that 199 of 200 runs stay under."""
+        """Milliseconds that 399 of 400 runs stay under."""
         return self.expect_ms(point, faces) * self.first_tail
 
     def most_faces(self, point: OperatingPoint, ms: float, limit: int) -> int:
@@ -284,7 +299,7 @@ class LatencyModel:
         ratio = measured_ms / (self.profile.median_ms(point, faces) * bias)
         if further:
             longer = ratio > self.level_now * self.further_tail * EQUAL
-            self.further_tail = _within(self.further_tail * self._further[longer], TAIL_RANGE)
+            self.further_tail = _within(self.further_tail * self._further[longer], self._tails)
             self._now = max(self._now, ratio)
             return
         self._now = ratio
@@ -293,7 +308,7 @@ class LatencyModel:
         # While the machine changes, over the level of these very frames: the change is no noise.
         base = level if level > CHANGE * self.slowdown else self.slowdown
         longer = ratio > base * self.first_tail * EQUAL
-        self.first_tail = _within(self.first_tail * self._first[longer], TAIL_RANGE)
+        self.first_tail = _within(self.first_tail * self._first[longer], self._tails)
         step = BIAS_STEP if ratio > self.slowdown * EQUAL else -BIAS_STEP if ratio < self.slowdown / EQUAL else 0.0
         self.biases[point] = 1 + (bias - 1) * BIAS_KEPT + step
         self.slowdown = _within(self.slowdown + SLOWDOWN_GAIN * (level - self.slowdown), SLOWDOWN_RANGE)

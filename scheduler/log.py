@@ -37,7 +37,7 @@ MOST_FACES = 10_000
 MOST_BYTES, LONGEST_LINE = 2**31, 1_000_000
 LONGEST_MESSAGE = 1000
 # Of the latency model in logs that do not say.
-FIRST_CORRECTION = {"tail_quantile": 0.99, "tail_step": 0.15}
+FIRST_CORRECTION = {"tail_quantile": 0.99, "tail_step": 0.15, "further_quantile": 0.995, "tail_limit": 8.0}
 
 
 class LogError(ValueError):
@@ -129,7 +129,7 @@ class LatencyLog:
 
     def latency(self) -> LatencyModel:
         """The latency model that the run began with."""
-        return LatencyModel(self.profile, **self.header.get("correction", FIRST_CORRECTION))
+        return LatencyModel(self.profile, **(FIRST_CORRECTION | self.header.get("correction", {})))
 
     @property
     def policy(self) -> Mapping[str, Any]:
@@ -202,8 +202,8 @@ def read_log(path: Path) -> LatencyLog:
         points = {p.point for p in profile.points}
         _check_policy(header["policy"], points)
         correction = header.get("correction", FIRST_CORRECTION)
-        if set(correction) != set(FIRST_CORRECTION) or not all(
-            _is_number(v) and 0 < v < 1 for v in correction.values()
+        if not {"tail_quantile", "tail_step"} <= set(correction) <= set(FIRST_CORRECTION) or not all(
+            _is_number(v) and (1 <= v < 1e6 if name == "tail_limit" else 0 < v < 1) for name, v in correction.items()
         ):
             raise ValueError(f"correction: {correction!r}")
         share = header.get("settings", {}).get("align_share")

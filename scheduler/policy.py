@@ -107,7 +107,7 @@ class LeastError:
     Where not even one face fits, one is read all the same, at the cheapest point, so that nobody waits for ever on a
     machine that is too slow.
 
-    A prediction that holds 199 times of 200 leaves much of the budget unused nearly always, so after each run, of at most
+    A prediction that holds 399 times of 400 leaves much of the budget unused nearly always, so after each run, of at most
     `runs` a frame, what is left is decided on again: by then it is known how fast the machine is in this very frame.
     """
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from scheduler.latency import TAIL_QUANTILE, TAIL_STEP, LatencyModel, OperatingPoint
+from scheduler.latency import LatencyModel, OperatingPoint
 from scheduler.log import LatencyLog, LogError, LogWriter, read_log
 from scheduler.policy import DeepestThatFits, Fixed, Load
 from scheduler.replay import as_recorded, differs, exact, replay, summarise
@@ -75,7 +75,7 @@ def test_a_fixed_deep_exit_misses_more_and_a_shallow_one_knows_less(tmp_path):
 
 def test_a_longer_budget_goes_deeper(tmp_path):
     log = made_log(tmp_path / "log.jsonl")
-    longer = summarise(list(replay(log, DeepestThatFits(), 200.0)), log.profile, "", 200.0)
+    longer = summarise(list(replay(log, DeepestThatFits(), 500.0)), log.profile, "", 500.0)
     assert longer.expected_mae == pytest.approx(4.8) and longer.misses == 0
     shorter = summarise(list(replay(log, DeepestThatFits(), 15.0)), log.profile, "", 15.0)
     assert shorter.served < longer.served == shorter.faces
@@ -246,14 +246,20 @@ def test_a_log_that_does_not_say_how_its_tail_moved_is_replayed_as_it_was_writte
     made_log(path)
     header, *frames = path.read_text().splitlines()
     data = json.loads(header)
-    assert read_log(path).latency().to_json() == {"tail_quantile": TAIL_QUANTILE, "tail_step": TAIL_STEP}
+    assert read_log(path).latency().to_json() == LatencyModel(make_profile()).to_json()
+    older = {"further_quantile": 0.995, "tail_limit": 8.0}
+    data["correction"] = {"tail_quantile": 0.995, "tail_step": 0.3}
+    path.write_text("\n".join([json.dumps(data), *frames]))
+    assert read_log(path).latency().to_json() == {"tail_quantile": 0.995, "tail_step": 0.3, **older}
     del data["correction"]
     path.write_text("\n".join([json.dumps(data), *frames]))
-    assert read_log(path).latency().to_json() == {"tail_quantile": 0.99, "tail_step": 0.15}
+    assert read_log(path).latency().to_json() == {"tail_quantile": 0.99, "tail_step": 0.15, **older}
     for wrong in (
         {"tail_quantile": 0.9},
         {"tail_quantile": 1.5, "tail_step": 0.1},
         {"tail_quantile": "x", "tail_step": 0.1},
+        {"tail_quantile": 0.9, "tail_step": 0.1, "tail_limit": 0.5},
+        {"tail_quantile": 0.9, "tail_step": 0.1, "other": 0.5},
         3,
     ):
         path.write_text("\n".join([json.dumps(data | {"correction": wrong}), *frames]))
