@@ -57,7 +57,7 @@ def _measure(root: Path, count: int | None, model: str) -> list[dict[str, Any]]:
 
     from align.crop import crop_batch
     from align.fitness import MAX_MISFIT, unsteadiness, yaw
-    from align.geometry import Template, residual
+    from align.geometry import AlignmentError, Template, residual
     from align.landmarks import LandmarkPredictor
     from app.compose import load_manifest
     from app.engine import OnnxEngine, readings
@@ -84,7 +84,10 @@ def _measure(root: Path, count: int | None, model: str) -> list[dict[str, Any]]:
             continue
         large = cv2.resize(picture, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
         gray = cv2.copyMakeBorder(cv2.cvtColor(large, cv2.COLOR_BGR2GRAY), *[BORDER] * 4, cv2.BORDER_REPLICATE)
-        matrix = template.fit(place.landmarks)
+        try:
+            matrix = template.fit(place.landmarks)
+        except AlignmentError:
+            continue
         misfit = residual(matrix, place.landmarks, template.array)
         box = [BORDER, BORDER + 0.1 * SIDE, SIDE, 0.9 * SIDE] if place.box is None else _on(place.box)
         shake = unsteadiness(lambda near, g=gray: predict(g, near), box, STEADY)
