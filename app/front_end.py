@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 STEADY, CONFIRM_HITS, LOOKS = 0.012, 3, 6
 # However large the budget, no face is begun that would be done later than so much of the time between frames, or the capture
 # side could not keep up with the source. Where it does not all the same, frames are dropped, and the time between grows.
-INTERVAL_SHARE = 0.45
+INTERVAL_SHARE = 0.4
 
 
 @dataclass(frozen=True, slots=True)

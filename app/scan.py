@@ -7,7 +7,8 @@ again, finely and at a better scale.
 
 All of it goes by the source's own time and by counts, so that a file gives the same answer however fast it is run.
 Only with `scan_ms` sweeps slow down, up to SLOWEST_SWEEP_S, where a part costs more than that leaves for a frame, and no
-local search but the first is begun that would be done after NEAR_SHARE of the time between frames.
+local search but the first is begun that would be done after NEAR_SHARE of the time between frames, nor a look at a candidate
+but the first after CANDIDATES_SHARE.
 
 Bounds: somebody who walks in is looked for within a sweep, 0.25 s (with `scan_ms` up to 1 s). A frame costs at most so
 many local searches (two for a person who is missed), the parts that are due (one at 25 frames a second), and for each part
@@ -41,8 +42,8 @@ STRIPS = 5
 SPAN = 2.5  # strips look for faces from the smallest to so many times it; larger ones are cheap, all in one part
 
 NEAR_PER_S, NEAR_MIN = 150, 6  # and so many in any frame
-# With `scan_ms`: on a slow machine looking at known faces must leave time for their landmarks.
-NEAR_SHARE = 0.25
+# With `scan_ms`: looking for faces must leave time for their landmarks. Of the time between frames, since the scan began.
+NEAR_SHARE, CANDIDATES_SHARE = 0.2, 0.3
 NEW_MAX = 8
 # A window reaches this much of a face's width beyond its box, sizes this factor from its own: around a known face, one that
 # was lost, and a candidate of a coarse search.
@@ -90,7 +91,9 @@ class Scanner:
         self._every_frame, self._suspects = every_frame, list[Box]()
         self._shape, self._parts = (0, 0), list[Part]()
         self._next, self._credit, self._last_s = 0, 0.0, math.nan
-        self._part_ms = self._near_ms = 0.0  # what a part, and a local search for one person, took of late
+        self._began_s = self._part_ms = self._near_ms = (
+            0.0  # what a part, and a local search for one person, took of late
+        )
         self._interval_s = math.nan  # between frames of late
         self._turn, self._looked = 0, dict[int, int]()  # person to the turn in which they were looked for last
         self._lost: set[int] = set()
@@ -109,7 +112,7 @@ class Scanner:
         due, passed_s = self._due(gray.shape, time_s)
         if not self._parts:
             return Scan([], set(known))
-        self._suspects = []
+        self._suspects, self._began_s = [], self._clock()
         found, looked_for = self._known(picture, known, max(NEAR_MIN, round(NEAR_PER_S * passed_s)), rolls or {})
         painted = [box for person, box in known.items() if person not in self._lost]
         for part in due:
@@ -132,9 +135,9 @@ class Scanner:
         self._looked = {person: turn for person, turn in self._looked.items() if person in known}
         self._lost &= known.keys()
         found, looked_for = list[Box](), set[int]()
-        began = before = self._clock()
+        before = self._clock()
         for person in sorted(known, key=lambda p: self._looked.get(p, 0))[:most]:
-            if looked_for and self._late(began):
+            if looked_for and self._late(NEAR_SHARE):
                 break
             looked_for.add(person)
             self._looked[person] = self._turn
@@ -150,11 +153,11 @@ class Scanner:
             before = now
         return found, looked_for
 
-    def _late(self, began_s: float) -> bool:
-        """Whether one more local search would be done after the share of the time between frames that they may take."""
+    def _late(self, share: float) -> bool:
+        """Whether one more local search would be done when more than that share of the time between frames is over."""
         if self._scan_ms is None or math.isnan(self._interval_s):
             return False
-        return (self._clock() - began_s) * 1e3 + self._near_ms > NEAR_SHARE * self._interval_s * 1e3
+        return (self._clock() - self._began_s) * 1e3 + self._near_ms > share * self._interval_s * 1e3
 
     def _near(self, picture: NDArray[np.uint8], box: Box, window: tuple[float, float]) -> Box | None:
         """The face nearest to `box`, at about its size."""
@@ -170,8 +173,13 @@ class Scanner:
         found = self._look(picture, part.area, scale, part.smallest, part.largest, painted, fine=False)
         self._suspects += found
         fresh = [box for box in found if not any(same_place(box, other) for other in painted)]
-        looked_at = (self._near(picture, box, CANDIDATE) for box in fresh[:NEW_MAX])
-        return [box for box in looked_at if box]
+        faces = list[Box]()
+        for i, candidate in enumerate(fresh[:NEW_MAX]):
+            if i and self._late(CANDIDATES_SHARE):
+                break
+            if box := self._near(picture, candidate, CANDIDATE):
+                faces.append(box)
+        return faces
 
     def _look(
         self,

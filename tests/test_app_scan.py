@@ -197,9 +197,22 @@ def test_a_longer_budget_sweeps_faster():
     assert (looks[499] - looks[350]) / (looks[249] - looks[100]) == pytest.approx(2.0, rel=0.1)
 
 
-@pytest.mark.parametrize(("fine_ms", "looked_for"), [(0.1, NEAR_MIN), (4.0, 2), (50.0, 1)])
+@pytest.mark.parametrize(("fine_ms", "looks"), [(3.5, 4), (50.0, 1)])
+def test_slow_looks_at_candidates_are_bounded_too(fine_ms, looks):
+    """0.3 of 40 ms holds three looks of 3.5 ms; how long one takes is known of looks for known faces, of whom there are none."""
+    clock = FakeClock()
+    detector = Counting([Box(5.0 + 30 * n, 5, 24, 24) for n in range(12)], clock, fine_ms=fine_ms)
+    scanner = Scanner(detector, scan_ms=5.0, clock=clock)
+    look(scanner, EMPTY, 0.0)
+    before = detector.fine
+    for i in range(1, 61):
+        look(scanner, EMPTY, i / FPS)
+    assert (detector.fine - before) / (detector.coarse - STRIPS - 1) == pytest.approx(looks, rel=0.1)
+
+
+@pytest.mark.parametrize(("fine_ms", "looked_for"), [(0.1, NEAR_MIN), (3.5, 2), (50.0, 1)])
 def test_slow_local_searches_leave_time_for_landmarks_and_everybody_gets_a_turn(fine_ms, looked_for):
-    """A quarter of the 40 ms between frames holds two searches of 4 ms; one is made in any case."""
+    """A fifth of the 40 ms between frames holds two searches of 3.5 ms; one is made in any case."""
     clock, known = FakeClock(), {n: Box(10 + 120 * n, 100, 80, 80) for n in range(8)}
     detector = Counting(clock=clock, fine_ms=fine_ms)
     detector.found = [Box(0, 0, 40, 40)]  # something, so that one look is enough
