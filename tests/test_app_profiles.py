@@ -146,7 +146,7 @@ def test_a_recorded_crowd_comes_again_at_its_own_pace_and_as_large_as_asked_for(
 def test_our_own_numbers_are_chosen_by_a_command(profile_file, policy, capsys):
     assert main(["simulate", "--profile", profile_file, "--frames", "60", "--policy", policy, "--runs-apart"]) == 0
     out = capsys.readouterr().out
-    assert "tail 0.99 step 0.05" in out and "margin 1.05" in out and "runs 1" in out and "oracle" in out
+    assert "tail 0.99 step 0.15" in out and "margin 1.05" in out and "runs 1" in out and "oracle" in out
 
 
 def test_the_span_of_a_front_is_told_at_one_and_eight_faces():
