@@ -91,9 +91,8 @@ class Scanner:
         self._every_frame, self._suspects = every_frame, list[Box]()
         self._shape, self._parts = (0, 0), list[Part]()
         self._next, self._credit, self._last_s = 0, 0.0, math.nan
-        self._began_s = self._part_ms = self._near_ms = (
-            0.0  # what a part, and a local search for one person, took of late
-        )
+        self._began_s = 0.0  # this frame's scan
+        self._part_ms = self._near_ms = 0.0  # what a part, and a local search for one person, took of late
         self._interval_s = math.nan  # between frames of late
         self._turn, self._looked = 0, dict[int, int]()  # person to the turn in which they were looked for last
         self._lost: set[int] = set()
