@@ -18,6 +18,7 @@ import numpy as np
 from align.crop import crop_batch
 from app.errors import OutputError, UsageError
 from app.profiles import machine, made_here, read_profile, write_profile
+from models.manifest import MIRROR
 from scheduler.latency import OperatingPoint, PointProfile, Profile, quantile
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def candidates(manifest: Manifest) -> list[OperatingPoint]:
     A point is left out where another is no worse and takes fewer multiply-adds by more than SLACK, since time does not
     follow multiply-adds exactly. The dearest stays in any case: it is what everybody compares with.
     """
-    points = [OperatingPoint(e.name, s) for e in manifest.exits for s in manifest.input_sizes]
+    points = [OperatingPoint(e.name, s) for e in manifest.variants for s in e.multiply_adds]
     costs = {p: manifest.exit(p.exit).multiply_adds[p.size] for p in points}
     errors, _ = relative_errors(manifest, points)
     points.sort(key=lambda p: (costs[p], errors[p]))
@@ -110,8 +111,10 @@ def _consistent(
     from scipy.optimize import isotonic_regression
 
     out = {}
-    for size in {p.size for p in points}:
-        deeper = sorted(p for p in points if p.size == size)
+    alike: dict[tuple[int, bool], list[OperatingPoint]] = {}
+    for p in sorted(points):
+        alike.setdefault((p.size, p.exit.endswith(MIRROR)), []).append(p)
+    for deeper in alike.values():
         table = np.array([isotonic_regression([medians[p, b] for p in deeper]).x for b in buckets])
         for point, times in zip(deeper, np.maximum.accumulate(table, axis=0).T, strict=True):
             out |= {(point, bucket): float(t) for bucket, t in zip(buckets, times, strict=True)}

@@ -204,13 +204,13 @@ def _fixed(settings: Settings, manifest: Manifest) -> OperatingPoint | None:
         return None
     name, _, size = settings.exit.partition("@")
     try:
-        exit_name = manifest.exit(name).name
+        one = manifest.exit(name)
     except ManifestError as error:
         raise UsageError(f"--exit: {error}, and auto") from error
-    sizes = [s for s in manifest.input_sizes if size in ("", str(s))]
+    sizes = [s for s in one.multiply_adds if size in ("", str(s))]
     if not sizes:
-        raise UsageError(f"--exit {settings.exit}: {exit_name} runs at {', '.join(map(str, manifest.input_sizes))} px")
-    return OperatingPoint(exit_name, max(sizes))
+        raise UsageError(f"--exit {settings.exit}: {one.name} runs at {', '.join(map(str, one.multiply_adds))} px")
+    return OperatingPoint(one.name, max(sizes))
 
 
 def _outputs(

@@ -24,7 +24,7 @@ from models.manifest import Manifest, ManifestError
 from scheduler.latency import OperatingPoint
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
 HEADS = ("age", "gender", "expression")
 AGE_CLASSES = 101
@@ -78,7 +78,7 @@ class OnnxEngine:
         import onnx
         import onnxruntime
 
-        from models.onnx_file import at_size, cut, sizes_apart
+        from models.onnx_file import at_size, cut, mirrored, sizes_apart
 
         self.threads = threads or default_threads()
         wanted, self.note = _providers(onnxruntime, device)
@@ -90,22 +90,23 @@ class OnnxEngine:
             raise ModelError(f"network {manifest.network} is not an ONNX file: {error}") from error
         _share_pool_and_arena(onnxruntime, self.threads)
         self._sessions: dict[OperatingPoint, Any] = {}
-        self._outputs = {e.name: [e.output(head) for head in HEADS] for e in manifest.exits}
+        self._outputs = {e.name: [e.output(head) for head in HEADS] for e in manifest.variants}
         self._input = manifest.input_name
         try:
             apart = sizes_apart(model)
             networks = {size: at_size(model, size) for size in apart | {0}}
         except (ValueError, TypeError) as error:
             raise ModelError(f"network {manifest.network}: {error}") from error
-        for one in manifest.exits:
+        for one in manifest.variants:
             shared: dict[int, Any] = {}  # sizes without parameters of their own run in one session
-            for size in manifest.input_sizes:
+            for size in (s for s in manifest.input_sizes if s in one.multiply_adds):
                 point, network = OperatingPoint(one.name, size), size if size in apart else 0
                 if (exits is not None and one.name not in exits) or (points is not None and point not in points):
                     continue
                 try:
                     if network not in shared:
                         graph = cut(networks[network], [manifest.input_name], self._outputs[one.name])
+                        graph = mirrored(graph) if one.mirrored else graph
                         shared[network] = onnxruntime.InferenceSession(graph, session_options(), providers=wanted)
                 except Exception as error:  # ONNX Runtime raises a dozen types of its own
                     raise ModelError(f"{manifest.name} does not fit its manifest at {one.name}: {error}") from error
@@ -152,6 +153,23 @@ class OnnxEngine:
             faces = np.concatenate([faces, np.repeat(faces[:1], bucket - n, axis=0)]) if bucket > n else faces
         outputs = self._sessions[point].run(self._outputs[point.exit], {self._input: faces})
         return Outputs(*(o[:n] for o in outputs))
+
+    def on_device(self, point: OperatingPoint, faces: NDArray[np.uint8]) -> Callable[[], None]:
+        """For measuring: repeats one run, of a bucket's number of faces at most, with faces and results left on the device."""
+        import onnxruntime
+
+        session, device = self._sessions[point], "cuda" if self.provider == PROVIDERS["cuda"] else "cpu"
+        binding = session.io_binding()
+        there = onnxruntime.OrtValue.ortvalue_from_numpy(faces, device, 0)
+        binding.bind_ortvalue_input(self._input, there)
+        for name in self._outputs[point.exit]:
+            binding.bind_output(name, device, 0)
+
+        def run() -> None:
+            session.run_with_iobinding(binding)
+            binding.synchronize_outputs()
+
+        return run
 
 
 _ready = False

@@ -108,7 +108,7 @@ def _about(manifest: Manifest, reports: Sequence[Mapping[str, Any]], bytes_: int
 
 
 def _explained(manifest: Manifest, listed: int, best: tuple[str, int]) -> list[str]:
-    every = len(manifest.exits) * len(manifest.input_sizes)
+    every = sum(len(e.multiply_adds) for e in manifest.variants)
     some = (
         f"Listed are {listed} of {every} pairs of exit and input size: those that the application considers. The others "
         "have a cheaper pair that was no worse on the validation faces of the manifest; `main.py evaluate` prints all. "

@@ -65,12 +65,13 @@ def evaluate(
         "alignment": landmarks if align else "one fixed crop",
         "data": report.lines(),
         "multiply_adds": {
-            s: {e.name: e.multiply_adds[s] for e in manifest.exits if s in e.multiply_adds} for s in by_size
+            s: {e.name: e.multiply_adds[s] for e in manifest.variants if s in e.multiply_adds} for s in by_size
         },
         "figures": {
             s: {
-                e.name: figures({h: outputs[e.output(h)] for h in HEADS}, labels, e.age_interval_scale.get(s))
-                for e in manifest.exits
+                e.name: figures({h: outputs[f"{e.name}.{h}"] for h in HEADS}, labels, e.age_interval_scale.get(s))
+                for e in manifest.variants
+                if not e.mirrored or s in e.multiply_adds
             }
             for s, outputs in by_size.items()
         },
@@ -89,7 +90,7 @@ def read_outputs(
     teacher: bool = False,
     progress: Callable[..., Any] = iter,
 ) -> tuple[list[Sample], dict[int, dict[str, NDArray[np.float32]]], Report]:
-    """The samples that could be read; per input size the network's outputs for them, by name; what was skipped."""
+    """The samples that could be read; per input size the outputs for them, by exit and head as EXIT.HEAD; what was skipped."""
     sizes = [size] if size else list(manifest.input_sizes)
     if not all(32 <= s <= 512 for s in sizes):
         raise DataError(f"--size must be from 32 to 512 px, got {size}")
@@ -99,7 +100,7 @@ def read_outputs(
     sessions = _sessions(manifest, sizes)
     crops = _Cropper(dataset, manifest, sizes, align, report, teacher)
     kept: list[Sample] = []
-    outputs: dict[int, list[list[NDArray[np.float32]]]] = {s: [] for s in sizes}
+    outputs: dict[int, list[dict[str, NDArray[np.float32]]]] = {s: [] for s in sizes}
     batch: list[list[NDArray[np.uint8]]] = []
     for i, sample in enumerate(progress(samples)):
         pictures = crops(sample)
@@ -108,13 +109,26 @@ def read_outputs(
             batch.append(pictures)
         if batch and (len(batch) == BATCH or i == len(samples) - 1):
             for s, faces in zip(sizes, zip(*batch, strict=True), strict=True):
-                outputs[s].append(sessions[s].run(None, {manifest.input_name: np.stack(faces)}))
+                outputs[s].append(_read_batch(sessions[s], manifest, s, np.stack(faces)))
             batch = []
     if not kept:
         raise DataError(f"none of the {len(samples)} pictures could be used")
-    heads = [o.name for o in sessions[sizes[0]].get_outputs()]
-    joined = {s: dict(zip(heads, map(np.concatenate, zip(*outputs[s], strict=True)), strict=True)) for s in sizes}
+    joined = {s: {k: np.concatenate([batch[k] for batch in outputs[s]]) for k in outputs[s][0]} for s in sizes}
     return kept, joined, report
+
+
+def _read_batch(
+    session: Any, manifest: Manifest, size: int, faces: NDArray[np.uint8]
+) -> dict[str, NDArray[np.float32]]:
+    """Every exit's outputs, mirrored exits' at the sizes that have them too."""
+    names = [o.name for o in session.get_outputs()]
+    out = dict(zip(names, session.run(None, {manifest.input_name: faces}), strict=True))
+    twice = [e for e in manifest.mirrored if size in e.multiply_adds]
+    if twice:
+        mirror = np.ascontiguousarray(faces[:, :, ::-1])
+        other = dict(zip(names, session.run(None, {manifest.input_name: mirror}), strict=True))
+        out |= {f"{e.name}.{h}": (out[e.output(h)] + other[e.output(h)]) / 2 for e in twice for h in HEADS}
+    return out
 
 
 def _read(dataset: str, root: Path, split: str, names: Iterable[str] | None) -> tuple[Sequence[Sample], Report]:

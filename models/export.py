@@ -9,7 +9,7 @@ import logging
 import warnings
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
@@ -23,7 +23,7 @@ from models.batch_norm import for_size
 from models.datasets.base import EXPRESSIONS, GENDERS
 from models.elastic import HEADS, ElasticNetwork
 from models.flops import multiply_adds
-from models.manifest import COVERAGES, SCHEMA, Manifest
+from models.manifest import COVERAGES, MIRROR, SCHEMA, Manifest
 from models.onnx_file import add_size, at_size
 from models.runs import load_trained
 from models.session import cpu_session
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
+
+    from models.data import Views
 
 # float32 kernels differ in the order of their sums; measured differences are around 1e-6.
 TOLERANCE = 1e-4
@@ -164,6 +166,18 @@ def cross_fitted_coverage(ages: NDArray, p: NDArray) -> dict[str, float]:
     }
 
 
+def judge(
+    network: ElasticNetwork, held_out: Mapping[str, Views], size: int, mirrored: bool = False
+) -> tuple[dict[str, dict[str, float]], dict[str, dict[int, float]]]:
+    """Per exit: validation figures, coverages among them; interval scales. `mirrored`: of the mean over both pictures."""
+    cpu, views = torch.device("cpu"), held_out["utkface"]
+    figures = validate(network, held_out, size, cpu, mirrored=mirrored)
+    by_exit = predict(network, views.pixels, size, cpu, mirrored=mirrored)
+    for name, p in by_exit.items():
+        figures[name] |= cross_fitted_coverage(views.age, p["age"])
+    return figures, {name: interval_scales(views.age, p["age"]) for name, p in by_exit.items()}
+
+
 def export(run: Path, faces: Path, out: Path) -> Manifest:
     """Exports the averaged network of a training run with figures from its held-out faces; writes nothing that is wrong.
 
@@ -174,15 +188,15 @@ def export(run: Path, faces: Path, out: Path) -> Manifest:
     parts, held_out = load_parts(config, faces)
     if set(held_out) != {"utkface", "fer2013"}:
         raise ExportError("a network is exported with figures on utkface and fer2013: [optimiser] batch must name both")
-    cpu, ages = torch.device("cpu"), held_out["utkface"].age
-    figures, scales = {}, {}
+    cpu = torch.device("cpu")
+    figures: dict[int, dict[str, dict[str, float]]] = {}
+    scales: dict[int, dict[str, dict[int, float]]] = {}
     networks = {size: for_size(trained, parts, size, cpu) for size in sizes}
     for size, network in networks.items():
-        figures[size] = validate(network, held_out, size, cpu)
-        by_exit = predict(network, held_out["utkface"].pixels, size, cpu)
-        scales[size] = {name: interval_scales(ages, p["age"]) for name, p in by_exit.items()}
-        for name, p in by_exit.items():
-            figures[size][name] |= cross_fitted_coverage(ages, p["age"])
+        figures[size], scales[size] = judge(network, held_out, size)
+        if size == max(sizes):
+            for read, taken in zip(judge(network, held_out, size, mirrored=True), (figures, scales), strict=True):
+                taken[size] |= {name + MIRROR: values for name, values in read.items()}
     costs = {size: multiply_adds(trained, size) for size in sizes}
     paper_costs = multiply_adds(trained, 224, stem=False)
 
@@ -198,6 +212,15 @@ def export(run: Path, faces: Path, out: Path) -> Manifest:
         content = draft.read_bytes()
     finally:
         draft.unlink(missing_ok=True)
+
+    def one(name: str, multiply_adds: Mapping[int, int]) -> dict[str, Any]:
+        return {
+            "name": name,
+            "block": int(name.removeprefix("exit_").removesuffix(MIRROR)),
+            "multiply_adds": multiply_adds,
+            "age_interval_scale": {s: {c: round(v, 4) for c, v in scales[s][name].items()} for s in multiply_adds},
+            "validation": {s: {k: round(v, 4) for k, v in figures[s][name].items()} for s in multiply_adds},
+        }
 
     template = Template.from_shape(load_mean_shape(), PAPER_MARGINS)
     manifest = {
@@ -223,18 +246,11 @@ def export(run: Path, faces: Path, out: Path) -> Manifest:
             "expression": EXPRESSIONS,
         },
         "exits": [
-            {
-                "name": name,
-                "block": int(name.removeprefix("exit_")),
-                "multiply_adds": {size: costs[size][name] for size in sizes},
-                "multiply_adds_224_without_stem": paper_costs[name],
-                "age_interval_scale": {
-                    size: {c: round(scale, 4) for c, scale in scales[size][name].items()} for size in sizes
-                },
-                "validation": {size: {k: round(v, 4) for k, v in figures[size][name].items()} for size in sizes},
-            }
+            one(name, {size: costs[size][name] for size in sizes})
+            | {"multiply_adds_224_without_stem": paper_costs[name]}
             for name in trained.heads
         ],
+        "mirrored": [one(name + MIRROR, {max(sizes): 2 * costs[max(sizes)][name]}) for name in trained.heads],
         "licence": LICENCE,
         "about": {
             "validation": "5 % of UTKFace, near duplicates kept together (figures for age and gender), and "

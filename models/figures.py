@@ -133,13 +133,13 @@ def table(report: Mapping[str, Any]) -> list[str]:
     lines = [
         f"{report['model']} on {report['dataset']}, {report['pictures']} pictures, {report['alignment']}",
         *report["data"],
-        f"{'exit':<8}{'size':>6}{'M mult-adds':>13}" + "".join(f"{_COLUMNS[c]:>13}" for c in columns),
+        f"{'exit':<15}{'size':>6}{'M mult-adds':>13}" + "".join(f"{_COLUMNS[c]:>13}" for c in columns),
     ]
     for size, exits in report["figures"].items():
         for name, row in exits.items():
             cost = report["multiply_adds"].get(size, {}).get(name)
             lines.append(
-                f"{name:<8}{size:>6}{cost / 1e6 if cost else float('nan'):>13.1f}"
+                f"{name:<15}{size:>6}{cost / 1e6 if cost else float('nan'):>13.1f}"
                 + "".join(f"{_cell(c, row[c]):>13}" for c in columns)
             )
     best = list(report["figures"].values())[-1]

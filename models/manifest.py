@@ -22,6 +22,7 @@ MAX_BYTES, MAX_NETWORK_BYTES = 4_000_000, 2**31  # of a manifest; of a network: 
 LONGEST_MESSAGE = 1000
 WEIGHTS = Path(__file__).with_name("weights")
 DEFAULT_MODEL = "mobilenet_v1_075"
+MIRROR = "+mirror"
 _HEADS = ("age", "gender", "expression")
 
 
@@ -36,7 +37,10 @@ class ManifestError(ValueError):
 @dataclass(frozen=True, kw_only=True)
 class Exit:
     """One exit. Dicts by input size hold multiply-adds, validation figures (mae, gender, expression, ...) and, per
-    coverage in per cent, what the age distribution's deviation is multiplied with for half the interval."""
+    coverage in per cent, what the age distribution's deviation is multiplied with for half the interval.
+
+    A mirrored exit, NAME+mirror, is the mean of what the exit NAME says of a face and of its mirror image, at twice the
+    multiply-adds."""
 
     name: str
     block: int
@@ -44,13 +48,18 @@ class Exit:
     age_interval_scale: Mapping[int, Mapping[int, float]]
     validation: Mapping[int, Mapping[str, float]]
 
+    @property
+    def mirrored(self) -> bool:
+        """Whether it reads the mirror image too."""
+        return self.name.endswith(MIRROR)
+
     def interval_scale(self, size: int, coverage: int = 68) -> float:
         """Half the interval that holds so many per cent of ages, in deviations of the age distribution."""
         return self.age_interval_scale[size][coverage]
 
     def output(self, head: str) -> str:
-        """The name of a head's tensor in the network file."""
-        return f"{self.name}.{head}"
+        """The name of a head's tensor in the network file; of a mirrored exit, of the tensor that it takes the mean of."""
+        return f"{self.name.removesuffix(MIRROR)}.{head}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +77,7 @@ class Manifest:
     exits: tuple[Exit, ...]  # shallowest first
     licence: str
     about: Mapping[str, Any]
+    mirrored: tuple[Exit, ...] = ()  # shallowest first; each perhaps at some of the input sizes only
 
     def __post_init__(self) -> None:
         blocks = [e.block for e in self.exits]
@@ -85,13 +95,19 @@ class Manifest:
             costs = [e.multiply_adds.get(size, 0) for e in self.exits]
             if costs != sorted(set(costs)) or costs[0] <= 0:
                 raise ManifestError(f"{self.name}: costs of the exits must rise with depth, got {costs} at {size} px")
+            twice = [e.multiply_adds[size] for e in self.mirrored if size in e.multiply_adds]
+            if twice != sorted(set(twice)) or (twice and twice[0] <= 0):
+                raise ManifestError(
+                    f"{self.name}: costs of mirrored exits must rise with depth, got {twice} at {size} px"
+                )
             self._check_figures(size)
+        self._check_mirrored()
         if len(self.template) != 47 or not all(abs(v) <= 2 for point in self.template for v in point):
             raise ManifestError(f"{self.name}: the template needs 47 points in or near the unit square")
 
     def _check_figures(self, size: int) -> None:
         """All exits are ranked by the same figures, so each must have them."""
-        for one in self.exits:
+        for one in (*self.exits, *(e for e in self.mirrored if size in e.multiply_adds)):
             figures = one.validation.get(size, {})
             if not 0 < figures.get("mae", math.nan) < 100:
                 raise ManifestError(f"{self.name}: {one.name} has no validation MAE at {size} px")
@@ -103,6 +119,29 @@ class Manifest:
                     f"{self.name}: {one.name} needs interval scales that rise over {COVERAGES} per cent at {size} px, "
                     f"got {scales}"
                 )
+
+    def _check_mirrored(self) -> None:
+        """Each belongs to an exit, and has a size that the network takes."""
+        plain = {e.name: e.block for e in self.exits}
+        blocks = [e.block for e in self.mirrored]
+        if blocks != sorted(set(blocks)):
+            raise ManifestError(
+                f"{self.name}: mirrored exits must be given from the shallowest to the deepest, got {blocks}"
+            )
+        for one in self.mirrored:
+            if not one.mirrored or plain.get(one.name.removesuffix(MIRROR)) != one.block:
+                raise ManifestError(
+                    f"{self.name}: mirrored exit {one.name} is of no exit; it should be called EXIT{MIRROR}"
+                )
+            if not one.multiply_adds or not set(one.multiply_adds) <= set(self.input_sizes):
+                raise ManifestError(
+                    f"{self.name}: {one.name} has sizes {list(one.multiply_adds)}, not of {self.input_sizes}"
+                )
+
+    @property
+    def variants(self) -> tuple[Exit, ...]:
+        """All that can be asked for: the exits, then the mirrored ones. `multiply_adds` of each tells at which sizes."""
+        return (*self.exits, *self.mirrored)
 
     @classmethod
     def read(cls, path: Path) -> Manifest:
@@ -148,11 +187,11 @@ class Manifest:
         return content
 
     def exit(self, name: str) -> Exit:
-        """An exit by its name, or by its block number."""
-        for one in self.exits:
-            if name in (one.name, str(one.block)):
+        """An exit by its name, or by its block number, which +mirror may follow."""
+        for one in self.variants:
+            if name in (one.name, f"{one.block}{MIRROR if one.mirrored else ''}"):
                 return one
-        raise ManifestError(f"{self.name} has no exit {name!r}; it has {', '.join(e.name for e in self.exits)}")
+        raise ManifestError(f"{self.name} has no exit {name!r}; it has {', '.join(e.name for e in self.variants)}")
 
 
 def _content(path: Path, most: int) -> bytes:
@@ -170,18 +209,6 @@ def _from_json(path: Path, data: Mapping[str, Any]) -> Manifest:
     name = str(data["network"]["file"])
     if Path(name).name != name:
         raise ManifestError(f"manifest {path}: the network file must lie beside the manifest, got {name!r}")
-    exits = tuple(
-        Exit(
-            name=str(e["name"]),
-            block=int(e["block"]),
-            multiply_adds={int(s): int(n) for s, n in e["multiply_adds"].items()},
-            age_interval_scale={
-                int(s): {int(c): float(v) for c, v in scales.items()} for s, scales in e["age_interval_scale"].items()
-            },
-            validation={int(s): {k: float(v) for k, v in f.items()} for s, f in e["validation"].items()},
-        )
-        for e in data["exits"]
-    )
     return Manifest(
         name=str(data["name"]),
         network=path.with_name(name),
@@ -191,9 +218,22 @@ def _from_json(path: Path, data: Mapping[str, Any]) -> Manifest:
         template=tuple((float(x), float(y)) for x, y in data["template"]["points"]),
         genders=_labels(data["labels"]["gender"]),
         expressions=_labels(data["labels"]["expression"]),
-        exits=exits,
+        exits=tuple(map(_exit, data["exits"])),
+        mirrored=tuple(map(_exit, data.get("mirrored", ()))),
         licence=str(data["licence"]),
         about=data["about"],
+    )
+
+
+def _exit(data: Mapping[str, Any]) -> Exit:
+    return Exit(
+        name=str(data["name"]),
+        block=int(data["block"]),
+        multiply_adds={int(s): int(n) for s, n in data["multiply_adds"].items()},
+        age_interval_scale={
+            int(s): {int(c): float(v) for c, v in scales.items()} for s, scales in data["age_interval_scale"].items()
+        },
+        validation={int(s): {k: float(v) for k, v in f.items()} for s, f in data["validation"].items()},
     )
 
 

@@ -65,3 +65,39 @@ def cut(model: ModelProto, inputs: Sequence[str], outputs: Sequence[str]) -> byt
     from onnx.utils import Extractor
 
     return Extractor(model).extract_model(list(inputs), list(outputs)).SerializeToString()
+
+
+def mirrored(content: bytes) -> bytes:
+    """A cut network (one input, faces (n, h, w, 3)) that reads every face and its mirror image in one batch, and gives the mean
+    of what it says of both."""
+    from onnx import helper, load_model_from_string, numpy_helper
+
+    model = load_model_from_string(content)
+    graph = model.graph
+    (faces,) = (i.name for i in graph.input)
+    both, results = f"{faces}+mirror", [o.name for o in graph.output]
+    for node in graph.node:
+        node.input[:] = [both if name == faces else name for name in node.input]
+        node.output[:] = [f"{name}+mirror" if name in results else name for name in node.output]
+        node.input[:] = [f"{name}+mirror" if name in results else name for name in node.input]
+    last = np.iinfo(np.int64).min
+    numbers = {"first": [-1], "last": [last], "width": [2], "step": [-1]}
+    graph.initializer.extend(numpy_helper.from_array(np.array(v, np.int64), f"mirror/{k}") for k, v in numbers.items())
+    turn = [
+        helper.make_node("Slice", [faces, *(f"mirror/{k}" for k in numbers)], ["mirror/faces"]),
+        helper.make_node("Concat", [faces, "mirror/faces"], [both], axis=0),
+    ]
+    opset = next(o.version for o in model.opset_import if o.domain in ("", "ai.onnx"))
+    halves = {"num_outputs": 2} if opset >= 18 else {}
+    mean = []
+    for name in results:
+        parts = [f"mirror/{name}/{i}" for i in range(2)]
+        mean += [
+            helper.make_node("Split", [f"{name}+mirror"], parts, axis=0, **halves),
+            helper.make_node("Mean", parts, [name]),
+        ]
+    nodes = [*turn, *graph.node, *mean]
+    del graph.node[:]
+    graph.node.extend(nodes)
+    del graph.value_info[:]  # of half the batch
+    return model.SerializeToString()

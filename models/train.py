@@ -262,26 +262,35 @@ def _groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
 
 @torch.inference_mode()
 def predict(
-    network: ElasticNetwork, pixels: NDArray[np.uint8], size: int, device: torch.device, batch: int = 128
+    network: ElasticNetwork,
+    pixels: NDArray[np.uint8],
+    size: int,
+    device: torch.device,
+    batch: int = 128,
+    mirrored: bool = False,
 ) -> dict[str, dict[str, NDArray]]:
-    """Probabilities per exit and head over prepared views."""
+    """Probabilities per exit and head over prepared views; `mirrored`: means over each crop and its mirror image."""
     network.eval()
     chunks: dict[str, dict[str, list[NDArray]]] = {}
     for i in range(0, len(pixels), batch):
-        crops = torch.from_numpy(plain_crops(pixels[i : i + batch], size)).to(device)
-        for name, output in network(to_input(crops)).items():
+        x = to_input(torch.from_numpy(plain_crops(pixels[i : i + batch], size)).to(device))
+        mirror = network(x.flip(3)) if mirrored else {}
+        for name, output in network(x).items():
             for head, logits in output._asdict().items():
-                chunks.setdefault(name, {}).setdefault(head, []).append(torch.softmax(logits.float(), 1).cpu().numpy())
+                p = torch.softmax(logits.float(), 1)
+                if mirrored:
+                    p = (p + torch.softmax(getattr(mirror[name], head).float(), 1)) / 2
+                chunks.setdefault(name, {}).setdefault(head, []).append(p.cpu().numpy())
     return {name: {head: np.concatenate(c) for head, c in heads.items()} for name, heads in chunks.items()}
 
 
 def validate(
-    network: ElasticNetwork, held_out: Mapping[str, Views], size: int, device: torch.device
+    network: ElasticNetwork, held_out: Mapping[str, Views], size: int, device: torch.device, mirrored: bool = False
 ) -> dict[str, dict[str, float]]:
-    """Figures per exit over the held-out views."""
+    """Figures per exit over the held-out views; `mirrored` as in `predict`."""
     figures: dict[str, dict[str, float]] = {}
     for views in held_out.values():
-        for name, p in predict(network, views.pixels, size, device).items():
+        for name, p in predict(network, views.pixels, size, device, mirrored=mirrored).items():
             row = figures.setdefault(name, {})
             if (views.age >= 0).any():
                 row["mae"] = metrics.mae(metrics.expectation(p["age"]), views.age)

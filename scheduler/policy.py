@@ -142,38 +142,34 @@ class LeastError:
     def _least(self, load: Load, latency: LatencyModel, level: float, tail: float) -> Decision | None:
         """The choice where a run takes the profile's time x `level` and may take `tail` times that; None where nothing fits.
 
-        Called between a frame's alignment and its network: lean, and it looks at as few points as it can."""
-        profile, biases, last, keep = latency.profile, latency.biases, self._last, 1 - self.keep
-        faces, blank = load.faces, profile.blank_error
-        room_ms = min(load.left_ms, self.period_ms - load.taken_ms) / self.margin
-        freshest = min(self.period_ms / 2 / self.memory_ms, 1.0)
+        Called between a frame's alignment and its network, with caches that hold neither its code nor its data: lean, in one
+        piece, and it looks at as few points as it can."""
+        biases, last, keep = latency.biases, self._last, 1 - self.keep
+        faces, new, blank = load.faces, load.new, latency.profile.blank_error
+        period_ms, memory_ms = self.period_ms, self.memory_ms
+        room_ms = min(load.left_ms, period_ms - load.taken_ms) / (self.margin * level * tail)
+        freshest = min(period_ms / 2 / memory_ms, 1.0)
         least, best, turn = float("inf"), None, 0.0
-        for choice in profile.choices:
-            point, error, times = choice
+        for point, error, times in latency.profile.choices:
             if (error + (blank - error) * freshest) * keep >= least:
                 break  # nor can those that are cheaper, and err more
-            pace = level * biases.get(point, 1.0)
-            served = min(faces_in(times, room_ms / (pace * tail)), faces)
+            bias = biases.get(point, 1.0)
+            served = min(faces_in(times, room_ms / bias), faces)
             turn = turn or faces / max(served, 1)
-            if served:
-                took_ms = time_of(times, served) * pace
-                expected = self.expected_error(error, blank, took_ms, served, turn, load)
-                if point == last:
-                    expected *= keep
-                if expected < least:
-                    least, best = expected, (point, served, took_ms * tail)
+            if not served:
+                continue
+            took_ms = time_of(times, served) * level * bias
+            lost = (took_ms + faces / served * period_ms / 2) / memory_ms
+            if new:
+                waiting = max(new - served, 0)
+                unseen_ms = new * took_ms + waiting * (1 + waiting / served) / 2 * period_ms
+                lost += unseen_ms / (faces * turn * period_ms)
+            expected = error + (blank - error) * min(lost, 1.0)
+            if point == last:
+                expected *= keep
+            if expected < least:
+                least, best = expected, (point, served, took_ms * tail)
         return Decision(*best, load) if best else None
-
-    def expected_error(self, error: float, blank: float, took_ms: float, served: int, turn: float, load: Load) -> float:
-        """Of what is on screen on average. `turn`: the frames between two readings of a person at the dearest point."""
-        new = load.new
-        seen_ms = took_ms + load.faces / served * self.period_ms / 2
-        lost = seen_ms / self.memory_ms
-        if new:
-            waiting = max(new - served, 0)
-            unseen_ms = new * took_ms + waiting * (1 + waiting / served) / 2 * self.period_ms
-            lost += unseen_ms / (load.faces * turn * self.period_ms)
-        return error + (blank - error) * min(lost, 1.0)
 
     def to_json(self) -> dict[str, Any]:
         return {"name": "least-error", **asdict(self)}

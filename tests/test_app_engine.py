@@ -45,6 +45,9 @@ def test_every_exit_says_what_the_whole_graph_says(manifest, engine):
         faces = crops(5, point.size)
         names = [manifest.exit(point.exit).output(h) for h in module.HEADS]
         expected = whole[point.size].run(names, {manifest.input_name: faces})
+        if manifest.exit(point.exit).mirrored:
+            mirror = whole[point.size].run(names, {manifest.input_name: np.ascontiguousarray(faces[:, :, ::-1])})
+            expected = [(a + b) / 2 for a, b in zip(expected, mirror, strict=True)]
         for mine, theirs in zip(engine.run(point, faces), expected, strict=True):
             np.testing.assert_allclose(mine, theirs, atol=1e-5)
             np.testing.assert_allclose(mine.sum(axis=1), 1, atol=1e-4)
@@ -137,6 +140,7 @@ def test_a_network_of_another_manifest_is_a_clear_error(manifest, tmp_path):
     values = json.loads(manifest.network.with_suffix(".json").read_text())
     values["network"]["file"] = "other.onnx"
     values["exits"][0]["name"] = "exit_06"
+    del values["mirrored"]
     (tmp_path / "other.json").write_text(json.dumps(values))
     with pytest.raises(ModelError, match="exit_06"):
         OnnxEngine(Manifest.read(tmp_path / "other.json"), "cpu")

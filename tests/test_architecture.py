@@ -89,7 +89,9 @@ def test_of_models_the_application_needs_only_manifest_and_file():
             assert {i for i in imports(path) if i.startswith("models.")} <= {
                 "models.manifest", "models.manifest.Manifest", "models.manifest.ManifestError",
                 "models.manifest.find_manifest", "models.manifest.DEFAULT_MODEL", "models.manifest.WEIGHTS",
-                "models.onnx_file", "models.onnx_file.at_size", "models.onnx_file.cut", "models.onnx_file.sizes_apart",
+                "models.manifest.MIRROR",
+                "models.onnx_file", "models.onnx_file.at_size", "models.onnx_file.cut", "models.onnx_file.mirrored",
+                "models.onnx_file.sizes_apart",
             }  # fmt: skip
 
 

@@ -193,6 +193,15 @@ def test_the_manifest_tells_all_that_the_application_needs(exported):
         for size in exported.input_sizes:
             assert one.interval_scale(size, 50) < one.interval_scale(size) < one.interval_scale(size, 90)
             assert 0 <= one.validation[size]["coverage_50"] <= one.validation[size]["coverage_90"] <= 1
+    assert [(e.name, *e.multiply_adds) for e in exported.mirrored] == [
+        ("exit_03+mirror", 48),
+        ("exit_07+mirror", 48),
+        ("exit_13+mirror", 48),
+    ]
+    for plain, twice in zip(exported.exits, exported.mirrored, strict=True):
+        assert twice.multiply_adds[48] == 2 * plain.multiply_adds[48]
+        assert twice.validation[48].keys() == plain.validation[48].keys()
+        assert exported.exit(f"{plain.block}+mirror") is twice and exported.exit(str(plain.block)) is plain
     assert exported.about["largest_difference_to_torch"] < 1e-4
     assert "research" in exported.licence
     assert exported.verify()[:1]
@@ -221,8 +230,9 @@ def test_an_export_that_differs_is_refused_and_writes_nothing(work, tmp_path, mo
 def test_evaluation_reads_pictures_and_reports_per_size_and_exit(work, exported):
     report = evaluate(exported, "utkface", work / "utk", align=True)
     assert report["pictures"] == 24 and list(report["figures"]) == [32, 48]
-    for exits in report["figures"].values():
-        assert set(exits) == {"exit_03", "exit_07", "exit_13"}
+    for size, exits in report["figures"].items():
+        plain = {"exit_03", "exit_07", "exit_13"}
+        assert set(exits) == plain | ({f"{name}+mirror" for name in plain} if size == 48 else set())
         for row in exits.values():
             assert row["mae_95"][0] <= row["mae"] <= row["mae_95"][1]
             assert 0 <= row["cs5"] <= 1 and 0 <= row["gender"] <= 1
@@ -260,6 +270,13 @@ def manifest_json(exported: Manifest) -> dict:
         (lambda d: d.pop("exits"), "exits"),
         (lambda d: d.update(exits=[]), "exits"),
         (lambda d: d["exits"].reverse(), "shallowest"),
+        (lambda d: d["mirrored"].reverse(), "mirrored exits must rise"),
+        (lambda d: d["mirrored"][1].update(name="exit_07"), "of no exit"),
+        (lambda d: d["mirrored"][1].update(block=8), "of no exit"),
+        (lambda d: d["mirrored"][0].update(multiply_adds={}), "has sizes"),
+        (lambda d: d["mirrored"][0].update(multiply_adds={"64": 5}), "has sizes"),
+        (lambda d: d["mirrored"][0]["multiply_adds"].update({"48": 10**12}), "mirrored exits must rise"),
+        (lambda d: d["mirrored"][0]["validation"]["48"].pop("gender"), "lacks an accuracy"),
         (lambda d: d["exits"][1]["multiply_adds"].update({"32": 5}), "rise"),
         (lambda d: d["exits"][0]["validation"]["32"].pop("mae"), "MAE"),
         (lambda d: d["network"].update(file="../../etc/passwd"), "beside"),
@@ -472,7 +489,8 @@ def test_the_engine_runs_every_size_with_its_own_parameters(exported):
     from scheduler.latency import OperatingPoint
 
     engine = OnnxEngine(exported, "cpu")
-    assert set(engine.points) == {OperatingPoint(e.name, s) for e in exported.exits for s in (32, 48)}
+    plain = {OperatingPoint(e.name, s) for e in exported.exits for s in (32, 48)}
+    assert set(engine.points) == plain | {OperatingPoint(f"{e.name}+mirror", 48) for e in exported.exits}
     file = onnx.load(exported.network)
     for size in exported.input_sizes:
         faces = np.random.default_rng(1).integers(0, 256, (2, size, size, 3), dtype=np.uint8)
@@ -481,6 +499,10 @@ def test_the_engine_runs_every_size_with_its_own_parameters(exported):
             mine = engine.run(OperatingPoint(one.name, size), faces)
             [theirs] = session.run([f"{one.name}.age"], {"faces": faces})
             assert np.abs(mine.age - theirs).max() < 1e-5
+        twice = OperatingPoint("exit_07+mirror", size)
+        if size == 48:
+            both = [engine.run(OperatingPoint("exit_07", size), f).age for f in (faces, faces[:, :, ::-1].copy())]
+            assert np.abs(engine.run(twice, faces).age - np.mean(both, axis=0)).max() < 1e-6
     one = OperatingPoint("exit_07", 32)
     assert OnnxEngine(exported, "cpu", points=[one]).points == (one,)
 

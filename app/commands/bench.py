@@ -177,7 +177,7 @@ def _scheduler(manifest: Manifest, device: str, crowd: range, budget_ms: float, 
     engine = OnnxEngine(manifest, device)
     profile, remembered = load_profile(engine, manifest)
     blocks = [manifest.exit(p.exit).block for p in engine.points]
-    points = [p for p in engine.points if p.size == max(manifest.input_sizes)]
+    points = [OperatingPoint(e.name, max(manifest.input_sizes)) for e in manifest.exits]
     arms: dict[str, tuple[Policy, LatencyModel]] = {"auto": (LeastError(period_ms=budget_ms), LatencyModel(profile))}
     arms |= {p.exit: (Fixed(p), LatencyModel(profile)) for p in points}
     rows = []

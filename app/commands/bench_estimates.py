@@ -15,6 +15,7 @@ import numpy as np
 
 from app.errors import UsageError
 from app.files import check_writable
+from scheduler.latency import OperatingPoint
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -102,7 +103,7 @@ def _watch(clip: Path, manifest: Manifest, engine: OnnxEngine) -> dict[int, Watc
     from app.tracker import Tracker
 
     front_end, watched = make_front_end(Template(manifest.template), Tracker()), defaultdict[int, Any](list)
-    points = [p for p in engine.points if p.size == max(manifest.input_sizes)]
+    points = [OperatingPoint(e.name, max(manifest.input_sizes)) for e in manifest.exits]
     for frame in open_source(str(clip)):
         faces = front_end(frame).faces
         if faces:
@@ -192,7 +193,7 @@ def _faces(root: Path, names: Path | None, count: int, manifest: Manifest, engin
     from app.people import People
 
     predict, template, rng = LandmarkPredictor(), Template(manifest.template), np.random.default_rng(0)
-    points = [p for p in engine.points if p.size == max(manifest.input_sizes)]
+    points = [OperatingPoint(e.name, max(manifest.input_sizes)) for e in manifest.exits]
     ages, squared, truth, inside = list[Any](), list[Any](), list[int](), {1: 0, FRAMES: 0}
     for portrait in tqdm(portraits(root, names, count), total=count, leave=False):
         views = frames(portrait, FRAMES, rng)

@@ -28,7 +28,7 @@ def calibrate(model: str, device: str, threads: int | None, out: Path | None) ->
         check_writable(out)
     manifest = load_manifest(model)
     points = candidates(manifest)
-    every = len(manifest.exits) * len(manifest.input_sizes)
+    every = sum(len(e.multiply_adds) for e in manifest.variants)
     engine = OnnxEngine(manifest, device, threads, points=points)
     threads = threads or default_threads()
     print(
@@ -58,13 +58,13 @@ def calibrate(model: str, device: str, threads: int | None, out: Path | None) ->
 def table(profile: Profile, manifest: Manifest) -> list[str]:
     """The front, cheapest first, and what it spans."""
     lines = [
-        f"{'operating point':<16}{'M madds':>9}{'age MAE':>9}{'error':>8}"
+        f"{'operating point':<18}{'M madds':>9}{'age MAE':>9}{'error':>8}"
         + "".join(f"{f'{b} faces':>11}" for b in profile.buckets)
     ]
     for point in profile.front:
         cost = manifest.exit(point.exit).multiply_adds[point.size] / 1e6
         times = "".join(f"{profile.median_ms(point, b):>8.2f} ms" for b in profile.buckets)
-        lines.append(f"{point!s:<16}{cost:>9.1f}{profile.mae(point):>9.2f}{profile.error(point):>8.3f}{times}")
+        lines.append(f"{point!s:<18}{cost:>9.1f}{profile.mae(point):>9.2f}{profile.error(point):>8.3f}{times}")
     cheap, dear = profile.front[0], profile.front[-1]
     spans = ", ".join(
         f"{profile.median_ms(dear, b) / profile.median_ms(cheap, b):.1f} times at batch {b}"

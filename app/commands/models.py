@@ -56,7 +56,7 @@ def _describe(manifest: Manifest, path: Path) -> dict[str, Any]:
 
 def _ranked(manifest: Manifest) -> list[OperatingPoint]:
     """All points, cheapest first."""
-    points = [OperatingPoint(e.name, s) for e in manifest.exits for s in manifest.input_sizes]
+    points = [OperatingPoint(e.name, s) for e in manifest.variants for s in e.multiply_adds]
     return sorted(points, key=lambda p: manifest.exit(p.exit).multiply_adds[p.size])
 
 
@@ -76,14 +76,14 @@ def _figures(manifest: Manifest, point: OperatingPoint) -> dict[str, Any]:
 def _table(found: Sequence[dict[str, Any]], *, shipped: bool) -> list[str]:
     wide = max(len(one["name"]) for one in found) + 2 if found else 4
     lines = [
-        f"{'name':<{wide}}{'file':>9}{'exits':>7}  {'':<9}{'at':<14}{'mult-adds':>10}{'MAE':>7}{'gender':>9}{'expression':>12}"
+        f"{'name':<{wide}}{'file':>9}{'exits':>7}  {'':<9}{'at':<18}{'mult-adds':>10}{'MAE':>7}{'gender':>9}{'expression':>12}"
     ]
     for one in found:
         head = f"{one['name']:<{wide}}{one['bytes'] / 1e6:>6.1f} MB{len(one['exits']):>7}  "
         for which in ("best", "cheapest"):
             at = one[which]
             lines.append(
-                f"{head}{which:<9}{at['exit'] + '@' + str(at['size']):<14}{at['multiply_adds'] / 1e6:>8.1f} M"
+                f"{head}{which:<9}{at['exit'] + '@' + str(at['size']):<18}{at['multiply_adds'] / 1e6:>8.1f} M"
                 f"{at['mae']:>7.2f}{at['gender']:>9.1%}{at['expression']:>12.1%}"
             )
             head = " " * len(head)

@@ -150,6 +150,7 @@ def add_bench(sub: argparse._SubParsersAction) -> None:
             "scheduler",
             "crowd",
             "decision",
+            "copies",
             "front-end",
             "tracking",
             "estimates",
@@ -159,7 +160,7 @@ def add_bench(sub: argparse._SubParsersAction) -> None:
             "responsiveness",
             "detectors",
         ),
-        help="exits: what stopping early saves, and its memory; scheduler: auto against each fixed exit; crowd: auto live while crowds and other programs come and go; decision: what the scheduler's choice itself takes; front-end: what detection, landmarks and alignment take and find; tracking: how people keep their identity, on crowds whose truth is known; estimates: how steady what is shown of a person is; alignment: what tilt, turn, the edge and size do; turned: whether faces turned away are found, refused, and read as well; window: how long painting takes; responsiveness: by how much the window's event loop comes late while everything runs; detectors: recall, speed and the age's error behind each; default exits, or scheduler with --faces",
+        help="exits: what stopping early saves, and its memory; scheduler: auto against each fixed exit; crowd: auto live while crowds and other programs come and go; decision: what the scheduler's choice itself takes; copies: what copies to and from a GPU take of a run, and whether batches that change slow it; front-end: what detection, landmarks and alignment take and find; tracking: how people keep their identity, on crowds whose truth is known; estimates: how steady what is shown of a person is; alignment: what tilt, turn, the edge and size do; turned: whether faces turned away are found, refused, and read as well; window: how long painting takes; responsiveness: by how much the window's event loop comes late while everything runs; detectors: recall, speed and the age's error behind each; default exits, or scheduler with --faces",
     )
     p.add_argument(
         "--faces",
@@ -256,6 +257,10 @@ def _bench(args: argparse.Namespace) -> int:
         return bench_crowd.bench_crowd(
             args.model, args.device, args.minutes, args.budgets, args.json, args.log, args.crowd
         )
+    if what == "copies":
+        from app.commands import bench_copies
+
+        return bench_copies.bench_copies(args.rounds, args.model, args.device, args.json)
     if what == "decision":
         from app.commands import bench_decision
 
