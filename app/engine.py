@@ -201,7 +201,12 @@ def session_options() -> Any:
     return options
 
 
-def _providers(onnxruntime: Any, device: str) -> tuple[list[str], str]:
+# The search that ONNX Runtime makes by itself tries out every algorithm for each convolution of each batch and point: on an H100 an
+# engine was not ready after a minute.
+CUDA_OPTIONS = {"cudnn_conv_algo_search": "HEURISTIC"}
+
+
+def _providers(onnxruntime: Any, device: str) -> tuple[list[Any], str]:
     cpu, cuda = PROVIDERS["cpu"], PROVIDERS["cuda"]
     if device == "cpu":
         return [cpu], ""
@@ -212,7 +217,7 @@ def _providers(onnxruntime: Any, device: str) -> tuple[list[str], str]:
         return [cpu], ""
     if hasattr(onnxruntime, "preload_dlls"):
         onnxruntime.preload_dlls()
-    return [cuda, cpu], ""
+    return [(cuda, CUDA_OPTIONS), cpu], ""
 
 
 def nvidia_driver() -> bool:

@@ -43,7 +43,7 @@ SPAN = 2.5  # strips look for faces from the smallest to so many times it; large
 
 NEAR_PER_S, NEAR_MIN = 150, 6  # and so many in any frame
 # With `scan_ms`: looking for faces must leave time for their landmarks. Of the time between frames, since the scan began.
-NEAR_SHARE, CANDIDATES_SHARE = 0.2, 0.3
+NEAR_SHARE, PART_SHARE, CANDIDATES_SHARE = 0.2, 0.15, 0.3
 NEW_MAX = 8
 # A window reaches this much of a face's width beyond its box, sizes this factor from its own: around a known face, one that
 # was lost, and a candidate of a coarse search.
@@ -112,7 +112,8 @@ class Scanner:
         if not self._parts:
             return Scan([], set(known))
         self._suspects, self._began_s = [], self._clock()
-        found, looked_for = self._known(picture, known, max(NEAR_MIN, round(NEAR_PER_S * passed_s)), rolls or {})
+        most = max(NEAR_MIN, round(NEAR_PER_S * passed_s))
+        found, looked_for = self._known(picture, known, most, rolls or {}, len(due) * self._part_ms)
         painted = [box for person, box in known.items() if person not in self._lost]
         for part in due:
             started = self._clock()
@@ -128,15 +129,21 @@ class Scanner:
             self._scan_ms *= ratio
 
     def _known(
-        self, picture: NDArray[np.uint8], known: Mapping[int, Box], most: int, rolls: Mapping[int, float]
+        self,
+        picture: NDArray[np.uint8],
+        known: Mapping[int, Box],
+        most: int,
+        rolls: Mapping[int, float],
+        then_ms: float,
     ) -> tuple[list[Box], set[int]]:
+        """`then_ms`: what the parts that are due after this will probably take."""
         self._turn += 1
         self._looked = {person: turn for person, turn in self._looked.items() if person in known}
         self._lost &= known.keys()
         found, looked_for = list[Box](), set[int]()
         before = self._clock()
         for person in sorted(known, key=lambda p: self._looked.get(p, 0))[:most]:
-            if looked_for and self._late(NEAR_SHARE):
+            if looked_for and (self._late(NEAR_SHARE) or self._late(CANDIDATES_SHARE, then_ms)):
                 break
             looked_for.add(person)
             self._looked[person] = self._turn
@@ -152,11 +159,12 @@ class Scanner:
             before = now
         return found, looked_for
 
-    def _late(self, share: float) -> bool:
-        """Whether one more local search would be done when more than that share of the time between frames is over."""
+    def _late(self, share: float, then_ms: float = 0.0) -> bool:
+        """Whether one more local search, and then so much, would be done when more than that share of the time between frames
+        is over."""
         if self._scan_ms is None or math.isnan(self._interval_s):
             return False
-        return (self._clock() - self._began_s) * 1e3 + self._near_ms > share * self._interval_s * 1e3
+        return (self._clock() - self._began_s) * 1e3 + self._near_ms + then_ms > share * self._interval_s * 1e3
 
     def _near(self, picture: NDArray[np.uint8], box: Box, window: tuple[float, float]) -> Box | None:
         """The face nearest to `box`, at about its size."""
@@ -229,7 +237,8 @@ class Scanner:
         """So long that a frame's parts cost `scan_ms`, within limits."""
         if self._scan_ms is None:
             return SWEEP_S
-        return min(max(SWEEP_S, count * self._interval_s * self._part_ms / self._scan_ms), SLOWEST_SWEEP_S)
+        part_ms = min(self._scan_ms, PART_SHARE * self._interval_s * 1e3)
+        return min(max(SWEEP_S, count * self._interval_s * self._part_ms / part_ms), SLOWEST_SWEEP_S)
 
 
 def parts(shape: tuple[int, ...], min_face: float | None = None) -> list[Part]:
