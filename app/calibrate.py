@@ -19,7 +19,7 @@ from align.crop import crop_batch
 from app.errors import OutputError, UsageError
 from app.profiles import machine, made_here, read_profile, write_profile
 from models.manifest import MIRROR
-from scheduler.latency import OperatingPoint, PointProfile, Profile, quantile
+from scheduler.latency import LEAST_GAIN, OperatingPoint, PointProfile, Profile, quantile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -42,17 +42,21 @@ def candidates(manifest: Manifest) -> list[OperatingPoint]:
     """The operating points that may be worth choosing, cheapest first: the others are not even measured.
 
     A point is left out where another is no worse and takes fewer multiply-adds by more than SLACK, since time does not
-    follow multiply-adds exactly. The dearest stays in any case: it is what everybody compares with.
+    follow multiply-adds exactly. The dearest exit stays in any case: it is what everybody compares with. A mirrored one must
+    err less than all that is cheaper by what the front asks for, or starting would take longer for nothing.
     """
     points = [OperatingPoint(e.name, s) for e in manifest.variants for s in e.multiply_adds]
     costs = {p: manifest.exit(p.exit).multiply_adds[p.size] for p in points}
     errors, _ = relative_errors(manifest, points)
     points.sort(key=lambda p: (costs[p], errors[p]))
-    return [
-        p
-        for p in points
-        if p == points[-1] or not any(errors[q] <= errors[p] and costs[q] * SLACK < costs[p] for q in points)
-    ]
+    dearest = max((p for p in points if not p.exit.endswith(MIRROR)), key=lambda p: costs[p])
+
+    def beaten(p: OperatingPoint) -> bool:
+        if p.exit.endswith(MIRROR):
+            return any(errors[q] * (1 - LEAST_GAIN) <= errors[p] for q in points if costs[q] < costs[p])
+        return any(errors[q] <= errors[p] and costs[q] * SLACK < costs[p] for q in points)
+
+    return [p for p in points if p == dearest or not beaten(p)]
 
 
 def calibrate(

@@ -82,6 +82,7 @@ class OnnxEngine:
 
         self.threads = threads or default_threads()
         wanted, self.note = _providers(onnxruntime, device)
+        self.providers = wanted  # as ONNX Runtime takes them
         try:
             model = onnx.load_model_from_string(manifest.verify())
         except ManifestError as error:
@@ -155,7 +156,8 @@ class OnnxEngine:
         return Outputs(*(o[:n] for o in outputs))
 
     def on_device(self, point: OperatingPoint, faces: NDArray[np.uint8]) -> Callable[[], None]:
-        """For measuring: repeats one run, of a bucket's number of faces at most, with faces and results left on the device."""
+        """For measuring: repeats one run with faces and results left on the device. Does not pad: give exactly a bucket's
+        number of faces."""
         import onnxruntime
 
         session, device = self._sessions[point], "cuda" if self.provider == PROVIDERS["cuda"] else "cpu"
@@ -201,8 +203,8 @@ def session_options() -> Any:
     return options
 
 
-# The search that ONNX Runtime makes by itself tries out every algorithm for each convolution of each batch and point: on an H100 an
-# engine was not ready after a minute.
+# ONNX Runtime's own choice of a search tries out algorithms for each convolution of each batch and point. With it an engine
+# was not ready after a minute on an H100.
 CUDA_OPTIONS = {"cudnn_conv_algo_search": "HEURISTIC"}
 
 

@@ -6,9 +6,10 @@ parts within a sweep. A part is searched coarsely with the known faces painted o
 again, finely and at a better scale.
 
 All of it goes by the source's own time and by counts, so that a file gives the same answer however fast it is run.
-Only with `scan_ms` sweeps slow down, up to SLOWEST_SWEEP_S, where a part costs more than that leaves for a frame, and no
-local search but the first is begun that would be done after NEAR_SHARE of the time between frames, nor a look at a candidate
-but the first after CANDIDATES_SHARE.
+Only with `scan_ms` sweeps slow down, up to SLOWEST_SWEEP_S, where a part costs more than that leaves for a frame or more than
+PART_SHARE of the time between frames; and no local search but the first is begun that would be done after NEAR_SHARE of that
+time, or would leave less than the parts that are due will take until CANDIDATES_SHARE of it is over, after which no candidate
+but the first is looked at.
 
 Bounds: somebody who walks in is looked for within a sweep, 0.25 s (with `scan_ms` up to 1 s). A frame costs at most so
 many local searches (two for a person who is missed), the parts that are due (one at 25 frames a second), and for each part
@@ -42,7 +43,8 @@ STRIPS = 5
 SPAN = 2.5  # strips look for faces from the smallest to so many times it; larger ones are cheap, all in one part
 
 NEAR_PER_S, NEAR_MIN = 150, 6  # and so many in any frame
-# With `scan_ms`: looking for faces must leave time for their landmarks. Of the time between frames, since the scan began.
+# With `scan_ms`: looking for faces must leave time for their landmarks. Of the time between frames: local searches for known
+# people and what a part may take on average; looks at candidates, since the scan began.
 NEAR_SHARE, PART_SHARE, CANDIDATES_SHARE = 0.2, 0.15, 0.3
 NEW_MAX = 8
 # A window reaches this much of a face's width beyond its box, sizes this factor from its own: around a known face, one that
@@ -237,8 +239,8 @@ class Scanner:
         """So long that a frame's parts cost `scan_ms`, within limits."""
         if self._scan_ms is None:
             return SWEEP_S
-        part_ms = min(self._scan_ms, PART_SHARE * self._interval_s * 1e3)
-        return min(max(SWEEP_S, count * self._interval_s * self._part_ms / part_ms), SLOWEST_SWEEP_S)
+        per_ms = max(self._interval_s / self._scan_ms, 1e-3 / PART_SHARE)
+        return min(max(SWEEP_S, count * self._part_ms * per_ms), SLOWEST_SWEEP_S)
 
 
 def parts(shape: tuple[int, ...], min_face: float | None = None) -> list[Part]:

@@ -109,7 +109,7 @@ class Settings:
         "auto",
         "time and network",
         "`auto`: within the budget, how deep and for how many faces so that what is on screen errs least; or always this "
-        "one: `exit_09`, or `9`",
+        "one: `exit_09`, or `9`, at its largest input or as `9@64`; `12+mirror` reads the mirror image too",
         metavar="NAME",
     )
     device: str = _option(

@@ -11,6 +11,7 @@ import numpy as np
 
 from models import metrics
 from models.datasets.base import EXPRESSIONS
+from models.manifest import MIRROR
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -127,7 +128,7 @@ _COLUMNS = {
 
 
 def table(report: Mapping[str, Any]) -> list[str]:
-    """A report of `evaluate` for people: per input size a row per exit, then the groups of the best exit."""
+    """A report of `evaluate` for people: per input size a row per exit, then the groups of the last one."""
     first = next(iter(next(iter(report["figures"].values())).values()))
     columns = [c for c in _COLUMNS if c in first]
     lines = [
@@ -167,7 +168,8 @@ def _error(row: Mapping[str, Any], key: str) -> tuple[float, float, float]:
 
 
 def draw(reports: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Error against multiply-adds, as in the paper's Fig. 6: a line per network and input size, a mark per exit."""
+    """Error against multiply-adds, as in the paper's Fig. 6: a line per network and input size, a mark per exit; mirrored exits
+    have a line of their own."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -182,13 +184,14 @@ def draw(reports: Sequence[Mapping[str, Any]], path: Path) -> None:
     for report in reports:
         for size, exits in report["figures"].items():
             costs = report["multiply_adds"].get(size, {})
-            points = [(costs[name], *_error(row, key)) for name, row in exits.items() if name in costs and key in row]
-            if points:
-                cost, error, below, above = zip(*points, strict=True)
-                label = f"{report['model']}, {size} px"
-                axis.errorbar(
-                    cost, error, yerr=(below, above), marker="o", capsize=2, lw=1, elinewidth=0.4, label=label
-                )
+            for mirrored in (False, True):
+                known = {k: v for k, v in exits.items() if k in costs and key in v and k.endswith(MIRROR) == mirrored}
+                if known:
+                    points = [(costs[name], *_error(row, key)) for name, row in known.items()]
+                    cost, error, below, above = zip(*points, strict=True)
+                    label = f"{report['model']}, {size} px{', mirrored' if mirrored else ''}"
+                    style = {"marker": "o", "capsize": 2, "lw": 1, "elinewidth": 0.4}
+                    axis.errorbar(cost, error, yerr=(below, above), label=label, **style)
     axis.set(xscale="log", xlabel="multiply-adds", ylabel=title, title="Exits: error against cost (bars: 95 %)")
     axis.grid(alpha=0.3)
     axis.legend(fontsize="small")

@@ -91,6 +91,11 @@ class Manifest:
             raise ManifestError(f"{self.name}: input sizes must be from 16 to {MAX_INPUT_SIZE}, got {self.input_sizes}")
         if min(len(set(self.genders)), len(set(self.expressions))) < 2:
             raise ManifestError(f"{self.name}: gender and expression need two labels or more")
+        odd = [e.name for e in self.exits if e.mirrored or set(e.multiply_adds) != set(self.input_sizes)]
+        if odd:
+            raise ManifestError(
+                f"{self.name}: costs of the exits must be given at {self.input_sizes} px, and mirrored ones apart; see {odd}"
+            )
         for size in self.input_sizes:
             costs = [e.multiply_adds.get(size, 0) for e in self.exits]
             if costs != sorted(set(costs)) or costs[0] <= 0:

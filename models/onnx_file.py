@@ -83,6 +83,7 @@ def mirrored(content: bytes) -> bytes:
     last = np.iinfo(np.int64).min
     numbers = {"first": [-1], "last": [last], "width": [2], "step": [-1]}
     graph.initializer.extend(numpy_helper.from_array(np.array(v, np.int64), f"mirror/{k}") for k, v in numbers.items())
+    graph.initializer.append(numpy_helper.from_array(np.float32(0.5), "mirror/half"))
     turn = [
         helper.make_node("Slice", [faces, *(f"mirror/{k}" for k in numbers)], ["mirror/faces"]),
         helper.make_node("Concat", [faces, "mirror/faces"], [both], axis=0),
@@ -94,7 +95,8 @@ def mirrored(content: bytes) -> bytes:
         parts = [f"mirror/{name}/{i}" for i in range(2)]
         mean += [
             helper.make_node("Split", [f"{name}+mirror"], parts, axis=0, **halves),
-            helper.make_node("Mean", parts, [name]),
+            helper.make_node("Add", parts, [f"mirror/{name}/sum"]),  # Mean has no CUDA kernel
+            helper.make_node("Mul", [f"mirror/{name}/sum", "mirror/half"], [name]),
         ]
     nodes = [*turn, *graph.node, *mean]
     del graph.node[:]

@@ -147,18 +147,18 @@ class LeastError:
         biases, last, keep = latency.biases, self._last, 1 - self.keep
         faces, new, blank = load.faces, load.new, latency.profile.blank_error
         period_ms, memory_ms = self.period_ms, self.memory_ms
-        room_ms = min(load.left_ms, period_ms - load.taken_ms) / (self.margin * level * tail)
+        room_ms = min(load.left_ms, period_ms - load.taken_ms) / self.margin
         freshest = min(period_ms / 2 / memory_ms, 1.0)
         least, best, turn = float("inf"), None, 0.0
         for point, error, times in latency.profile.choices:
             if (error + (blank - error) * freshest) * keep >= least:
                 break  # nor can those that are cheaper, and err more
-            bias = biases.get(point, 1.0)
-            served = min(faces_in(times, room_ms / bias), faces)
+            pace = level * biases.get(point, 1.0)
+            served = min(faces_in(times, room_ms / (pace * tail)), faces)
             turn = turn or faces / max(served, 1)
             if not served:
                 continue
-            took_ms = time_of(times, served) * level * bias
+            took_ms = time_of(times, served) * pace
             lost = (took_ms + faces / served * period_ms / 2) / memory_ms
             if new:
                 waiting = max(new - served, 0)

@@ -38,7 +38,7 @@ def wide(manifest):
         )
         for e in manifest.exits
     )
-    return dataclasses.replace(manifest, exits=exits, input_sizes=(48, 96))
+    return dataclasses.replace(manifest, exits=exits, mirrored=(), input_sizes=(48, 96))
 
 
 def test_only_points_near_the_front_are_measured(manifest):
@@ -49,6 +49,16 @@ def test_only_points_near_the_front_are_measured(manifest):
     assert OperatingPoint("exit_13", 96) in kept, "the dearest is what everybody compares with"
     assert min(errors, key=errors.get) in kept
     assert len(kept) < 14 and blank > max(errors.values())
+
+
+def test_a_mirrored_exit_is_measured_only_where_it_errs_clearly_less_than_all_that_is_cheaper(manifest):
+    twelve = manifest.exit("exit_12+mirror")
+    kept = candidates(manifest)
+    assert [p.exit for p in kept if p.exit.endswith("+mirror")] == ["exit_12+mirror"]
+    assert OperatingPoint("exit_13", 96) in kept, "the dearest exit is what everybody compares with"
+    worse = dataclasses.replace(twelve, validation={96: manifest.exit("exit_12").validation[96]})
+    others = tuple(worse if e is twelve else e for e in manifest.mirrored if e.block == 12)
+    assert not any(p.exit.endswith("+mirror") for p in candidates(dataclasses.replace(manifest, mirrored=others)))
 
 
 def test_a_profile_file_there_and_back(manifest, tmp_path):

@@ -74,7 +74,7 @@ def _exits(manifest: Manifest, device: str, rounds: int) -> dict[str, Any]:
         what: _in_own_process(what, str(manifest.network.with_suffix(".json")), device) for what in ("engine", "whole")
     }
     engine = OnnxEngine(manifest, device)
-    provider, size = [engine.provider], max(manifest.input_sizes)
+    provider, size = engine.providers, max(manifest.input_sizes)
     model = onnx.load_model_from_string(manifest.verify())
     whole = onnxruntime.InferenceSession(manifest.verify(), session_options(), providers=provider)
     cut = {}
@@ -185,7 +185,7 @@ def _scheduler(manifest: Manifest, device: str, crowd: range, budget_ms: float, 
         f"{manifest.name} on {engine.provider}, budget {budget_ms:g} ms, {rounds} frames a cell in turn, "
         f"profile {'remembered' if remembered else 'measured now'}"
     )
-    print("per policy: p95 ms / miss rate; auto also: mean exit, share of faces served")
+    print("per policy: p95 ms / miss rate; auto also: mean exit (mirrored or not), share of faces served")
     print(f"{'faces':<6}{'auto':>34}" + "".join(f"{p.exit:>15}" for p in points))
     for faces in tqdm(crowd, leave=False):
         cell = _measure({n: _Arm(*a) for n, a in arms.items()}, engine, blocks, profile, faces, budget_ms, rounds)

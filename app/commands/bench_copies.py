@@ -1,8 +1,9 @@
 """`bench copies`: what copies to and from the device take of a run, and whether a batch's size can still surprise it.
 
-Every pair of operating point and batch is run once on a fresh engine (a GPU tunes itself there, for each shape), then many
-times in an order drawn by chance, so that shapes change from run to run as in a live crowd; then in turn with runs whose faces
-and results are left on the device. What those save is all that copying beside the network's work could win.
+Every pair of operating point and batch is run once on a fresh engine (a GPU chooses its algorithms there, for each shape;
+for one face that is done when the engine is made), then many times in an order drawn by chance, so that shapes change from
+run to run as in a live crowd; then in turn with runs whose faces and results are left on the device. What those save is all
+that copying beside the network's work could win.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ BATCHES = (1, 4, 16)
 
 def bench_copies(rounds: int, model: str, device: str, json_path: Path | None) -> int:
     """Raises UsageError, ModelError and DeviceError."""
-    if rounds < 10:
-        raise UsageError(f"--rounds must be at least 10, got {rounds}")
+    if not 10 <= rounds <= 10_000:
+        raise UsageError(f"--rounds must be from 10 to 10000, got {rounds}")
     if json_path:
         check_writable(json_path)
     provider, rows = _measure(rounds, model, device)

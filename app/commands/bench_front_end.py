@@ -241,7 +241,7 @@ def _arms(model: str, detector: str, min_face: float | None, budget_ms: float) -
 
 
 def run(arms: dict[str, Arm], frames: Iterable[Frame]) -> dict[str, Arm]:
-    """Gives every frame to every way, TURN frames at a time, as long as it takes; who goes first alternates.
+    """Gives every frame to every way, TURN frames at a time; who goes first alternates.
 
     Not frame by frame: a search of the whole picture empties the caches, and the way after it would pay for that, which
     no capture process does."""

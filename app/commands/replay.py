@@ -147,7 +147,7 @@ def _other(
     try:
         policy = recorded if text is None else policy_from_text(text, points)
     except ValueError as error:
-        raise UsageError(f"--policy: {error}. A log of `--exit auto` holds every exit") from error
+        raise UsageError(f"--policy: {error}. A log of `--exit auto` holds all that it could choose") from error
     frames = list(replay(log, policy, budget_ms))
     return frames, summarise(frames, log.profile, text or "same policy", budget_ms or budget)
 
@@ -175,7 +175,8 @@ def draw(runs: list[tuple[list[Replayed], Summary]], path: Path) -> None:
     from matplotlib import pyplot
 
     points = sorted(
-        {f.decision.point for frames, _ in runs for f in frames if f.decision}, key=lambda p: (p.exit, p.size)
+        {f.decision.point for frames, _ in runs for f in frames if f.decision},
+        key=lambda p: (p.exit.endswith("+mirror"), p.exit, p.size),
     )
     rank = {point: i for i, point in enumerate(points)}
     figure, (top, middle, bottom) = pyplot.subplots(
