@@ -203,8 +203,8 @@ def session_options() -> Any:
     return options
 
 
-# ONNX Runtime's own choice of a search tries out algorithms for each convolution of each batch and point. With it an engine
-# was not ready after a minute on an H100.
+# ONNX Runtime's own choice of a search tries out algorithms for each convolution of each batch and point. With it
+# `calibrate` was not done after a minute on an H100.
 CUDA_OPTIONS = {"cudnn_conv_algo_search": "HEURISTIC"}
 
 

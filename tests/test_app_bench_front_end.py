@@ -5,7 +5,7 @@ import json
 import pytest
 
 from app.cli import main
-from app.commands.bench_front_end import delays, draw, matched, overlap, quality
+from app.commands.bench_front_end import TURN, delays, draw, matched, overlap, quality, run
 from app.domain import Box
 
 A, B = Box(100, 100, 50, 50), Box(300, 100, 60, 60)
@@ -31,6 +31,20 @@ def test_recall_and_false_faces():
 def test_delays_count_from_first_in_view():
     assert delays([[], [], [A], [A, B]], [{}, {1: A}, {1: A}, {1: A, 2: B}]) == [1, 0]
     assert delays([[], []], [{1: A}, {1: A}]) == []
+
+
+def test_every_way_gets_every_frame_once_and_they_take_turns():
+    class Way:
+        def take(self, frame: int) -> None:
+            seen.append((self, frame))
+
+    seen: list[tuple[Way, int]] = []
+    one, other = Way(), Way()
+    run({"one": one, "other": other}, range(2 * TURN + 3))
+    for way in (one, other):
+        assert [frame for taken, frame in seen if taken is way] == list(range(2 * TURN + 3))
+    turns = [way for (way, _), (before, _) in zip(seen[1:], seen[:-1], strict=True) if way is not before]
+    assert len(turns) == 3, "who went last in a turn goes first in the next"
 
 
 def test_the_bench_compares_both_ways_on_the_same_frames(talking_clip, tmp_path, capsys):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from app.compose import ALIGN_SHARE, build
+from app.errors import UsageError
 from app.settings import Settings
 from scheduler.policy import Fixed, LeastError
 
@@ -26,6 +27,21 @@ def test_a_fixed_exit_aligns_everybody_and_auto_only_while_there_is_time(picture
     assert isinstance(auto.pipeline._policy, LeastError) and len(auto.engine.points) > 3
     for app in (fixed, auto):
         app.pipeline.close()
+
+
+@pytest.mark.parametrize(
+    ("asked", "got"),
+    [("12", "exit_12@96"), ("12@64", "exit_12@64"), ("12+mirror", "exit_12+mirror@96"), ("exit_12+mirror@96",) * 2],
+)
+def test_a_fixed_exit_may_be_mirrored(picture, asked, got):
+    app = build(Settings(source=picture, exit=asked))
+    assert [str(p) for p in app.engine.points] == [got]
+    app.pipeline.close()
+
+
+def test_a_mirrored_exit_has_the_largest_input_only(picture):
+    with pytest.raises(UsageError, match=r"exit_12\+mirror runs at 96 px"):
+        build(Settings(source=picture, exit="12+mirror@64"))
 
 
 def test_log_and_results_are_made_only_when_asked_for(picture, tmp_path):

@@ -157,6 +157,17 @@ def test_calibration_finds_medians_on_the_clock_that_it_is_given(manifest):
     assert profile.tail == pytest.approx(1.0)
 
 
+def test_depth_is_put_in_order_among_plain_and_among_mirrored_exits(manifest):
+    """Mirrored exit 4 is quicker than plain exit 13, whatever their names' order says."""
+    clock = FakeClock()
+    points = [OperatingPoint(f"exit_{k}{m}", 96) for m in ("", "+mirror") for k in ("04", "13")]
+    times = dict(zip(points, (1.0, 5.0, 2.0, 10.0), strict=True))
+    fake = FakeEngine(clock, lambda p, n: n * times[p])
+    fake.points = tuple(points)
+    profile = calibrate(fake, manifest, clock=clock, rounds=3)
+    assert [profile.median_ms(p, 1) for p in points] == pytest.approx(list(times.values()))
+
+
 def test_a_slow_machine_is_calibrated_in_fewer_rounds(manifest):
     clock = FakeClock()
     fake = FakeEngine(clock, lambda *_: 500.0)

@@ -185,6 +185,41 @@ def test_dear_parts_slow_the_sweep_down_to_a_limit(part_ms, sweep_s):
     assert (detector.coarse - before) / (STRIPS + 1) == pytest.approx(10 / sweep_s, rel=0.05)
 
 
+@pytest.mark.parametrize(("part_ms", "sweep_s"), [(5, SWEEP_S), (10, 0.4), (1000, SLOWEST_SWEEP_S)])
+def test_however_long_the_budget_parts_leave_time_for_landmarks(part_ms, sweep_s):
+    """Six parts of 10 ms, 6 of the 40 ms between frames for each frame: 10 frames."""
+    clock = FakeClock()
+    detector = Counting(clock=clock, ms=part_ms)
+    scanner = Scanner(detector, scan_ms=100.0, clock=clock)
+    for i in range(100):
+        look(scanner, EMPTY, i / FPS)
+    before = detector.coarse
+    for i in range(100, 350):
+        look(scanner, EMPTY, i / FPS)
+    assert (detector.coarse - before) / (STRIPS + 1) == pytest.approx(10 / sweep_s, rel=0.05)
+
+
+def test_known_faces_leave_time_for_the_part_that_is_due():
+    """Of 12 ms a part takes 9: that leaves one search of 2 ms beside it, and four of them, a fifth of 40 ms, where none is due."""
+    clock, known = FakeClock(), {n: Box(10 + 120 * n, 100, 80, 80) for n in range(8)}
+    detector = Counting(clock=clock, ms=9.0, fine_ms=2.0)
+    scanner, taken = Scanner(detector, scan_ms=100.0, clock=clock), {True: set(), False: set()}
+    for i in range(100):
+        coarse = detector.coarse
+        detector.found = [Box(0, 0, 40, 40)]
+        scan = look(scanner, EMPTY, i / FPS, known if i else {})
+        if i > 60:
+            taken[detector.coarse > coarse].add(len(scan.looked_for))
+    assert taken == {True: {1}, False: {4}}
+
+
+def test_two_frames_of_one_time_are_no_trouble():
+    clock = FakeClock()
+    scanner = Scanner(Counting(clock=clock, ms=9.0), scan_ms=5.0, clock=clock)
+    for time_s in (0.0, 0.0, 0.0, 0.04, 0.02):
+        assert look(scanner, EMPTY, time_s).faces == []
+
+
 def test_a_longer_budget_sweeps_faster():
     clock = FakeClock()
     detector = Counting(clock=clock, ms=10.0)
