@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from models.datasets.base import Sample
-    from models.manifest import Exit, Manifest
+    from models.manifest import Manifest
 
 
 def compare_landmarks(manifest: Manifest, dataset: str, root: Path, **options: Any) -> dict[str, Any]:
@@ -26,9 +26,10 @@ def compare_landmarks(manifest: Manifest, dataset: str, root: Path, **options: A
     rows: dict[int, dict[str, Any]] = {}
     for size in ours[1]:
         rows[size] = {}
-        for e in manifest.exits:
-            a, b = (_errors(outputs[size], e, kept, dataset) for _, outputs, _ in (ours, theirs))
-            rows[size][e.name] = {
+        names = [e.name for e in manifest.variants if not e.mirrored or size in e.multiply_adds]
+        for name in names:
+            a, b = (_errors(outputs[size], name, kept, dataset) for _, outputs, _ in (ours, theirs))
+            rows[size][name] = {
                 "ours": float(a.mean()),
                 "teacher": float(b.mean()),
                 "difference": float((a - b).mean()),
@@ -38,13 +39,13 @@ def compare_landmarks(manifest: Manifest, dataset: str, root: Path, **options: A
 
 
 def _errors(
-    outputs: dict[str, NDArray[np.float32]], e: Exit, kept: Sequence[Sample], dataset: str
+    outputs: dict[str, NDArray[np.float32]], name: str, kept: Sequence[Sample], dataset: str
 ) -> NDArray[np.float64]:
-    """(n,) error of each picture."""
+    """(n,) error of each picture at an exit."""
     if dataset == "fer2013":
-        guess = outputs[e.output("expression")].argmax(axis=1)
+        guess = outputs[f"{name}.expression"].argmax(axis=1)
         return (guess != np.array([s.expression for s in kept])).astype(np.float64)
-    return np.abs(metrics.expectation(outputs[e.output("age")]) - np.array([s.age for s in kept]))
+    return np.abs(metrics.expectation(outputs[f"{name}.age"]) - np.array([s.age for s in kept]))
 
 
 def comparison_table(report: dict[str, Any]) -> list[str]:
@@ -52,10 +53,10 @@ def comparison_table(report: dict[str, Any]) -> list[str]:
     unit = "share of wrong expressions" if report["dataset"] == "fer2013" else "years"
     lines = [f"{report['model']} on {report['dataset']}, {report['pictures']} pictures, error in {unit}"]
     for size, exits in report["rows"].items():
-        lines.append(f"{size} px{'ours':>12}{'teacher':>10}{'difference':>12}  95 %")
+        lines.append(f"{size} px{'ours':>19}{'teacher':>10}{'difference':>12}  95 %")
         for name, e in exits.items():
             low, high = e["difference_95"]
             lines.append(
-                f"{name:<8}{e['ours']:>10.3f}{e['teacher']:>10.3f}{e['difference']:>+12.3f}  {low:+.3f} to {high:+.3f}"
+                f"{name:<15}{e['ours']:>10.3f}{e['teacher']:>10.3f}{e['difference']:>+12.3f}  {low:+.3f} to {high:+.3f}"
             )
     return lines
