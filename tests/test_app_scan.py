@@ -171,26 +171,19 @@ def test_sweeps_keep_their_time_at_any_rate(fps):
     assert sweeps == pytest.approx(10 / SWEEP_S, rel=0.03)
 
 
-@pytest.mark.parametrize(("part_ms", "sweep_s"), [(1, SWEEP_S), (10, 0.48), (1000, SLOWEST_SWEEP_S)])
-def test_dear_parts_slow_the_sweep_down_to_a_limit(part_ms, sweep_s):
-    """Six parts of 10 ms at 25 frames a second, 5 ms for each frame: 12 frames."""
+@pytest.mark.parametrize(
+    ("scan_ms", "part_ms", "sweep_s"),
+    [
+        # Six parts of 10 ms at 25 frames a second, 5 ms for each frame: 12 frames.
+        *((5.0, 1, SWEEP_S), (5.0, 10, 0.48), (5.0, 1000, SLOWEST_SWEEP_S)),
+        # However long the budget, parts get 6 of the 40 ms between frames: 10 frames.
+        *((100.0, 5, SWEEP_S), (100.0, 10, 0.4), (100.0, 1000, SLOWEST_SWEEP_S)),
+    ],
+)
+def test_dear_parts_slow_the_sweep_down_to_a_limit(scan_ms, part_ms, sweep_s):
     clock = FakeClock()
     detector = Counting(clock=clock, ms=part_ms)
-    scanner = Scanner(detector, scan_ms=5.0, clock=clock)
-    for i in range(100):
-        look(scanner, EMPTY, i / FPS)
-    before = detector.coarse
-    for i in range(100, 350):
-        look(scanner, EMPTY, i / FPS)
-    assert (detector.coarse - before) / (STRIPS + 1) == pytest.approx(10 / sweep_s, rel=0.05)
-
-
-@pytest.mark.parametrize(("part_ms", "sweep_s"), [(5, SWEEP_S), (10, 0.4), (1000, SLOWEST_SWEEP_S)])
-def test_however_long_the_budget_parts_leave_time_for_landmarks(part_ms, sweep_s):
-    """Six parts of 10 ms, 6 of the 40 ms between frames for each frame: 10 frames."""
-    clock = FakeClock()
-    detector = Counting(clock=clock, ms=part_ms)
-    scanner = Scanner(detector, scan_ms=100.0, clock=clock)
+    scanner = Scanner(detector, scan_ms=scan_ms, clock=clock)
     for i in range(100):
         look(scanner, EMPTY, i / FPS)
     before = detector.coarse
