@@ -243,8 +243,8 @@ def _arms(model: str, detector: str, min_face: float | None, budget_ms: float) -
 def run(arms: dict[str, Arm], frames: Iterable[Frame]) -> dict[str, Arm]:
     """Gives every frame to every way, TURN frames at a time; who goes first alternates.
 
-    Not frame by frame: a search of the whole picture empties the caches, and the way after it would pay for that, which
-    no capture process does."""
+    Not frame by frame: after a search of the whole picture each frame takes longer, probably since little is left in the
+    caches, and no capture process has that before it."""
     names, frames = list(arms), iter(frames)
     while turn := list(islice(frames, TURN)):
         names.reverse()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from app.errors import UsageError
 from app.files import check_writable
+from models.manifest import MIRROR
 from scheduler.compare import prediction_error
 from scheduler.log import LatencyLog, LogError, read_log
 from scheduler.policy import Policy, policy_from_json, policy_from_text
@@ -176,7 +177,7 @@ def draw(runs: list[tuple[list[Replayed], Summary]], path: Path) -> None:
 
     points = sorted(
         {f.decision.point for frames, _ in runs for f in frames if f.decision},
-        key=lambda p: (p.exit.endswith("+mirror"), p.exit, p.size),
+        key=lambda p: (p.exit.endswith(MIRROR), p.exit, p.size),
     )
     rank = {point: i for i, point in enumerate(points)}
     figure, (top, middle, bottom) = pyplot.subplots(

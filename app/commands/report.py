@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from app.commands.simulate import outcome_table
 from app.commands.study import Comparison, comparison_table
+from models.manifest import MIRROR
 from scheduler.compare import prediction_error
 from scheduler.latency import OperatingPoint, quantile
 from scheduler.rivals import MISSES_ALLOWED, RIVALS
@@ -202,7 +203,7 @@ def _timeline(frames: tuple[FrameRecord, ...]) -> Figure:
     top.fill_between(at, [r.wanted for r in shown], step="post", color="#d5dbe1", lw=0)
     top.step(at, [r.read for r in shown], where="post", color=OURS, lw=0.7)
     top.set_ylabel("faces")
-    points = sorted({_point(r) for r in shown if r.served}, key=lambda p: (p.exit.endswith("+mirror"), p.size, p.exit))
+    points = sorted({_point(r) for r in shown if r.served}, key=lambda p: (p.exit.endswith(MIRROR), p.size, p.exit))
     rank = {p: i for i, p in enumerate(points)}
     chosen = [(i, rank[_point(r)]) for i, r in enumerate(shown) if r.served]
     middle.plot(*(zip(*chosen, strict=True) if chosen else ([], [])), ".", ms=2, color=OURS, rasterized=True)
