@@ -26,6 +26,7 @@ from app.outputs import VideoWriter, check_video_name, results_writer
 from app.people import People
 from app.pipeline import Pipeline, Sink
 from app.privacy import protection, read_notice
+from app.probe import probe_of
 from app.profiles import machine, read_profile
 from app.scan import Scanner
 from app.settings import Settings, cache_folder
@@ -129,6 +130,7 @@ def build(
             sinks=[*sinks, *([metrics] if metrics else [])],
             log=log,
             protect=protection(settings.privacy),
+            probe=probe_of(engine),
         )
         if metrics:
             about = {"network": manifest.name, "provider": engine.provider, "exit": settings.exit}

@@ -90,13 +90,15 @@ class Pipeline:
         sinks: Sequence[Sink] = (),
         log: LogWriter | None = None,
         protect: Callable[[Result, Sequence[Box]], Result] | None = None,
+        probe: Callable[[], float] = lambda: 0.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`protect` makes of a Result, and of all places where a face may be, what sinks and window get to see."""
+        """`protect` makes of a Result, and of all places where a face may be, what sinks and window get to see.
+        `probe` says before each decision how many times slower than usual the machine is (probe.py), or 0."""
         self._source, self._front_end, self._engine, self._manifest = source, front_end, engine, manifest
         self._policy, self._latency, self._people = policy, latency, people
         self.operations = Operations(budget_ms, policy, tuple(p.point for p in latency.profile.points))
-        self._sinks, self._clock = tuple(sinks), clock
+        self._sinks, self._clock, self._probe = tuple(sinks), clock, probe
         self.faults = Faults(source.live)
         self._log = Diary(log, self.faults, self._keep) if log else None
         if self._log:
@@ -168,9 +170,10 @@ class Pipeline:
             self._take_up(operation.policy)
             if not self._source.live:
                 prepared = self._without_waiting(prepared)
-            left_ms = operation.budget_ms - (self._clock() - prepared.frame.born_s) * 1e3
             new = sum(self._people.estimate(f.person) is None for f in prepared.faces)
-            load = Load(len(prepared.faces), left_ms, new, self._late)
+            probe = self._probe() if prepared.faces else 0.0
+            left_ms = operation.budget_ms - (self._clock() - prepared.frame.born_s) * 1e3
+            load = Load(len(prepared.faces), left_ms, new, self._late, probe=probe)
             decision = self._policy(load, self._latency) if load.faces else None
             slowdown, tail = self._latency.slowdown, self._latency.tail(decision.point) if decision else 1.0
             try:
@@ -185,7 +188,7 @@ class Pipeline:
             if prepared.faces and not decision:
                 self._count_drop(prepared.frame, DropCause.FAILED)  # no decision that a replay could repeat
             else:
-                self._write_log(prepared, result, decision, slowdown, tail, new, more)
+                self._write_log(prepared, result, decision, slowdown, tail, load, more)
             if self._protect:
                 result = self._protect(result, prepared.places)
             self._deliver(result)
@@ -232,7 +235,7 @@ class Pipeline:
             return set(), 0.0, ()
         waiting = self._people.stalest_first(prepared.faces)
         read, measured_ms = self._read(prepared.frame, waiting[: decision.serve], decision)
-        self._latency.observe(decision.point, decision.serve, measured_ms)
+        self._latency.observe(decision.point, decision.serve, measured_ms, probe=load.probe)
         more = list[Run]()
         while len(read) < len(waiting):
             left_ms = budget_ms - (self._clock() - prepared.frame.born_s) * 1e3
@@ -313,7 +316,7 @@ class Pipeline:
         decision: Decision | None,
         slowdown: float,
         tail: float,
-        new: int,
+        load: Load,
         more: tuple[Run, ...],
     ) -> None:
         if self._log is None:
@@ -325,13 +328,14 @@ class Pipeline:
                 time_s=result.frame.time_s,
                 faces=n + sum(prepared.unserved.values()),
                 wanted=n,
-                new=new,
+                new=load.new,
                 served=decision.serve if decision else 0,
                 exit=s.exit,
                 size=s.input_size,
                 bucket=self._latency.profile.bucket(decision.serve) if decision else 0,
                 budget_ms=s.budget_ms,
                 left_ms=s.left_ms,
+                probe=load.probe,
                 predicted_ms=s.predicted_ms,
                 measured_ms=s.measured_ms,
                 slowdown=slowdown,

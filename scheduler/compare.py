@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from scheduler.latency import OperatingPoint, Profile, quantile
-from scheduler.simulate import World
+from scheduler.simulate import Moment, World
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 QUANTILES = 200
 
 
-def moments(log: LatencyLog) -> list[float]:
-    """How much longer than its profiled median each run took."""
-    return [_moment(r, log.profile) for r in log.frames if r.served]
+def moments(frames: Iterable[FrameRecord], profile: Profile) -> list[Moment]:
+    """How much longer than its profiled median each frame's first run took, and what the probe had said."""
+    return [Moment(_ratio(r, profile), r.probe) for r in frames if r.served]
 
 
 def further_moments(frames: Iterable[FrameRecord], profile: Profile) -> list[float]:
@@ -30,19 +30,20 @@ def further_moments(frames: Iterable[FrameRecord], profile: Profile) -> list[flo
     return out
 
 
-def _moment(record: FrameRecord, profile: Profile) -> float:
+def _ratio(record: FrameRecord, profile: Profile) -> float:
     return record.measured_ms / profile.median_ms(OperatingPoint(record.exit, record.size), record.served)
 
 
 def world_of(
-    log: LatencyLog, profile: Profile | None = None, drawn: Sequence[float] = (), budget_ms: float | None = None
+    log: LatencyLog, profile: Profile | None = None, drawn: Sequence[Moment] = (), budget_ms: float | None = None
 ) -> World:
     """The crowd, the births and the capture side of a log. Moments are those recorded (that of the run before where nothing
     was run) unless `drawn` gives others; the machine is the log's unless `profile` is another's."""
-    recorded, last = [], 1.0
+    recorded, last = list[Moment](), Moment(1.0)
     for r in log.frames:
-        last = _moment(r, log.profile) if r.served else last
+        last = Moment(_ratio(r, log.profile), r.probe) if r.served else last
         recorded.append(last)
+    met = drawn or recorded
     born = [r.time_s * 1e3 for r in log.frames]
     return World(
         name="log",
@@ -52,7 +53,8 @@ def world_of(
         ready_ms=_ready(log.frames),
         faces=[r.wanted for r in log.frames],
         arrivals=_arrivals(log.frames),
-        moments=drawn or recorded,
+        moments=[m.ratio for m in met],
+        probes=[m.probe for m in met],
     )
 
 

@@ -1,11 +1,15 @@
 """How long an operating point takes for n faces: a measured profile, corrected while the program runs.
 
-    prediction = profile's median(point, faces) x slowdown x bias(point) x tail
+    prediction = profile's median(point, faces) x max(slowdown, probe) x bias(point) x tail
 
 Why a slowdown: when another program takes a core or the chip throttles, all points slow down by about the same factor,
 so one filtered ratio measured / profiled moves the whole table at once, points that were not run included. Its filter
 takes the median of the last three ratios, so that a single stall passes unnoticed, and then moves most of the way, so that
 a lasting change is known after three frames.
+
+Why a probe: what slows a single frame down is over before a filter follows. Whoever decides may time a fixed piece of work
+first (app/probe.py), and where that takes several times as long as usual, so will the network. Such frames are no
+news about the machine until BRIEF of them came in a row.
 
 Why a bias of each point: the profile's own error there. It follows slowly, and is let go slowly, since what all points have
 in common is the slowdown's.
@@ -37,6 +41,7 @@ if TYPE_CHECKING:
 SLOWDOWN_GAIN = 0.7
 SLOWDOWN_RANGE = (0.2, 50.0)
 CHANGE = 1.25
+BRIEF = 4
 EQUAL = 1 + 1e-9  # equal but for rounding is not longer
 TAIL_QUANTILE = 0.9975
 TAIL_STEP = 0.5
@@ -259,6 +264,7 @@ class LatencyModel:
         self._tails = 1.0, tail_limit
         self._ratios: deque[float] = deque(maxlen=3)
         self._now = 0.0  # what the runs of this frame showed
+        self._slow = 0  # frames in a row that the probe called slow
         self._numbers = {
             "tail_quantile": tail_quantile,
             "tail_step": tail_step,
@@ -270,6 +276,10 @@ class LatencyModel:
         """The numbers that `__init__` takes beside the profile."""
         return dict(self._numbers)
 
+    def level(self, probe: float = 0.0) -> float:
+        """The slowdown at the beginning of a frame, of which a probe may have said how much slower than usual it is."""
+        return max(self.slowdown, probe)
+
     @property
     def level_now(self) -> float:
         """The slowdown within a frame of which something was run already."""
@@ -279,22 +289,25 @@ class LatencyModel:
         """What 399 of 400 first runs of a frame stay under, over what is expected of them: the same for every point."""
         return self.first_tail
 
-    def expect_ms(self, point: OperatingPoint, faces: int) -> float:
+    def expect_ms(self, point: OperatingPoint, faces: int, probe: float = 0.0) -> float:
         """Milliseconds that half of the runs stay under."""
-        return self.profile.median_ms(point, faces) * self.slowdown * self.biases.get(point, 1.0)
+        return self.profile.median_ms(point, faces) * self.level(probe) * self.biases.get(point, 1.0)
 
-    def predict_ms(self, point: OperatingPoint, faces: int) -> float:
+    def predict_ms(self, point: OperatingPoint, faces: int, probe: float = 0.0) -> float:
         """Milliseconds that 399 of 400 runs stay under."""
-        return self.expect_ms(point, faces) * self.first_tail
+        return self.expect_ms(point, faces, probe) * self.first_tail
 
-    def most_faces(self, point: OperatingPoint, ms: float, limit: int) -> int:
+    def most_faces(self, point: OperatingPoint, ms: float, limit: int, probe: float = 0.0) -> int:
         """How many faces, up to `limit`, are predicted to be done in `ms`."""
         return self.profile.most_faces(
-            point, ms / (self.slowdown * self.biases.get(point, 1.0) * self.first_tail), limit
+            point, ms / (self.level(probe) * self.biases.get(point, 1.0) * self.first_tail), limit
         )
 
-    def observe(self, point: OperatingPoint, faces: int, measured_ms: float, further: bool = False) -> None:
-        """Learns from one run of the network; `further` where it was not the first of its frame."""
+    def observe(
+        self, point: OperatingPoint, faces: int, measured_ms: float, further: bool = False, probe: float = 0.0
+    ) -> None:
+        """Learns from one run of the network; `further` where it was not the first of its frame, else `probe` is what was
+        said before it."""
         bias = self.biases.get(point, 1.0)
         ratio = measured_ms / (self.profile.median_ms(point, faces) * bias)
         if further:
@@ -303,15 +316,23 @@ class LatencyModel:
             self._now = max(self._now, ratio)
             return
         self._now = ratio
+        self._slow = self._slow + 1 if probe else 0
+        if 0 < self._slow <= BRIEF:
+            self._follow(ratio, self.level(probe))
+            return
         self._ratios.append(ratio)
         level = sorted(self._ratios)[len(self._ratios) // 2]
         # While the machine changes, over the level of these very frames: the change is no noise.
         base = level if level > CHANGE * self.slowdown else self.slowdown
-        longer = ratio > base * self.first_tail * EQUAL
-        self.first_tail = _within(self.first_tail * self._first[longer], self._tails)
+        self._follow(ratio, max(base, probe))
         step = BIAS_STEP if ratio > self.slowdown * EQUAL else -BIAS_STEP if ratio < self.slowdown / EQUAL else 0.0
         self.biases[point] = 1 + (bias - 1) * BIAS_KEPT + step
         self.slowdown = _within(self.slowdown + SLOWDOWN_GAIN * (level - self.slowdown), SLOWDOWN_RANGE)
+
+    def _follow(self, ratio: float, level: float) -> None:
+        """Moves the tail of first runs after one that took `ratio` where `level` was expected."""
+        longer = ratio > level * self.first_tail * EQUAL
+        self.first_tail = _within(self.first_tail * self._first[longer], self._tails)
 
 
 def _steps(step: float, share: float) -> tuple[float, float]:

@@ -2,7 +2,8 @@
 
 header  {"type": "header", "schema", "created", "machine", "model", "settings", "policy", "profile", "correction"}
 frame   {"type": "frame", "id", "time_s", "faces", "wanted", "new", "served", "exit", "size", "bucket", "budget_ms",
-         "left_ms", "predicted_ms", "measured_ms", "slowdown", "tail", "age_ms", "stages_ms": {...}, "miss", "provider"}
+         "left_ms", "probe", "predicted_ms", "measured_ms", "slowdown", "tail", "age_ms", "stages_ms": {...}, "miss",
+         "provider"}
         "more": [{"left_ms", "served", "exit", "size", "predicted_ms", "measured_ms"}, ...]  each time that it was decided on
          again; "served" 0 and the last where nothing more was run. "served", "exit", ... of the frame are its first run's
 drop    {"type": "drop", "id", "cause"}
@@ -12,6 +13,7 @@ face    drops of single faces are counted in the frame's "unserved": {cause: fac
 
 Schema 1 had no "new" and no events, and its predictions came from another correction of the profile: such logs are read,
 but their decisions cannot be made again bit for bit. Nor can schema 2's, which had no "more" and a tail for each point.
+Schema 3 had no "probe": nobody looked, and its decisions are made again as they were.
 
 Floats are written in full: replay must decide on the very numbers that the live run decided on.
 """
@@ -30,8 +32,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-SCHEMA = 3
-READABLE = (1, 2, 3)
+SCHEMA = 4
+READABLE = (1, 2, 3, 4)
+REPEATABLE = (3, 4)
 MOST_FACES = 10_000
 # A frame's line has about 500 bytes, a header some thousands; a day at 25 frames a second is about 1 GB.
 MOST_BYTES, LONGEST_LINE = 2**31, 1_000_000
@@ -83,6 +86,7 @@ class FrameRecord:
     stages_ms: Mapping[str, float] = field(default_factory=dict)
     unserved: Mapping[str, int] = field(default_factory=dict)
     new: int = 0  # of those wanted, people who were never read
+    probe: float = 0.0  # how many times slower than usual the machine was when the scheduler decided; 0: about as usual
     more: tuple[Run, ...] = ()  # after the first run, whose numbers are above
 
     @property
@@ -125,7 +129,7 @@ class LatencyLog:
     @property
     def repeatable(self) -> bool:
         """Whether this version decides as the one did that wrote it."""
-        return self.header["schema"] == SCHEMA  # type: ignore[no-any-return]
+        return self.header["schema"] in REPEATABLE
 
     def latency(self) -> LatencyModel:
         """The latency model that the run began with."""
@@ -264,7 +268,7 @@ def _frame(record: Mapping[str, Any], points: set[OperatingPoint]) -> FrameRecor
     counts = (frame.id, frame.faces, frame.wanted, frame.new, frame.served, frame.size, frame.bucket)
     if not all(type(n) is int and 0 <= n < 1e12 for n in counts) or type(frame.miss) is not bool:
         raise ValueError(f"counts of frame {frame.id}")
-    times = (frame.budget_ms, frame.predicted_ms, frame.measured_ms, frame.age_ms, frame.time_s)
+    times = (frame.budget_ms, frame.probe, frame.predicted_ms, frame.measured_ms, frame.age_ms, frame.time_s)
     if not all(map(_is_positive, times)) or not _is_number(frame.left_ms):
         raise ValueError(f"numbers of frame {frame.id}")
     if not all(_is_number(n) and n > 0 for n in (frame.slowdown, frame.tail)):

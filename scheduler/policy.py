@@ -30,6 +30,7 @@ class Load(NamedTuple):
     frame: int = 0  # its number; only an oracle looks at it
     runs: int = 0  # made for this frame already, for others of its people
     taken_ms: float = 0.0  # since the frame's first decision
+    probe: float = 0.0  # how many times slower than usual the machine is just now; 0: about as usual, or nobody looked
 
     def after(self, served: int, left_ms: float, runs: int) -> Load:
         """What a policy is asked about again when `served` of the frame's faces were read in so many runs."""
@@ -127,10 +128,10 @@ class LeastError:
         self._last: OperatingPoint | None = None
 
     def __call__(self, load: Load, latency: LatencyModel) -> Decision:
-        decision = self._least(load, latency, latency.slowdown, latency.first_tail)
+        decision = self._least(load, latency, latency.level(load.probe), latency.first_tail)
         if decision is None:
             cheapest = latency.profile.front[0]
-            decision = Decision(cheapest, 1, latency.predict_ms(cheapest, 1), load)
+            decision = Decision(cheapest, 1, latency.predict_ms(cheapest, 1, load.probe), load)
         self._last = decision.point
         return decision
 
@@ -196,14 +197,14 @@ class DeepestThatFits:
     def __call__(self, load: Load, latency: LatencyModel) -> Decision:
         front = latency.profile.front
         for rank in range(len(front) - 1, -1, -1):
-            predicted = latency.predict_ms(front[rank], load.faces)
+            predicted = latency.predict_ms(front[rank], load.faces, load.probe)
             room = self.margin * (1 + self.headroom if rank > self._rank >= 0 else 1)
             if predicted * room <= load.left_ms:
                 self._rank = rank
                 return Decision(front[rank], load.faces, predicted, load)
         self._rank = 0
-        serve = max(latency.most_faces(front[0], load.left_ms / self.margin, load.faces), 1)
-        return Decision(front[0], serve, latency.predict_ms(front[0], serve), load)
+        serve = max(latency.most_faces(front[0], load.left_ms / self.margin, load.faces, load.probe), 1)
+        return Decision(front[0], serve, latency.predict_ms(front[0], serve, load.probe), load)
 
     def again(self, load: Load, latency: LatencyModel) -> None:
         return None

@@ -61,11 +61,12 @@ def exact(log: LatencyLog) -> Iterator[tuple[FrameRecord, Decision | None]]:
             policy = policy_from_json(changes[i])
         decision = None
         if record.wanted:
-            load = Load(record.wanted, record.left_ms, record.new, late)
+            load = Load(record.wanted, record.left_ms, record.new, late, probe=record.probe)
             decision = policy(load, latency)
         late = record.miss
         if record.served:
-            latency.observe(OperatingPoint(record.exit, record.size), record.served, record.measured_ms)
+            point = OperatingPoint(record.exit, record.size)
+            latency.observe(point, record.served, record.measured_ms, probe=record.probe)
         if record.more:
             decision = _again(record, load, decision, policy, latency)
         yield record, decision
@@ -122,13 +123,14 @@ def replay(
             late = record.age_ms > budget
             yield Replayed(record, None, left, 0.0, record.age_ms, late)
             continue
-        decision = policy(load := Load(wanted, left, min(record.new, wanted), late), latency)
+        load = Load(wanted, left, min(record.new, wanted), late, probe=record.probe)
+        decision = policy(load, latency)
         took, served = 0.0, 0
         runs = list[Decision]()
         run: Decision | None = decision
         while run:
             ms = profile.median_ms(run.point, run.serve) * moment
-            latency.observe(run.point, run.serve, ms, bool(runs))
+            latency.observe(run.point, run.serve, ms, bool(runs), record.probe)
             runs.append(run)
             took, served = took + ms, served + run.serve
             run = policy.again(load.after(served, left - took, len(runs)), latency) if served < wanted else None

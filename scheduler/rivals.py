@@ -121,7 +121,9 @@ class Kalman(LatencyModel):
         super().__init__(profile)
         self.variance, self._gain, self._noise = 0.1, 0.5, 0.1
 
-    def observe(self, point: OperatingPoint, faces: int, measured_ms: float, further: bool = False) -> None:
+    def observe(
+        self, point: OperatingPoint, faces: int, measured_ms: float, further: bool = False, probe: float = 0.0
+    ) -> None:
         innovation = measured_ms / self.profile.median_ms(point, faces) - self.slowdown
         self._noise = max(0.1, 0.3 * self._noise + 0.7 * (self._gain * innovation) ** 2)
         self.variance = (1 - self._gain) * self.variance + self._noise
@@ -153,8 +155,25 @@ class Alert:
 class Frozen(LatencyModel):
     """Believes what it began with."""
 
-    def observe(self, point: OperatingPoint, faces: int, measured_ms: float, further: bool = False) -> None:
+    def level(self, probe: float = 0.0) -> float:
+        return self.slowdown
+
+    def observe(
+        self, point: OperatingPoint, faces: int, measured_ms: float, further: bool = False, probe: float = 0.0
+    ) -> None:
         pass
+
+
+class Unprobed(LatencyModel):
+    """Does not hear what the probe says."""
+
+    def level(self, probe: float = 0.0) -> float:
+        return self.slowdown
+
+    def observe(
+        self, point: OperatingPoint, faces: int, measured_ms: float, further: bool = False, probe: float = 0.0
+    ) -> None:
+        super().observe(point, faces, measured_ms, further)
 
 
 @dataclass(frozen=True)
@@ -191,12 +210,13 @@ class MixedDepth:
             low, high = 0, one.serve
             while low < high:
                 k = (low + high + 1) // 2
-                rest = latency.predict_ms(one.point, one.serve - k)
-                low, high = (k, high) if latency.predict_ms(deeper, k) + rest <= room_ms else (low, k - 1)
+                rest = latency.predict_ms(one.point, one.serve - k, load.probe)
+                low, high = (k, high) if latency.predict_ms(deeper, k, load.probe) + rest <= room_ms else (low, k - 1)
             error = latency.profile.error(deeper) * low + latency.profile.error(one.point) * (one.serve - low)
             if low and error < best:
                 best = error
-                predicted = latency.predict_ms(deeper, low) + latency.predict_ms(one.point, one.serve - low)
+                rest = latency.predict_ms(one.point, one.serve - low, load.probe)
+                predicted = latency.predict_ms(deeper, low, load.probe) + rest
                 chosen = Decision(deeper, low, predicted, load, ((one.point, one.serve - low),))
         return chosen
 
@@ -234,6 +254,7 @@ def ours(world: World, **changes: float) -> LeastError:
 RIVALS = (
     Rival("least error", "ours, the rule of --exit auto", _one(ours)),
     Rival("one run", "ours, but decides once a frame", _one(lambda w: ours(w, runs=1))),
+    Rival("no probe", "ours, but hears of a slow moment when it is over", _one(ours, Unprobed)),
     Rival("no slowdown", "ours, but believes the profile", _one(ours, Frozen)),
     Rival("no hysteresis", "ours, but changes points at will", _one(lambda w: ours(w, keep=0.0))),
     Rival(

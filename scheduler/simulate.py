@@ -23,7 +23,7 @@ import math
 from collections import deque
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -45,6 +45,13 @@ MEMORY_S = 3.0
 BLOCK = 50
 
 
+class Moment(NamedTuple):
+    """How the machine was in one frame: a run's time over its profiled median, and what a probe had said beforehand."""
+
+    ratio: float
+    probe: float = 0.0
+
+
 @dataclass(frozen=True, kw_only=True)
 class World:
     """What all rules meet alike. Sequences have one entry per frame."""
@@ -58,10 +65,11 @@ class World:
     arrivals: Sequence[int]
     moments: Sequence[float]
     further_moments: Sequence[float] = ()  # of a frame's runs after the first; none: as the first
+    probes: Sequence[float] = ()  # what a rule may know of the moment beforehand (Load.probe); none: nothing
 
     def __post_init__(self) -> None:
         each = (self.budget_ms, self.born_ms, self.ready_ms, self.faces, self.arrivals, self.moments)
-        lengths = {len(x) for x in (*each, *([self.further_moments] if self.further_moments else []))}
+        lengths = {len(x) for x in (*each, *(x for x in (self.further_moments, self.probes) if x))}
         if len(lengths) != 1 or 0 in lengths:
             raise ValueError(
                 f"a world needs the same number of budgets, births, faces and moments, got {sorted(lengths)}"
@@ -84,6 +92,7 @@ def make_world(
     front_ms_per_face: float = 0.0,
     name: str = "",
     further_moments: Sequence[float] = (),
+    probes: Sequence[float] = (),
 ) -> World:
     """A crowd before a machine. The capture side takes `front_ms` a frame and `front_ms_per_face` for each face."""
     period = 1000 / crowd.fps
@@ -99,15 +108,16 @@ def make_world(
         arrivals=crowd.arrivals,
         moments=moments,
         further_moments=further_moments,
+        probes=probes,
     )
 
 
-def draw_moments(recorded: Sequence[float], frames: int, chance: Callable[[], float]) -> list[float]:
+def draw_moments(recorded: Sequence[Moment], frames: int, chance: Callable[[], float]) -> list[Moment]:
     """A noise as long as is needed, in blocks of a recorded one; `chance` gives numbers in [0, 1)."""
     if not recorded:
-        return [1.0] * frames
+        return [Moment(1.0)] * frames
     block = min(BLOCK, len(recorded))
-    moments: list[float] = []
+    moments: list[Moment] = []
     while len(moments) < frames:
         start = int(chance() * (len(recorded) - block + 1))
         moments += recorded[start : start + block]
@@ -285,7 +295,8 @@ def simulate(
         left = budget - (started - born)
         point, predicted, took, runs = None, 0.0, 0.0, list[tuple[OperatingPoint, int]]()
         if faces:
-            load = Load(faces, left, screen.new, missed, frame)
+            probe = world.probes[frame] if world.probes else 0.0
+            load = Load(faces, left, screen.new, missed, frame, probe=probe)
             decision = rule(load, latency)
             runs, took = _carry_out(rule, decision, load, latency, world)
             for part, count in runs:
@@ -352,7 +363,7 @@ def _carry_out(
         further = bool(runs)
         moments = world.further_moments if further and world.further_moments else world.moments
         ms = world.profile.median_ms(point, count) * moments[load.frame]
-        latency.observe(point, count, ms, further)
+        latency.observe(point, count, ms, further, load.probe)
         runs.append((point, count))
         took += ms
         rest -= count

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import threading
 from pathlib import Path
@@ -268,12 +269,14 @@ def test_the_log_replays_to_the_bit_and_holds_nothing_about_people(tmp_path):
         (tmp_path / "log.jsonl").open("w"),
         {"policy": policy.to_json(), "profile": latency.profile.to_json(), "correction": latency.to_json()},
     )
+    said = itertools.cycle([0.0, 0.0, 1.9, 0.0, 4.0])
     pipeline, sink = make(
         FakeSource(images(len(sizes), 500)), boxes=lambda i: crowd(sizes[i]), engine=engine, clock=clock,
-        policy=policy, latency=latency, log=log,
+        policy=policy, latency=latency, log=log, probe=lambda: next(said),
     )  # fmt: skip
     run(pipeline)
     written = read_log(tmp_path / "log.jsonl")
+    assert {r.probe for r in written.frames} == {0.0, 1.9, 4.0}
     assert len(written.frames) == len(sizes) == len(sink.results)
     assert len({r.exit for r in written.frames}) == 4
     assert not [r.id for r, d in exact(written) if differs(r, d)]

@@ -15,7 +15,7 @@ from scheduler.crowd import make_crowd
 from scheduler.latency import LatencyModel
 from scheduler.log import LatencyLog, LogWriter, read_log
 from scheduler.policy import LeastError
-from scheduler.simulate import make_world, simulate
+from scheduler.simulate import Moment, make_world, simulate
 from tests.fakes import make_profile, make_record
 
 
@@ -70,7 +70,7 @@ def test_another_machine_and_another_budget(log_file):
     twice = make_profile(ms=(4.0, 6.0, 8.0))
     assert world_of(log, profile=twice).profile is twice
     assert set(world_of(log, budget_ms=50.0).budget_ms) == {50.0}
-    assert list(world_of(log, drawn=[3.0] * 400).moments) == [3.0] * 400
+    assert list(world_of(log, drawn=[Moment(3.0, 2.0)] * 400).moments) == [3.0] * 400
 
 
 def test_the_error_of_the_prediction_is_that_of_its_definition(tmp_path):
@@ -83,7 +83,7 @@ def test_the_error_of_the_prediction_is_that_of_its_definition(tmp_path):
     log = read_log(tmp_path / "l")
     p50, p95, below = prediction_error(log)
     assert (p50, p95) == pytest.approx((0.225, 0.4625)) and below == 0.5
-    assert moments(log) == pytest.approx([2.0, 2.5, 3.125, 5.0])
+    assert [m.ratio for m in moments(log.frames, log.profile)] == pytest.approx([2.0, 2.5, 3.125, 5.0])
     with pytest.raises(ValueError, match="never run"):
         prediction_error(LatencyLog(log.header, log.profile, (), {}, cut=False))
 

@@ -6,6 +6,7 @@ import random
 import pytest
 
 from scheduler.latency import (
+    BRIEF,
     LONGEST_PROFILED_TAIL,
     TAIL_STEP,
     LatencyModel,
@@ -120,6 +121,37 @@ def test_one_stall_poisons_nothing():
     model = observed([1.0] * 20 + [80.0] + [1.0])
     assert model.slowdown == pytest.approx(1.0)
     assert model.predict_ms(POINTS[0], 1) < 2.0 * (1 + 2 * TAIL_STEP)
+
+
+def test_a_slow_moment_that_was_foretold_is_no_news_about_the_machine():
+    told, untold = LatencyModel(make_profile()), LatencyModel(make_profile())
+    for i in range(60):
+        slow = i % 20 in (7, 8, 9)
+        took = 8.0 * (6.0 if slow else 1.0)
+        told.observe(POINTS[0], 4, took, probe=7.0 if slow else 0.0)
+        untold.observe(POINTS[0], 4, took)
+    assert told.slowdown == pytest.approx(1.0) and told.first_tail < 1.2 and abs(told.biases[POINTS[0]] - 1) < 0.02
+    assert untold.first_tail > 1.5 * told.first_tail
+    assert told.predict_ms(POINTS[0], 4, 7.0) > 6 * 8.0 > told.predict_ms(POINTS[0], 4)
+    assert told.most_faces(POINTS[0], 30.0, 32, 7.0) < told.most_faces(POINTS[0], 30.0, 32) / 5
+
+
+def test_a_slow_moment_that_lasts_is_the_machine():
+    """The slowdown takes over while the probe still calls it slow, so nothing is late when the probe gets used to it."""
+    model = LatencyModel(make_profile())
+    levels = []
+    for i in range(12):
+        probe = 4.0 if i < BRIEF + 3 else 0.0
+        levels.append(model.level(probe))
+        model.observe(POINTS[0], 4, 8.0 * 4.0, probe=probe)
+    assert min(levels) > 3.9
+
+
+def test_a_moment_slower_than_the_probe_said_moves_the_tail():
+    model = LatencyModel(make_profile())
+    before = model.first_tail
+    model.observe(POINTS[0], 4, 8.0 * 20.0, probe=5.0)
+    assert model.first_tail > before * 1.4
 
 
 def test_the_tail_of_a_point_comes_to_lie_above_399_of_400_runs():

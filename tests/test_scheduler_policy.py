@@ -73,6 +73,15 @@ def test_a_slow_machine_goes_shallower():
     assert DeepestThatFits()(Load(4, 33.0), latency).point == POINTS[0]
 
 
+@pytest.mark.parametrize("policy", [LeastError(), DeepestThatFits()])
+def test_a_moment_that_the_probe_calls_slow_is_given_less(policy):
+    usual, slow = Load(6, 25.0), Load(6, 25.0, probe=8.0)
+    latency = model()
+    much, little = policy(usual, latency), policy(slow, latency)
+    assert little.predicted_ms <= 25.0 / 1.1 < 8 * much.predicted_ms
+    assert (little.serve, POINTS.index(little.point)) < (much.serve, POINTS.index(much.point))
+
+
 def test_fixed_is_fixed():
     decision = Fixed(POINTS[1])(Load(16, 1.0), model())
     assert (decision.point, decision.serve) == (POINTS[1], 16)

@@ -12,7 +12,7 @@ from scheduler.fairness import longest_wait, longest_wait_ms
 from scheduler.latency import LatencyModel, quantile
 from scheduler.policy import Decision, DeepestThatFits, Fixed, LeastError, Load
 from scheduler.rivals import RIVALS, Alert, Kalman, best, compete
-from scheduler.simulate import Outcome, Step, World, draw_moments, make_world, simulate
+from scheduler.simulate import Moment, Outcome, Step, World, draw_moments, make_world, simulate
 from tests.fakes import POINTS, make_profile
 from tests.wide import wide_profile
 
@@ -231,12 +231,21 @@ def test_twice_the_same_world_is_the_same_run_bit_for_bit():
     assert steps(noisy(1)) == steps(noisy(1))
 
 
+def test_who_hears_of_slow_moments_beforehand_is_late_less_often():
+    slow = [i % 25 in (11, 12) for i in range(1000)]
+    w = world("const:12", 1000, 16.0, [7.0 if s else 1.0 for s in slow], probes=[8.0 if s else 0.0 for s in slow])
+    told, untold = (next(compete(w, w.profile, [r])) for r in RIVALS if r.name in ("least error", "no probe"))
+    assert told.miss_share < 0.005 < untold.miss_share
+    with pytest.raises(ValueError, match="same number"):
+        dataclasses.replace(w, probes=[0.0])
+
+
 def test_a_drawn_noise_is_made_of_stretches_of_the_recorded_one():
-    recorded = [float(i) for i in range(200)]
+    recorded = [Moment(float(i), i / 2) for i in range(200)]
     drawn = draw_moments(recorded, 500, random.Random(1).random)
     assert len(drawn) == 500 and set(drawn) <= set(recorded)
-    assert all(b - a == 1 for start in range(0, 500, 50) for a, b in zip(drawn[start : start + 49], drawn[start + 1 : start + 50], strict=True))  # fmt: skip
-    assert draw_moments([], 3, random.Random(1).random) == [1.0] * 3
+    assert all(b.ratio - a.ratio == 1 for start in range(0, 500, 50) for a, b in zip(drawn[start : start + 49], drawn[start + 1 : start + 50], strict=True))  # fmt: skip
+    assert draw_moments([], 3, random.Random(1).random) == [(1.0, 0.0)] * 3
 
 
 def test_made_crowds():

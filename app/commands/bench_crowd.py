@@ -20,14 +20,15 @@ import numpy as np
 from app.commands.simulate import BENCHMARK, read_crowd
 from app.errors import UsageError
 from app.files import check_writable
-from scheduler.compare import further_moments
+from scheduler.compare import further_moments, moments
 from scheduler.fairness import longest_wait_ms, wait_bound_ms
 from scheduler.latency import LatencyModel, OperatingPoint, Profile, quantile
 from scheduler.log import FrameRecord, LogWriter, Run
 from scheduler.policy import LeastError, Load, Policy
+from scheduler.simulate import Moment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from app.engine import OnnxEngine
@@ -50,6 +51,7 @@ class Cell:
     records: list[FrameRecord] = field(default_factory=list)
     decide_us: list[float] = field(default_factory=list)
     decide_cpu_us: list[float] = field(default_factory=list)  # without the time that others had the core
+    usual_us: list[float] = field(default_factory=list)  # in moments that the probe called usual
     hogs_came: list[int] = field(default_factory=list)  # the first frames with them
     waits: list[tuple[float, float]] = field(default_factory=list)  # longest and its bound, of each crowd
     dropped: int = 0
@@ -85,6 +87,7 @@ def bench_crowd(
     from app.calibrate import candidates
     from app.compose import load_manifest, load_profile
     from app.engine import OnnxEngine
+    from app.probe import probe_of
     from app.profiles import machine
 
     manifest = load_manifest(model)
@@ -92,7 +95,8 @@ def bench_crowd(
     engine = OnnxEngine(manifest, device, points=points)
     profile, remembered = load_profile(engine, manifest, points=points)
     policy, began = LeastError(period_ms=1000 / FPS), time.perf_counter()
-    loop = Loop(engine, policy, LatencyModel(profile), began)
+    probe = probe_of(engine)
+    loop = Loop(engine, policy, LatencyModel(profile), began, probe)
     frames = max(round(minutes * 60 * FPS / len(limits) / len(HOGS) / (1 + CONTROL) / len(shapes)), 12)
     writer = _log(log, manifest, engine, profile, policy) if log else None
     source = "remembered" if remembered else "measured now"
@@ -100,28 +104,27 @@ def bench_crowd(
         f"{manifest.name} on {engine.provider}, {engine.threads} threads, profile {source}; "
         f"crowds {', '.join(shapes)} of up to {MOST_FACES}, {frames} frames each at {FPS:g} fps"
     )
-    rows, recorded, again = [], list[float](), list[float]()  # the machine's ups and downs, for `simulate --noise`
+    rows, recorded, again = [], list[Moment](), list[float]()  # the machine's ups and downs, for `simulate --noise`
     print(HEAD)
     with tqdm(total=len(limits) * len(HOGS), leave=False) as bar:
         for budget in limits:
             for hogs in HOGS:
                 cell = run_cell(loop, profile, budget, hogs, dict.fromkeys(shapes, frames), writer)
-                cheapest = Loop(engine, replace(policy), LatencyModel(_only_cheapest(profile)), began)
+                cheapest = Loop(engine, replace(policy), LatencyModel(_only_cheapest(profile)), began, probe)
                 control = run_cell(
                     cheapest, profile, budget, hogs, {s: max(round(frames * CONTROL), 3) for s in shapes}
                 )
                 rows.append(figures(cell, control, profile))
-                recorded += [
-                    round(r.measured_ms / profile.median_ms(_point(r), r.served), 3) for r in cell.records if r.served
-                ]
+                recorded += moments(cell.records, profile)
                 again += further_moments(cell.records, profile)
                 tqdm.write(line(rows[-1]))
                 bar.update()
     if writer:
         writer.close()
-    decide, own = (max(r[key] for r in rows) for key in ("decide_us_p99", "decide_cpu_us_p99"))
+    worst = {key: max(r[key] for r in rows) for key in ("miss_share", "decide_us_p99", "decide_usual_us_p99", "slow")}
     print(
-        f"worst cell: misses {max(r['miss_share'] for r in rows):.2%}, decision p99 {decide:.0f} us, on the core {own:.0f} us"
+        f"worst cell: misses {worst['miss_share']:.2%}, decision p99 {worst['decide_us_p99']:.0f} us, "
+        f"{worst['decide_usual_us_p99']:.0f} us in usual moments; slow moments {worst['slow']:.1%} of frames"
     )
     if again:
         p50, p95 = quantile(again, 0.5), quantile(again, 0.95)
@@ -138,7 +141,8 @@ def bench_crowd(
             "profile": profile.to_json(),
             "policy": policy.to_json(),
             "cells": rows,
-            "moments": recorded,
+            "moments": [round(m.ratio, 3) for m in recorded],
+            "probes": [round(m.probe, 2) for m in recorded],
             "further_moments": [round(m, 3) for m in again],
         }
         json_path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
@@ -168,19 +172,21 @@ def _log(path: Path, manifest: Any, engine: OnnxEngine, profile: Profile, policy
 class Loop:
     """Takes frames through policy and engine, one after another, and remembers them."""
 
-    def __init__(self, engine: OnnxEngine, policy: Policy, latency: LatencyModel, began: float) -> None:
-        self._engine, self._policy, self._latency, self._began = engine, policy, latency, began
+    def __init__(
+        self, engine: OnnxEngine, policy: Policy, latency: LatencyModel, began: float, probe: Callable[[], float]
+    ) -> None:
+        self._engine, self._policy, self._latency, self._began, self._probe = engine, policy, latency, began, probe
         self._picture = np.random.default_rng(0).integers(0, 256, (540, 960, 3), dtype=np.uint8)
         self._matrix = np.array([[0.01, 0.001, -1.0], [-0.001, 0.01, -1.0]])
 
     def frame(self, number: int, born: float, budget_ms: float, load: Load) -> tuple[FrameRecord, tuple[float, float]]:
         """Decides and runs; the record, and the microseconds that the decision took, by the clock and on the core.
-        `load.left_ms` is filled in here."""
+        `load.left_ms` and `load.probe` are filled in here."""
         from align.crop import crop_batch
 
         engine, latency = self._engine, self._latency
-        started = time.perf_counter()
-        load = Load(load.faces, budget_ms - (started - born) * 1e3, load.new, load.late)
+        probe = self._probe() if load.faces else 0.0
+        load = load._replace(left_ms=budget_ms - (time.perf_counter() - born) * 1e3, probe=probe)
         point, served, predicted, took, decide_us, slowdown, tail = None, 0, 0.0, 0.0, (0.0, 0.0), latency.slowdown, 1.0
         more = list[Run]()
         if load.faces:
@@ -193,7 +199,7 @@ class Loop:
             predicted, tail = decision.predicted_ms, latency.tail(point)
             engine.run(point, crop_batch(self._picture, [self._matrix] * served, point.size))
             took = (time.perf_counter() - decided) * 1e3
-            latency.observe(point, served, took)
+            latency.observe(point, served, took, probe=load.probe)
             more = self._further(load, served, born, budget_ms)
         age = (time.perf_counter() - born) * 1e3
         record = FrameRecord(
@@ -208,6 +214,7 @@ class Loop:
             bucket=latency.profile.bucket(served) if served else 0,
             budget_ms=budget_ms,
             left_ms=load.left_ms,
+            probe=load.probe,
             predicted_ms=predicted,
             measured_ms=took,
             slowdown=slowdown,
@@ -267,6 +274,7 @@ def run_cell(
                 if record.served:
                     cell.decide_us.append(decide_us[0])
                     cell.decide_cpu_us.append(decide_us[1])
+                    cell.usual_us += [] if record.probe else [decide_us[0]]
                 if record.miss and record.served:
                     moment = record.measured_ms / profile.median_ms(_point(record), record.served)
                     waited_ms = budget_ms - record.left_ms
@@ -351,6 +359,8 @@ def figures(cell: Cell, control: Cell, profile: Profile) -> dict[str, Any]:
         "decide_us_p50": quantile(cell.decide_us or [0.0], 0.5),
         "decide_us_p99": quantile(cell.decide_us or [0.0], 0.99),
         "decide_cpu_us_p99": quantile(cell.decide_cpu_us or [0.0], 0.99),
+        "decide_usual_us_p99": quantile(cell.usual_us or [0.0], 0.99),
+        "slow": 1 - len(cell.usual_us) / max(len(ran), 1),
         "recovery_frames": [recovery(cell.records, start) for start in cell.hogs_came],
     }
 
@@ -382,7 +392,7 @@ def interval(misses: int, frames: int) -> tuple[float, float]:
 HEAD = (
     f"{'budget':<9}{'hogs':>4}{'misses (95 %)':>24}{'avoidable':>11}{'cheapest alone':>16}"
     f"{'age p50':>9}{'p95':>7}{'p99':>7}{'read':>6}"
-    f"{'MAE':>6}{'off p50':>9}{'p95':>6}{'decide p99':>12}{'on core':>10}{'recovery':>10}{'wait (bound)':>18}"
+    f"{'MAE':>6}{'off p50':>9}{'p95':>6}{'slow':>7}{'decide p99':>12}{'usual':>10}{'recovery':>10}{'wait (bound)':>18}"
 )
 
 
@@ -393,6 +403,6 @@ def line(f: dict[str, Any]) -> str:
     return (
         f"{f['budget_ms']:<6g} ms{f['hogs']:>4}{misses:>24}{f['avoidable']:>11}{f['cheapest_share']:>16.2%}"
         f"{f['age_p50_ms']:>9.1f}{f['age_p95_ms']:>7.1f}{f['age_p99_ms']:>7.1f}{f['read']:>6.0%}{f['mae']:>6.2f}"
-        f"{f['error_p50']:>9.1%}{f['error_p95']:>6.0%}{f['decide_us_p99']:>9.0f} us{f['decide_cpu_us_p99']:>7.0f} us"
-        f"{slowest:>10}{wait:>18}"
+        f"{f['error_p50']:>9.1%}{f['error_p95']:>6.0%}{f['slow']:>7.1%}{f['decide_us_p99']:>9.0f} us"
+        f"{f['decide_usual_us_p99']:>7.0f} us{slowest:>10}{wait:>18}"
     )

@@ -155,6 +155,7 @@ def _pipeline(side: Any, people: int, model: str) -> Pipeline:
     from app.engine import OnnxEngine
     from app.people import People
     from app.pipeline import Pipeline
+    from app.probe import probe_of
     from app.settings import Settings
     from app.sources import DemoSource
     from scheduler.latency import LatencyModel
@@ -172,4 +173,5 @@ def _pipeline(side: Any, people: int, model: str) -> Pipeline:
         manifest=manifest,
         people=People(manifest.genders, manifest.expressions),
         budget_ms=Settings().frame_budget_ms,
+        probe=probe_of(engine),
     )

@@ -19,7 +19,7 @@ from scheduler.latency import LatencyModel, Profile
 from scheduler.log import LogError, read_log
 from scheduler.policy import policy_from_text
 from scheduler.rivals import VARIANTS, compete, ours
-from scheduler.simulate import Outcome, draw_moments, make_world, simulate
+from scheduler.simulate import Moment, Outcome, draw_moments, make_world, simulate
 
 MOST_FRAMES = 10_000_000
 BENCHMARK = "crowd benchmark"
@@ -54,10 +54,11 @@ def simulate_crowd(
     profile, about = _profile(profile_path)
     chance = random.Random(seed).random
     recorded = _recorded(noise)
-    moments = draw_moments(recorded, frames, chance)
-    apart = draw_moments(recorded, frames, chance) if runs_apart else []
+    ratios, probes = zip(*draw_moments(recorded, frames, chance), strict=True)
+    apart = [m.ratio for m in draw_moments(recorded, frames, chance)] if runs_apart else []
+    people = read_crowd(crowd, frames, fps)
     world = make_world(
-        read_crowd(crowd, frames, fps), profile, budget_ms, moments, front_ms, front_ms_per_face, further_moments=apart
+        people, profile, budget_ms, ratios, front_ms, front_ms_per_face, further_moments=apart, probes=probes
     )
     print(f"{about}; crowd {crowd}, {len(world.faces)} frames at {fps:g} fps, up to {max(world.faces)} faces; "
           f"budget {budget_ms:g} ms, of which the capture side takes {front_ms:g}"
@@ -129,13 +130,14 @@ def _profile(path: Path | None) -> tuple[Profile, str]:
     return file.profile, f"{file.model['name']} on {file.machine.get('processor', 'an unnamed machine')}"
 
 
-def _recorded(path: Path | None) -> list[float]:
-    """The moments of a log, or of a `bench crowd --json`: each run's time over its profiled median."""
+def _recorded(path: Path | None) -> list[Moment]:
+    """The moments of a log, or of a `bench crowd --json`."""
     if path is None:
         return []
     try:
         bench = _benchmark(path)
-        recorded = bench[1] if bench else moments(read_log(path))
+        log = None if bench else read_log(path)
+        recorded = moments(log.frames, log.profile) if log else bench[1]
     except LogError as error:
         raise UsageError(str(error)) from error
     if not recorded:
@@ -143,7 +145,7 @@ def _recorded(path: Path | None) -> list[float]:
     return recorded
 
 
-def _benchmark(path: Path) -> tuple[Profile, list[float], str] | None:
+def _benchmark(path: Path) -> tuple[Profile, list[Moment], str] | None:
     """Profile, moments and description of what `bench crowd --json` wrote; None for another file."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
@@ -152,9 +154,11 @@ def _benchmark(path: Path) -> tuple[Profile, list[float], str] | None:
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None  # whoever reads it as something else says what is wrong
     try:
-        recorded = [float(m) for m in data["moments"]]
-        if not all(0 < m < 1e6 for m in recorded):
-            raise ValueError("moments")
+        ratios = [float(m) for m in data["moments"]]
+        probes = [float(p) for p in data.get("probes", [0.0] * len(ratios))]
+        if not (all(0 < m < 1e6 for m in ratios) and all(0 <= p < 1e6 for p in probes) and len(probes) == len(ratios)):
+            raise ValueError("moments or probes")
+        recorded = [Moment(*m) for m in zip(ratios, probes, strict=True)]
         return Profile.from_json(data["profile"]), recorded, f"{data['model']} on {data['machine']['processor']}"
     except (KeyError, TypeError, ValueError) as error:
         raise UsageError(f"benchmark {path} lacks or garbles {error}") from error

@@ -81,7 +81,7 @@ def compare(known: LatencyLog, live: LatencyLog) -> Comparison:
     """Simulates the crowd, the births, the capture side and the budgets of `live` on the machine that `known` shows: its
     profile, and its ups and downs in another order. Both may be one log. Frames that `live` dropped before they were
     decided are in neither."""
-    recorded, chance = moments(known), random.Random(SEED).random
+    recorded, chance = moments(known.frames, known.profile), random.Random(SEED).random
     runs = []
     for _ in range(2):
         world = world_of(live, known.profile, draw_moments(recorded, len(live.frames), chance))

@@ -150,6 +150,7 @@ def add_bench(sub: argparse._SubParsersAction) -> None:
             "scheduler",
             "crowd",
             "decision",
+            "probe",
             "copies",
             "front-end",
             "tracking",
@@ -160,7 +161,7 @@ def add_bench(sub: argparse._SubParsersAction) -> None:
             "responsiveness",
             "detectors",
         ),
-        help="exits: what stopping early saves, and its memory; scheduler: auto against each fixed exit; crowd: auto live while crowds and other programs come and go; decision: what the scheduler's choice itself takes; copies: what copies to and from a GPU take of a run, and whether batches that change slow it; front-end: what detection, landmarks and alignment take and find; tracking: how people keep their identity, on crowds whose truth is known; estimates: how steady what is shown of a person is; alignment: what tilt, turn, the edge and size do; turned: whether faces turned away are found, refused, and read as well; window: how long painting takes; responsiveness: by how much the window's event loop comes late while everything runs; detectors: recall, speed and the age's error behind each; default exits, or scheduler with --faces",
+        help="exits: what stopping early saves, and its memory; scheduler: auto against each fixed exit; crowd: auto live while crowds and other programs come and go; decision: what the scheduler's choice itself takes; probe: whether a look at the machine's pace foretells how long a run takes; copies: what copies to and from a GPU take of a run, and whether batches that change slow it; front-end: what detection, landmarks and alignment take and find; tracking: how people keep their identity, on crowds whose truth is known; estimates: how steady what is shown of a person is; alignment: what tilt, turn, the edge and size do; turned: whether faces turned away are found, refused, and read as well; window: how long painting takes; responsiveness: by how much the window's event loop comes late while everything runs; detectors: recall, speed and the age's error behind each; default exits, or scheduler with --faces",
     )
     p.add_argument(
         "--faces",
@@ -180,7 +181,7 @@ def add_bench(sub: argparse._SubParsersAction) -> None:
         "--frames",
         type=int,
         metavar="N",
-        help="front-end, tracking, responsiveness: frames per crowd, default 150, 500, 500; decision: frames, default 600",
+        help="front-end, tracking, responsiveness: frames per crowd, default 150, 500, 500; decision, probe: frames, default 600, 3000",
     )
     p.add_argument(
         "--detector",
@@ -261,6 +262,12 @@ def _bench(args: argparse.Namespace) -> int:
         from app.commands import bench_copies
 
         return bench_copies.bench_copies(args.rounds, args.model, args.device, args.json)
+    if what == "probe":
+        from app.commands import bench_probe
+
+        return bench_probe.bench_probe(
+            bench_probe.FRAMES if args.frames is None else args.frames, args.model, args.json
+        )
     if what == "decision":
         from app.commands import bench_decision
 
