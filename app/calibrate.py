@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+import random
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -67,29 +68,37 @@ def calibrate(
     rounds: int = ROUNDS,
     max_s: float = MAX_S,
     points: Sequence[OperatingPoint] | None = None,
+    probe: Callable[[], float] = lambda: 0.0,
 ) -> Profile:
-    """Times every (point, bucket), cropping included, in rounds, so that a slow moment hits all alike.
+    """Times every (point, bucket), cropping included, in rounds, so that a slow spell hits all alike, and in an order drawn
+    anew for each, so that every one starts cold, as in a live run.
 
     `points` are all of the engine's unless they are given. Where the rounds would take longer than `max_s`, fewer are made.
+    Runs in moments that the probe (probe.py) calls slow do not count, unless hardly any other is left.
     """
     points = [p for p in points or engine.points if p in engine.points]
     frame = np.random.default_rng(0).integers(0, 256, (540, 960, 3), dtype=np.uint8)
     matrix = np.array([[0.01, 0.001, -1.0], [-0.001, 0.01, -1.0]])
-    samples: dict[tuple[OperatingPoint, int], list[float]] = {(p, b): [] for p in points for b in engine.buckets}
+    every = [(p, b) for p in points for b in engine.buckets]
+    usual, slow = {key: list[float]() for key in every}, {key: list[float]() for key in every}
+    order, chance = every.copy(), random.Random(0)
     began, done = clock(), 0
     for turn in range(rounds + 1):
-        for i, ((point, bucket), times) in enumerate(samples.items(), start=1):
+        for i, (point, bucket) in enumerate(order, start=1):
+            times = (slow if probe() else usual)[point, bucket]
             started = clock()
             engine.run(point, crop_batch(frame, [matrix] * bucket, point.size))
             if turn > 0:  # the first round warms every shape up
                 times.append((clock() - started) * 1e3)
             if progress:
-                progress(turn * len(samples) + i, (rounds + 1) * len(samples))
+                progress(turn * len(every) + i, (rounds + 1) * len(every))
+        chance.shuffle(order)
         done += turn > 0
         if done >= MIN_ROUNDS and clock() - began > max_s:
             break
     if progress:
-        progress((rounds + 1) * len(samples), (rounds + 1) * len(samples))
+        progress((rounds + 1) * len(every), (rounds + 1) * len(every))
+    samples = {key: usual[key] if len(usual[key]) >= MIN_ROUNDS else usual[key] + slow[key] for key in every}
     medians = _consistent({key: quantile(times, 0.5) for key, times in samples.items()}, points, engine.buckets)
     tail = quantile([t / medians[key] for key, times in samples.items() for t in times], 0.95)
     errors, blank = relative_errors(manifest, points)
@@ -103,6 +112,24 @@ def calibrate(
         for point in points
     )
     return Profile(engine.buckets, profiles, max(1.0, tail), engine.pads, BLANK["mae"], blank)
+
+
+def warm_times(engine: Engine, points: Sequence[OperatingPoint], repeats: int = 9) -> list[dict[int, float]]:
+    """Milliseconds for each bucket of each point when the same run follows the same run, as networks are usually timed: code
+    and weights are in the caches then, which they are not in a live run. Cropping is not included."""
+    chance, out = np.random.default_rng(0), []
+    for point in points:
+        times = {}
+        for bucket in engine.buckets:
+            faces = chance.integers(0, 256, (bucket, point.size, point.size, 3), dtype=np.uint8)
+            took = []
+            for _ in range(repeats):
+                started = time.perf_counter()
+                engine.run(point, faces)
+                took.append((time.perf_counter() - started) * 1e3)
+            times[bucket] = quantile(took[2:], 0.5)
+        out.append(times)
+    return out
 
 
 def _consistent(

@@ -196,7 +196,7 @@ def load_profile(
 ) -> tuple[Profile, bool]:
     """The remembered profile of this machine, or a new one; and whether it was remembered. It holds `points`, or all of the
     engine's."""
-    measure = partial(calibrate, engine, manifest, progress, points=points)
+    measure = partial(calibrate, engine, manifest, progress, points=points, probe=probe_of(engine))
     return cached_profile(cache_folder(), engine, manifest, threads or default_threads(), measure, again, points)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import dataclasses
+import itertools
 import json
 import shutil
 
@@ -173,6 +174,28 @@ def test_a_slow_machine_is_calibrated_in_fewer_rounds(manifest):
     fake = FakeEngine(clock, lambda *_: 500.0)
     calibrate(fake, manifest, clock=clock, rounds=50, max_s=6.0)
     assert len(fake.runs) == 3 * len(fake.points) * len(fake.buckets)
+
+
+def test_runs_in_slow_moments_do_not_count(manifest):
+    """Unless nearly all are slow: a profile must have something to say."""
+    clock, now = FakeClock(), itertools.cycle((0.0, 0.0, 7.0))
+
+    class Slow:
+        factor = 1.0
+
+        def __call__(self) -> float:
+            said = next(now)
+            self.factor = said or 1.0
+            return said
+
+    moment = Slow()
+    fake = FakeEngine(clock, lambda p, n: n * float(p.exit[-2:]) * moment.factor)
+    profile = calibrate(fake, manifest, clock=clock, rounds=6, probe=moment, max_s=1e9)
+    assert profile.tail == pytest.approx(1.0)
+    assert all(profile.median_ms(p, 4) == pytest.approx(4 * float(p.exit[-2:])) for p in fake.points)
+    now = itertools.repeat(7.0)
+    profile = calibrate(fake, manifest, clock=clock, rounds=3, probe=moment, max_s=1e9)
+    assert all(profile.median_ms(p, 4) == pytest.approx(28 * float(p.exit[-2:])) for p in fake.points)
 
 
 def test_profiles_are_remembered_per_network_and_threads(manifest, tmp_path):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from app.files import check_writable
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from models.manifest import Manifest
@@ -19,7 +20,7 @@ def calibrate(model: str, device: str, threads: int | None, out: Path | None) ->
     """Sweeps the operating points near the front and prints them. Raises AppError."""
     from tqdm import tqdm
 
-    from app.calibrate import STEADY_TAIL, candidates
+    from app.calibrate import STEADY_TAIL, candidates, warm_times
     from app.compose import load_manifest, load_profile
     from app.engine import OnnxEngine, default_threads
     from app.profiles import made_here, write_profile
@@ -49,6 +50,9 @@ def calibrate(model: str, device: str, threads: int | None, out: Path | None) ->
     )
     for line in table(profile, manifest):
         print(line)
+    cheap, dear = warm_times(engine, (profile.front[0], profile.front[-1]))
+    spans = ", ".join(f"{dear[b] / cheap[b]:.1f}" for b in engine.buckets)
+    print(f"the same with everything at hand, one run after another: {spans} times at {_list(engine.buckets)} faces")
     if out:
         write_profile(out, made_here(profile, engine, manifest, threads))
         print(f"{out} written: `main.py run --profile {out}`, `main.py simulate --profile {out}`")
@@ -66,9 +70,15 @@ def table(profile: Profile, manifest: Manifest) -> list[str]:
         times = "".join(f"{profile.median_ms(point, b):>8.2f} ms" for b in profile.buckets)
         lines.append(f"{point!s:<18}{cost:>9.1f}{profile.mae(point):>9.2f}{profile.error(point):>8.3f}{times}")
     cheap, dear = profile.front[0], profile.front[-1]
-    spans = ", ".join(
-        f"{profile.median_ms(dear, b) / profile.median_ms(cheap, b):.1f} times at batch {b}"
-        for b in sorted({1, 8, profile.buckets[-1]} & set(profile.buckets))
-    )
+    spans = ", ".join(f"{profile.median_ms(dear, b) / profile.median_ms(cheap, b):.1f}" for b in profile.buckets)
     dropped = len(profile.points) - len(profile.front)
-    return [*lines, f"front of {len(profile.front)}, {dropped} dominated; dearest to cheapest: {spans}"]
+    over_all = profile.cost(dear) / profile.cost(cheap)
+    return [
+        *lines,
+        f"front of {len(profile.front)}, {dropped} dominated; dearest to cheapest: {spans} times at "
+        f"{_list(profile.buckets)} faces, {over_all:.1f} over all (what points are ranked by)",
+    ]
+
+
+def _list(buckets: Sequence[int]) -> str:
+    return f"{', '.join(map(str, buckets[:-1]))} and {buckets[-1]}"
