@@ -233,7 +233,9 @@ def _measure(
     rounds: int,
 ) -> dict[str, Any]:
     from align.crop import crop_batch
+    from app.probe import probe_of
 
+    probe = probe_of(engine)
     frame = np.random.default_rng(0).integers(0, 256, (540, 960, 3), dtype=np.uint8)
     matrix = np.array([[0.01, 0.001, -1.0], [-0.001, 0.01, -1.0]])
     ranks = {p: i for i, p in enumerate(engine.points)}
@@ -243,10 +245,11 @@ def _measure(
         for name in names[turn % len(names) :] + names[: turn % len(names)]:
             arm = arms[name]
             started = time.perf_counter()
-            decision = arm.policy(Load(faces, budget_ms), arm.latency)
+            load = Load(faces, budget_ms, probe=probe() if name == "auto" else 0.0)
+            decision = arm.policy(load, arm.latency)
             engine.run(decision.point, crop_batch(frame, [matrix] * decision.serve, decision.point.size))
             took = (time.perf_counter() - started) * 1e3
-            arm.latency.observe(decision.point, decision.serve, took)
+            arm.latency.observe(decision.point, decision.serve, took, probe=load.probe)
             if turn >= 3:
                 arm.times_ms.append(took)
                 arm.ranks.append(ranks[decision.point])
