@@ -113,6 +113,7 @@ class _Run:
         yield InfoMetricFamily(PREFIX + "run", "What runs", value=self._about)
         yield counter("frames", "Frames with a result", {(): totals.frames})
         yield counter("deadline_misses", "Frames whose result came after their deadline", {(): totals.misses})
+        yield counter("slow_moments", "Frames with faces while this machine was slower than usual", {(): totals.slow})
         by_cause = {(c.name.lower(),): drops.get(c, 0) for c in FRAME_CAUSES}
         yield counter("dropped_frames", "Frames that were not shown or written, by cause", by_cause, ("cause",))
         yield counter("faces", "Faces in all frames", {(): totals.faces})

@@ -65,6 +65,7 @@ class Totals:
     faces: int = 0
     read: int = 0
     misses: int = 0
+    slow: int = 0  # frames with faces in moments that the probe called slow
     exits: Counter[str] = field(default_factory=Counter)
     drops: Counter[DropCause] = field(default_factory=Counter)
     ages_ms: deque[float] = field(default_factory=lambda: deque(maxlen=AGES_KEPT))
@@ -174,6 +175,7 @@ class Pipeline:
             probe = self._probe() if prepared.faces else 0.0
             left_ms = operation.budget_ms - (self._clock() - prepared.frame.born_s) * 1e3
             load = Load(len(prepared.faces), left_ms, new, self._late, probe=probe)
+            self.totals.slow += probe > 0
             decision = self._policy(load, self._latency) if load.faces else None
             slowdown, tail = self._latency.slowdown, self._latency.tail(decision.point) if decision else 1.0
             try:

@@ -51,6 +51,8 @@ LONGEST_PROFILED_TAIL = 1.3
 BIAS_STEP, BIAS_KEPT = 0.005, 0.99  # a bias comes to 0.5 or 1.5 at most
 # A dearer point that is better by less is not worth its place on the front: a thousand validation faces cannot tell.
 LEAST_GAIN = 0.005
+# A decision's tables hold so many times the largest bucket: 64 faces where that is 16.
+CROWD = 4
 # An answer that looks at nobody: UTKFace's median age for everybody is 15.5 years off, and over all three tasks the
 # constant answers are about four times as wrong as the shipped network's (app/calibrate.py has the figures).
 BLANK_MAE, BLANK_ERROR = 15.5, 4.0
@@ -77,7 +79,7 @@ class PointProfile:
 
 
 class Choice(NamedTuple):
-    """A point of the front, its error, and its milliseconds for 0, 1, 2, ... faces up to the largest bucket."""
+    """A point of the front, its error, and its milliseconds for 0, 1, 2, ... faces up to CROWD times the largest bucket."""
 
     point: OperatingPoint
     error: float
@@ -173,7 +175,10 @@ class Profile:
     @cached_property
     def choices(self) -> tuple[Choice, ...]:
         """The front with all that a decision looks at, dearest first."""
-        return tuple(Choice(p, self.error(p), self._table[p]) for p in reversed(self.front))
+        faces = range(CROWD * self.buckets[-1] + 1)
+        return tuple(
+            Choice(p, self.error(p), tuple(self.median_ms(p, n) for n in faces)) for p in reversed(self.front)
+        )
 
     @cached_property
     def _figures(self) -> dict[OperatingPoint, PointProfile]:

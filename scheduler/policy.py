@@ -9,6 +9,7 @@ they wait. DeepestThatFits is the plain rule that it is measured against (docs/s
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -57,7 +58,8 @@ class Decision(NamedTuple):
             return f"{self.point} is fixed"
         faces = f"{self.load.faces} face{'' if self.load.faces == 1 else 's'}"
         turns = "" if self.serve == self.load.faces else f", {self.serve} of them in this frame"
-        return f"{faces}, {self.load.left_ms:.0f} ms left: {self.point}{turns}"
+        slow = f", a moment {self.load.probe:.0f} times slower than usual" if self.load.probe else ""
+        return f"{faces}, {self.load.left_ms:.0f} ms left{slow}: {self.point}{turns}"
 
 
 class Policy(Protocol):
@@ -155,11 +157,16 @@ class LeastError:
             if (error + (blank - error) * freshest) * keep >= least:
                 break  # nor can those that are cheaper, and err more
             pace = level * biases.get(point, 1.0)
-            served = min(faces_in(times, room_ms / (pace * tail)), faces)
+            most_ms = room_ms / (pace * tail)
+            if faces < len(times):
+                served = bisect_right(times, most_ms, 1, faces + 1) - 1
+                took_ms = times[served] * pace
+            else:
+                served = min(faces_in(times, most_ms), faces)
+                took_ms = time_of(times, served) * pace
             turn = turn or faces / max(served, 1)
             if not served:
                 continue
-            took_ms = time_of(times, served) * pace
             lost = (took_ms + faces / served * period_ms / 2) / memory_ms
             if new:
                 waiting = max(new - served, 0)

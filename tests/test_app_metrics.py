@@ -43,7 +43,7 @@ def metrics():
 
 
 def test_counters_gauges_and_histograms_in_base_units(metrics):
-    totals = Totals(frames=7, faces=20, read=15, misses=2, reconnects=3)
+    totals = Totals(frames=7, faces=20, read=15, misses=2, slow=4, reconnects=3)
     totals.exits.update({"exit_07@96": 3, "exit_13@96": 4})
     totals.drops.update({DropCause.GRAB_FULL: 5, DropCause.NO_BUDGET: 6})
     latency = LatencyModel(make_profile())
@@ -56,7 +56,7 @@ def test_counters_gauges_and_histograms_in_base_units(metrics):
         metrics.deliver(Result(frame, people, dataclasses.replace(STATS, frame_age_ms=age_ms, faces=4, budget_ms=40.0)))
     got = scrape(metrics)
     wanted = {
-        "frames_total": 7, "deadline_misses_total": 2, "faces_total": 20, "faces_read_total": 15, "slowdown_ratio": 1.5,
+        "frames_total": 7, "deadline_misses_total": 2, "slow_moments_total": 4, "faces_total": 20, "faces_read_total": 15, "slowdown_ratio": 1.5,
         "dropped_frames_total|cause=grab_full": 5, "dropped_frames_total|cause=video_full": 0, "source_up": 1,
         "unread_faces_total|cause=no_budget": 6, "unread_faces_total|cause=max_faces": 0, "source_reconnects_total": 3,
         "network_runs_total|exit=exit_07|input_size=96": 3, "faces_in_view": 4, "budget_seconds": 0.04,

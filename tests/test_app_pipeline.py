@@ -277,6 +277,7 @@ def test_the_log_replays_to_the_bit_and_holds_nothing_about_people(tmp_path):
     run(pipeline)
     written = read_log(tmp_path / "log.jsonl")
     assert {r.probe for r in written.frames} == {0.0, 1.9, 4.0}
+    assert pipeline.totals.slow == sum(r.probe > 0 for r in written.frames)
     assert len(written.frames) == len(sizes) == len(sink.results)
     assert len({r.exit for r in written.frames}) == 4
     assert not [r.id for r, d in exact(written) if differs(r, d)]

@@ -89,7 +89,8 @@ def test_fixed_is_fixed():
 
 def test_why_names_faces_time_and_exit():
     why = DeepestThatFits()(Load(7, 24.0), model()).why
-    assert "7 faces" in why and "24 ms" in why and "exit_10" in why
+    assert "7 faces" in why and "24 ms" in why and "exit_10" in why and "slower" not in why
+    assert "3 times slower than usual" in DeepestThatFits()(Load(7, 24.0, probe=3.2), model()).why
 
 
 def test_policies_survive_json():

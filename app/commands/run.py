@@ -221,6 +221,8 @@ def summary(totals: Totals, started_s: float, budget_ms: float) -> list[str]:
             or "none was run"
         ),
     ]
+    if totals.slow:
+        lines.append(f"machine   slower than usual in {totals.slow} of those frames")
     if totals.reconnects:
         lines.append(f"source    lost and back again: {totals.reconnects}")
     return lines + [f"dropped   {count}: {cause.value}" for cause, count in sorted(totals.drops.items())]
