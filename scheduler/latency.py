@@ -1,6 +1,6 @@
 """How long an operating point takes for n faces: a measured profile, corrected while the program runs.
 
-    prediction = profile's median(point, faces) x max(slowdown, probe) x bias(point) x tail
+    prediction = profile's median(point, faces) x slowdown x probe x bias(point) x tail
 
 Why a slowdown: when another program takes a core or the chip throttles, all points slow down by about the same factor,
 so one filtered ratio measured / profiled moves the whole table at once, points that were not run included. Its filter
@@ -9,7 +9,8 @@ a lasting change is known after three frames.
 
 Why a probe: what slows a single frame down is over before a filter follows. Whoever decides may time a fixed piece of work
 first (app/probe.py), and where that takes several times as long as usual, so will the network. Such frames are no
-news about the machine until BRIEF of them came in a row.
+news about the machine until BRIEF of them came in a row; from then on the slowdown rises to what they show, and the two
+are not multiplied any more.
 
 Why a bias of each point: the profile's own error there. It follows slowly, and is let go slowly, since what all points have
 in common is the slowdown's.
@@ -270,6 +271,7 @@ class LatencyModel:
         self._ratios: deque[float] = deque(maxlen=3)
         self._now = 0.0  # what the runs of this frame showed
         self._slow = 0  # frames in a row that the probe called slow
+        self._usual = 1.0  # the slowdown without them
         self._numbers = {
             "tail_quantile": tail_quantile,
             "tail_step": tail_step,
@@ -283,7 +285,7 @@ class LatencyModel:
 
     def level(self, probe: float = 0.0) -> float:
         """The slowdown at the beginning of a frame, of which a probe may have said how much slower than usual it is."""
-        return max(self.slowdown, probe)
+        return max(self.slowdown, self._usual * probe)
 
     @property
     def level_now(self) -> float:
@@ -329,10 +331,11 @@ class LatencyModel:
         level = sorted(self._ratios)[len(self._ratios) // 2]
         # While the machine changes, over the level of these very frames: the change is no noise.
         base = level if level > CHANGE * self.slowdown else self.slowdown
-        self._follow(ratio, max(base, probe))
+        self._follow(ratio, max(base, self._usual * probe))
         step = BIAS_STEP if ratio > self.slowdown * EQUAL else -BIAS_STEP if ratio < self.slowdown / EQUAL else 0.0
         self.biases[point] = 1 + (bias - 1) * BIAS_KEPT + step
         self.slowdown = _within(self.slowdown + SLOWDOWN_GAIN * (level - self.slowdown), SLOWDOWN_RANGE)
+        self._usual = self._usual if probe else self.slowdown
 
     def _follow(self, ratio: float, level: float) -> None:
         """Moves the tail of first runs after one that took `ratio` where `level` was expected."""

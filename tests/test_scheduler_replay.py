@@ -80,7 +80,7 @@ def test_a_fixed_deep_exit_misses_more_and_a_shallow_one_knows_less(tmp_path):
 
 def test_a_longer_budget_goes_deeper(tmp_path):
     log = made_log(tmp_path / "log.jsonl")
-    longer = summarise(list(replay(log, DeepestThatFits(), 900.0)), log.profile, "", 900.0)
+    longer = summarise(list(replay(log, DeepestThatFits(), 3000.0)), log.profile, "", 3000.0)
     assert longer.expected_mae == pytest.approx(4.8) and longer.misses == 0
     shorter = summarise(list(replay(log, DeepestThatFits(), 15.0)), log.profile, "", 15.0)
     assert shorter.served < longer.served == shorter.faces
