@@ -26,7 +26,7 @@ from app.outputs import VideoWriter, check_video_name, results_writer
 from app.people import People
 from app.pipeline import Pipeline, Sink
 from app.privacy import protection, read_notice
-from app.probe import probe_of
+from app.probe import Probe, probe_of
 from app.profiles import machine, read_profile
 from app.scan import Scanner
 from app.settings import Settings, cache_folder
@@ -166,7 +166,8 @@ def capture_side(settings: Settings, template: Sequence[tuple[float, float]]) ->
     limits = (None, None) if settings.exit != "auto" else (ALIGN_SHARE, SCAN_SHARE)
     align_ms, scan_ms = (share and share * settings.frame_budget_ms for share in limits)
     covers = settings.privacy in ("blur", "pixelate")
-    scanner = Scanner(open_detector(settings.detector), settings.min_face, scan_ms, every_frame=covers)
+    probe = Probe() if scan_ms else lambda: 0.0
+    scanner = Scanner(open_detector(settings.detector), settings.min_face, scan_ms, every_frame=covers, probe=probe)
     return make_front_end(Template(tuple(template)), Tracker(), scanner, settings.max_faces, align_ms)
 
 

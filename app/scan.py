@@ -9,11 +9,12 @@ All of it goes by the source's own time and by counts, so that a file gives the 
 Only with `scan_ms` sweeps slow down, up to SLOWEST_SWEEP_S, where a part costs more than that leaves for a frame or more than
 PART_SHARE of the time between frames; and no local search but the first is begun that would be done after NEAR_SHARE of that
 time, or would leave less than the parts that are due will take until CANDIDATES_SHARE of it is over, after which no candidate
-but the first is looked at.
+but the first is looked at. In a moment in which the probe says that everything takes several times as long (probe.py), the part
+that is due waits for the next frame.
 
-Bounds: somebody who walks in is looked for within a sweep, 0.25 s (with `scan_ms` up to 1 s). A frame costs at most so
-many local searches (two for a person who is missed), the parts that are due (one at 25 frames a second), and for each part
-NEW_MAX looks at candidates.
+Bounds: somebody who walks in is looked for within a sweep, 0.25 s (with `scan_ms` up to 1 s, and four times as long while the
+probe says nothing else than slow). A frame costs at most so many local searches (two for a person who is missed), the parts
+that are due (one at 25 frames a second), and for each part NEW_MAX looks at candidates.
 """
 
 from __future__ import annotations
@@ -46,6 +47,8 @@ NEAR_PER_S, NEAR_MIN = 150, 6  # and so many in any frame
 # With `scan_ms`: looking for faces must leave time for their landmarks. Of the time between frames: local searches for known
 # people and what a part may take on average; looks at candidates, since the scan began.
 NEAR_SHARE, PART_SHARE, CANDIDATES_SHARE = 0.2, 0.15, 0.3
+# With `scan_ms`: times slower than usual from which a part waits, and for how many frames in a row.
+PUT_OFF, PUT_OFF_MOST = 2.0, 3
 NEW_MAX = 8
 # A window reaches this much of a face's width beyond its box, sizes this factor from its own: around a known face, one that
 # was lost, and a candidate of a coarse search.
@@ -88,9 +91,11 @@ class Scanner:
         clock: Callable[[], float] = time.monotonic,
         *,
         every_frame: bool = False,
+        probe: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self._detector, self._min_face, self._scan_ms, self._clock = detector, min_face, scan_ms, clock
-        self._every_frame, self._suspects = every_frame, list[Box]()
+        self._every_frame, self._suspects, self._probe = every_frame, list[Box](), probe
+        self._put_off = 0  # frames in a row
         self._shape, self._parts = (0, 0), list[Part]()
         self._next, self._credit, self._last_s = 0, 0.0, math.nan
         self._began_s = 0.0  # this frame's scan
@@ -231,6 +236,11 @@ class Scanner:
         if self._every_frame:
             return list(self._parts), passed_s
         self._credit = min(self._credit + passed_s * count / self._sweep_s(count), count)
+        slow = self._scan_ms is not None and self._credit >= 1 and self._probe() >= PUT_OFF
+        self._put_off = self._put_off + 1 if slow and self._put_off < PUT_OFF_MOST else 0
+        if self._put_off:
+            self._credit = 1.0  # what was put off is not made up for: two parts in one frame would be no better
+            return [], passed_s
         due = [self._parts[(self._next + i) % count] for i in range(int(self._credit))]
         self._next, self._credit = self._next + len(due), self._credit - len(due)
         return due, passed_s

@@ -177,9 +177,7 @@ class Profile:
     def choices(self) -> tuple[Choice, ...]:
         """The front with all that a decision looks at, dearest first."""
         faces = range(CROWD * self.buckets[-1] + 1)
-        return tuple(
-            Choice(p, self.error(p), tuple(self.median_ms(p, n) for n in faces)) for p in reversed(self.front)
-        )
+        return tuple(Choice(p, self.error(p), tuple(self.median_ms(p, n) for n in faces)) for p in reversed(self.front))
 
     @cached_property
     def _figures(self) -> dict[OperatingPoint, PointProfile]:

@@ -206,6 +206,24 @@ def test_known_faces_leave_time_for_the_part_that_is_due():
     assert taken == {True: {1}, False: {4}}
 
 
+def test_in_a_slow_moment_the_part_that_is_due_waits_but_not_for_ever():
+    """25 frames a second, six parts: about one is due in each frame. It waits for three, then is looked at all the same."""
+    clock, said = FakeClock(), [0.0]
+    detector = Counting(clock=clock, ms=1.0)
+    scanner, parts = Scanner(detector, scan_ms=100.0, clock=clock, probe=lambda: said[0]), []
+    for i in range(29):
+        said[0] = 8.0 if i > 20 else 0.0
+        before = detector.coarse
+        look(scanner, EMPTY, i / FPS)
+        parts.append(detector.coarse - before)
+    assert parts[0] == STRIPS + 1 and parts[2:21] == [1] * 19 and parts[21:] == [0, 0, 0, 1, 0, 0, 0, 1]
+    calm = Scanner(detector, clock=clock, probe=lambda: 9.0)  # without a limit on time nothing waits
+    before = detector.coarse
+    for i in range(10):
+        look(calm, EMPTY, i / FPS)
+    assert detector.coarse - before >= STRIPS + 1 + 8
+
+
 def test_two_frames_of_one_time_are_no_trouble():
     clock = FakeClock()
     scanner = Scanner(Counting(clock=clock, ms=9.0), scan_ms=5.0, clock=clock)

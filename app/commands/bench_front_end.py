@@ -223,6 +223,7 @@ def _arms(model: str, detector: str, min_face: float | None, budget_ms: float) -
     from app.compose import ALIGN_SHARE, SCAN_SHARE, load_manifest
     from app.detector import ViolaJones, open_detector
     from app.front_end import FrontEnd
+    from app.probe import Probe
     from app.scan import Scanner
     from app.tracker import Tracker
 
@@ -235,7 +236,9 @@ def _arms(model: str, detector: str, min_face: float | None, budget_ms: float) -
 
     return {
         BUDGET: front_end(Scanner(open_detector(detector), min_face)),
-        AUTO: front_end(Scanner(open_detector(detector), min_face, SCAN_SHARE * budget_ms), ALIGN_SHARE * budget_ms),
+        AUTO: front_end(
+            Scanner(open_detector(detector), min_face, SCAN_SHARE * budget_ms, probe=Probe()), ALIGN_SHARE * budget_ms
+        ),
         EVERY: front_end(EveryFrame(plain, min_face)),
     }
 
