@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 # Additions in a piece of the work: about five microseconds. Two pieces count, and the faster one: another program that
 # takes the core for a moment hits one of them, a slow machine both. A third before them wakes the core and is not looked at.
 PIECE, WAKING = 60, 30
-# Times as slow as usual from which it is no noise of the clock any more.
-SLOW = 1.5
+# Times as slow as usual from which it is no noise of the clock any more, and the most that is said.
+SLOW, MOST = 1.5, 20.0
 # Usual is the median of so many moments: what lasts longer than half of them is no moment but the machine.
 USUAL = 15
 
@@ -38,7 +38,7 @@ class Probe:
         took = self.measure_s()
         self._recent.append(took)
         slower = took / sorted(self._recent)[USUAL // 2]
-        return slower if slower >= SLOW else 0.0
+        return min(slower, MOST) if slower >= SLOW else 0.0
 
     def measure_s(self) -> float:
         """Seconds that the piece of work takes now."""

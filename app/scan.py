@@ -235,11 +235,12 @@ class Scanner:
         self._interval_s += 0.2 * (passed_s - self._interval_s)
         if self._every_frame:
             return list(self._parts), passed_s
+        before = self._credit
         self._credit = min(self._credit + passed_s * count / self._sweep_s(count), count)
         slow = self._scan_ms is not None and self._credit >= 1 and self._probe() >= PUT_OFF
         self._put_off = self._put_off + 1 if slow and self._put_off < PUT_OFF_MOST else 0
         if self._put_off:
-            self._credit = 1.0  # what was put off is not made up for: two parts in one frame would be no better
+            self._credit = before  # what was put off is not made up for: two parts in one frame would be no better
             return [], passed_s
         due = [self._parts[(self._next + i) % count] for i in range(int(self._credit))]
         self._next, self._credit = self._next + len(due), self._credit - len(due)

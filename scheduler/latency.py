@@ -269,6 +269,7 @@ class LatencyModel:
         self._ratios: deque[float] = deque(maxlen=3)
         self._now = 0.0  # what the runs of this frame showed
         self._slow = 0  # frames in a row that the probe called slow
+        self._calm = 3  # frames in a row since then
         self._usual = 1.0  # the slowdown without them
         self._numbers = {
             "tail_quantile": tail_quantile,
@@ -321,7 +322,7 @@ class LatencyModel:
             self._now = max(self._now, ratio)
             return
         self._now = ratio
-        self._slow = self._slow + 1 if probe else 0
+        self._slow, self._calm = (self._slow + 1, 0) if probe else (0, self._calm + 1)
         if 0 < self._slow <= BRIEF:
             self._follow(ratio, self.level(probe))
             return
@@ -333,7 +334,8 @@ class LatencyModel:
         step = BIAS_STEP if ratio > self.slowdown * EQUAL else -BIAS_STEP if ratio < self.slowdown / EQUAL else 0.0
         self.biases[point] = 1 + (bias - 1) * BIAS_KEPT + step
         self.slowdown = _within(self.slowdown + SLOWDOWN_GAIN * (level - self.slowdown), SLOWDOWN_RANGE)
-        self._usual = self._usual if probe else self.slowdown
+        if self._calm >= 3:  # or the median of three may still be of slow ones
+            self._usual = self.slowdown
 
     def _follow(self, ratio: float, level: float) -> None:
         """Moves the tail of first runs after one that took `ratio` where `level` was expected."""

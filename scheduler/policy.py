@@ -13,7 +13,7 @@ from bisect import bisect_right
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from scheduler.latency import OperatingPoint, faces_in, time_of
+from scheduler.latency import OperatingPoint
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -81,7 +81,7 @@ class Fixed:
     point: OperatingPoint
 
     def __call__(self, load: Load, latency: LatencyModel) -> Decision:
-        predicted = latency.predict_ms(self.point, load.faces)
+        predicted = latency.predict_ms(self.point, load.faces, load.probe)
         return Decision(self.point, load.faces, predicted)
 
     def again(self, load: Load, latency: LatencyModel) -> None:
@@ -162,8 +162,8 @@ class LeastError:
                 served = bisect_right(times, most_ms, 1, faces + 1) - 1
                 took_ms = times[served] * pace
             else:
-                served = min(faces_in(times, most_ms), faces)
-                took_ms = time_of(times, served) * pace
+                served = latency.profile.most_faces(point, most_ms, faces)
+                took_ms = latency.profile.median_ms(point, served) * pace
             turn = turn or faces / max(served, 1)
             if not served:
                 continue

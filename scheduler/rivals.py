@@ -238,7 +238,7 @@ def _one(rule: Callable[[World], Rule], model: Callable[[Profile], LatencyModel]
 
 
 def _each(rule: Callable[[OperatingPoint], Rule]) -> Any:
-    return lambda believed, _: [(str(p), rule(p), LatencyModel(believed)) for p in believed.front]
+    return lambda believed, _: [(str(p), rule(p), Unprobed(believed)) for p in believed.front]
 
 
 def _oracles(_: Profile, world: World) -> list[tuple[str, Rule, LatencyModel]]:
@@ -255,7 +255,7 @@ RIVALS = (
     Rival("least error", "ours, the rule of --exit auto", _one(ours)),
     Rival("one run", "ours, but decides once a frame", _one(lambda w: ours(w, runs=1))),
     Rival("no probe", "ours, but hears of a slow moment when it is over", _one(ours, Unprobed)),
-    Rival("no slowdown", "ours, but believes the profile", _one(ours, Frozen)),
+    Rival("no slowdown", "ours, but believes the profile and hears no probe", _one(ours, Frozen)),
     Rival("no hysteresis", "ours, but changes points at will", _one(lambda w: ours(w, keep=0.0))),
     Rival(
         "no refresh",
@@ -267,13 +267,21 @@ RIVALS = (
         "one run, with a second, deeper batch decided on beforehand",
         _one(lambda w: MixedDepth(ours(w, runs=1))),
     ),
-    Rival("ApproxDet", "most accurate within budget / 1.3, thought over every 8 frames", _one(lambda _: ApproxDet())),
+    Rival(
+        "ApproxDet",
+        "most accurate within budget / 1.3, thought over every 8 frames",
+        _one(lambda _: ApproxDet(), Unprobed),
+    ),
     Rival("ALERT", "most expected quality under a Kalman-filtered slowdown", _one(lambda _: Alert(), Kalman)),
     Rival(
-        "AIMD", "a point deeper after 8 frames in time, half as deep after a miss", _one(lambda _: AdditiveIncrease())
+        "AIMD",
+        "a point deeper after 8 frames in time, half as deep after a miss",
+        _one(lambda _: AdditiveIncrease(), Unprobed),
     ),
     Rival(
-        "count table", "from the number of faces to a point, made once", _one(lambda w: CountTable(usual_left_ms(w)))
+        "count table",
+        "from the number of faces to a point, made once",
+        _one(lambda w: CountTable(usual_left_ms(w)), Unprobed),
     ),
     Rival("frame skip", "a fixed point; frames that do not fit pass", _each(FrameSkip)),
     Rival("face cap 16", "a fixed point for at most 16 faces", _each(FaceCap)),

@@ -224,6 +224,18 @@ def test_in_a_slow_moment_the_part_that_is_due_waits_but_not_for_ever():
     assert detector.coarse - before >= STRIPS + 1 + 8
 
 
+@pytest.mark.parametrize("fps", [15, 23, 25, 30])
+def test_what_was_put_off_is_not_made_up_for(fps):
+    clock, said, parts = FakeClock(), iter([0.0, 0.0, 7.0, 7.0, 7.0, 0.0] * 40), []
+    detector = Counting(clock=clock, ms=1.0)
+    scanner = Scanner(detector, scan_ms=100.0, clock=clock, probe=lambda: next(said))
+    for i in range(100):
+        before = detector.coarse
+        look(scanner, EMPTY, i / fps)
+        parts.append(detector.coarse - before)
+    assert max(parts[1:]) <= math.ceil((STRIPS + 1) / SWEEP_S / fps)
+
+
 def test_two_frames_of_one_time_are_no_trouble():
     clock = FakeClock()
     scanner = Scanner(Counting(clock=clock, ms=9.0), scan_ms=5.0, clock=clock)

@@ -147,6 +147,16 @@ def test_a_slow_moment_that_lasts_is_the_machine():
     assert min(levels) > 5.4 and max(levels) < 6.4
 
 
+def test_a_slow_spell_with_a_usual_frame_in_it_is_not_multiplied_with_itself():
+    model = observed([1.0] * 40)
+    levels = []
+    for probe in [6.0] * 7 + [0.0] + [6.0] * 7:
+        levels.append(model.level(probe))
+        model.observe(POINTS[0], 4, 8.0 * (probe or 1.0), probe=probe)
+    assert max(levels) < 6.5
+    assert observed([1.0] * 6, model).level(6.0) == pytest.approx(6.0, rel=0.1)
+
+
 def test_a_moment_slower_than_the_probe_said_moves_the_tail():
     model = LatencyModel(make_profile())
     before = model.first_tail

@@ -69,7 +69,7 @@ def _measure(frames: int, model: str, device: str) -> list[dict[str, Any]]:
     picture = np.random.default_rng(0).integers(0, 256, (540, 960, 3), dtype=np.uint8)
     matrix = np.array([[0.01, 0.001, -1.0], [-0.001, 0.01, -1.0]])
     taken: dict[str, list[tuple[float, float]]] = {what: [] for what in (PROBE, FIRST, USUAL, SLOW, AGAIN, PLAIN)}
-    additions = 100
+    additions, warm = 100, list[float]()
     for i in tqdm(range(WARMUP + frames), leave=False, disable=None):
         load = Load(chance.randint(1, MOST_FACES), chance.uniform(*LEFT_MS), chance.choice((0, 0, 0, 1)))
         time.sleep(PAUSE_S)
@@ -85,7 +85,8 @@ def _measure(frames: int, model: str, device: str) -> list[dict[str, Any]]:
         _, plain = timed(lambda n=additions: sum_up(n))
         if i < WARMUP:  # until a loop at hand takes what a decision at hand takes
             at_hand = timed(lambda n=additions: sum_up(n))[1][0]
-            additions = max(round(additions * again[0] / at_hand), 1)
+            warm.append(again[0])
+            additions = max(round(additions * quantile(warm, 0.5) / at_hand), 1)
             continue
         for what, took in (
             (PROBE, asking),
