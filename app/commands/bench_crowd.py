@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -294,7 +295,7 @@ def _hogs(count: int) -> Iterator[Any]:
     """Processes that spin while they are switched on. Yields a function that switches and tells whether they came just now."""
     context = multiprocessing.get_context("spawn")
     on = context.Event()
-    processes = [context.Process(target=_spin, args=(on,), daemon=True) for _ in range(count)]
+    processes = [context.Process(target=_spin, args=(on, os.getpid()), daemon=True) for _ in range(count)]
     for process in processes:
         process.start()
 
@@ -311,9 +312,11 @@ def _hogs(count: int) -> Iterator[Any]:
             process.join()
 
 
-def _spin(on: Any) -> None:
-    while True:
-        on.wait()
+def _spin(on: Any, parent: int) -> None:
+    """Until whoever started it is gone: a benchmark that was killed must not leave a busy machine behind."""
+    while os.getppid() == parent:
+        if not on.wait(1.0):
+            continue
         for _ in range(100_000):
             pass
 
