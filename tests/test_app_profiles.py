@@ -120,7 +120,7 @@ def test_simulate_prints_every_rival_and_is_the_same_twice(profile_file, tmp_pat
         made.append((tmp_path / name).read_text())
     assert made[0] == made[1]
     rules = [r["rule"] for r in json.loads(made[0])["runs"]]
-    assert rules[0] == "least error" and rules[-1].startswith("oracle") and len(rules) == 14
+    assert rules[0] == "least error" and rules[-1].startswith("oracle") and len(rules) == 15 and "no probe" in rules
     out = capsys.readouterr().out
     assert all(name in out for name in ("ApproxDet", "ALERT", "AIMD", "face cap 16", "best fixed", "streaming"))
 
@@ -159,10 +159,11 @@ def test_our_own_numbers_are_chosen_by_a_command(profile_file, policy, capsys):
     assert "tail 0.99 step 0.15" in out and "margin 1.05" in out and "runs 1" in out and "oracle" in out
 
 
-def test_the_span_of_a_front_is_told_at_one_and_eight_faces():
+def test_the_span_of_a_front_is_told_for_each_number_of_faces_and_over_all():
     costs = SimpleNamespace(multiply_adds=dict.fromkeys(SIZES, 1e6))
     line = table(wide_profile(), SimpleNamespace(exit=lambda name: costs))[-1]
-    assert "7.7 times at batch 1, 19.0 times at batch 8" in line and "front of 14, 22 dominated" in line
+    assert "7.7, 11.5, 15.5, 19.0, 21.4 times at 1, 2, 4, 8 and 16 faces, 17.8 over all" in line
+    assert "front of 14, 22 dominated" in line
 
 
 def test_a_padding_engine_is_warmed_at_every_batch_where_its_profile_is_remembered(manifest, tmp_path):
