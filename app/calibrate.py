@@ -166,15 +166,6 @@ def relative_errors(manifest: Manifest, points: Sequence[OperatingPoint]) -> tup
     return {p: relative(row) for p, row in table.items()}, relative([BLANK[k] for k in tasks])
 
 
-def warm(engine: Engine, profile: Profile) -> None:
-    """Runs every batch of every point that may be chosen, once, where the engine is tuned anew for each shape (CUDA): or the
-    first frame with so many faces would wait for it. Calibration does so by itself."""
-    if engine.pads:
-        for point in profile.front:
-            for bucket in engine.buckets:
-                engine.run(point, np.zeros((bucket, point.size, point.size, 3), np.uint8))
-
-
 def profile_path(
     folder: Path, engine: Engine, manifest: Manifest, threads: int, points: Sequence[OperatingPoint] | None = None
 ) -> Path:
@@ -210,9 +201,7 @@ def cached_profile(
     path = profile_path(folder, engine, manifest, threads, points)
     if not again:
         with suppress(UsageError):
-            profile = read_profile(path).profile
-            warm(engine, profile)
-            return profile, True
+            return read_profile(path).profile, True
     profile = measure()
     if profile.tail <= STEADY_TAIL:  # or else it was measured beside other work: good for now, not for later
         with suppress(OSError, OutputError):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from align.geometry import Template
 from align.landmarks import LandmarkModelError, LandmarkPredictor
-from app.calibrate import cached_profile, calibrate, candidates, warm
+from app.calibrate import cached_profile, calibrate, candidates
 from app.capture_process import CaptureProcess
 from app.detector import open_detector
 from app.engine import Engine, OnnxEngine, default_threads
@@ -111,7 +111,7 @@ def build(
         front_end = CaptureProcess(make) if source.live else make()
         undo.callback(front_end.close)
         points = [fixed] if fixed else candidates(manifest)
-        engine = OnnxEngine(manifest, settings.device, settings.threads, points=points)
+        engine = OnnxEngine(manifest, settings.device, settings.threads, points=points, progress=progress)
         profile, profile_from = _profile(settings, engine, manifest, points, progress)
         policy = Fixed(fixed) if fixed else LeastError(period_ms=1000 / (source.fps or FALLBACK_FPS))
         if source.live:
@@ -154,7 +154,6 @@ def _profile(
         missing = set(points) - {p.point for p in file.profile.points}
         if missing and settings.exit != "auto":
             raise UsageError(f"profile {path} lacks {min(missing)}: leave out --profile, or --exit {settings.exit}")
-        warm(engine, file.profile)
         return file.profile, f"{path}{', ' if remark else ''}{remark}"
     profile, remembered = load_profile(engine, manifest, settings.threads, settings.recalibrate, progress, points)
     return profile, "remembered from an earlier run" if remembered else "measured now"

@@ -6,6 +6,10 @@ a fifth to a third in time; what they cost in memory is printed by `main.py benc
 (docs/decisions/0002-prefix-graphs.md). All sessions share one thread pool and one arena, or they would slow each other
 down and each keep its own scratch memory.
 
+On CUDA a session serves one size of batch, and batches are filled up to the next such size: whenever the shape changes, ONNX
+Runtime has every convolution planned anew, which takes half a second, and keeps no plan for when the shape comes back
+(microsoft/onnxruntime issue 23006; docs/decisions/0027-a-session-per-batch-on-cuda.md).
+
 `Engine` is a seam: nothing outside this module may assume that inference is local.
 """
 
@@ -14,6 +18,8 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
@@ -24,12 +30,18 @@ from models.manifest import Manifest, ManifestError
 from scheduler.latency import OperatingPoint
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
 HEADS = ("age", "gender", "expression")
 AGE_CLASSES = 101
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 CPU_BUCKETS = (1, 2, 4, 8, 16)
+CUDA_BUCKETS = (
+    1,
+    8,
+    32,
+)  # each is another session of every point; a GPU takes hardly longer for what they are filled up with
+LOADERS = 8  # threads that load sessions for CUDA: most of that is planning convolutions, on the CPU
 
 
 class Outputs(NamedTuple):
@@ -73,12 +85,12 @@ class OnnxEngine:
         threads: int | None = None,
         exits: Sequence[str] | None = None,
         points: Collection[OperatingPoint] | None = None,
+        progress: Callable[[int, int], None] | None = None,
     ) -> None:
-        """`exits` and `points` limit what is loaded. Raises ModelError and DeviceError."""
+        """`exits` and `points` limit what is loaded; `progress` hears how many sessions of how many are ready, where that
+        takes long (CUDA). Raises ModelError and DeviceError."""
         import onnx
         import onnxruntime
-
-        from models.onnx_file import at_size, cut, mirrored, sizes_apart
 
         self.threads = threads or default_threads()
         wanted, self.note = _providers(onnxruntime, device)
@@ -90,51 +102,104 @@ class OnnxEngine:
         except Exception as error:  # protobuf's DecodeError is not exported by onnx
             raise ModelError(f"network {manifest.network} is not an ONNX file: {error}") from error
         _share_pool_and_arena(onnxruntime, self.threads)
-        self._sessions: dict[OperatingPoint, Any] = {}
+        self._manifest = manifest
         self._outputs = {e.name: [e.output(head) for head in HEADS] for e in manifest.variants}
-        self._input = manifest.input_name
+        chosen = [
+            p
+            for p in (
+                OperatingPoint(e.name, s)
+                for e in manifest.variants
+                for s in manifest.input_sizes
+                if s in e.multiply_adds
+            )
+            if (exits is None or p.exit in exits) and (points is None or p in points)
+        ]
+        if not chosen:
+            raise ModelError(f"{manifest.name} has none of the exits asked for")
+        self.points = tuple(chosen)
+        self._sessions: dict[tuple[OperatingPoint, int], Any] = {}  # of each point and bucket
+        self._load(self._graphs(model), progress)
+        self._check_provider(device)
+
+    def _graphs(self, model: Any) -> Iterator[tuple[OperatingPoint, int, bytes]]:
+        """Each point, its part of the network, and the size whose parameters that has; 0 for what several sizes share."""
+        from models.onnx_file import at_size, cut, mirrored, sizes_apart
+
+        manifest = self._manifest
         try:
             apart = sizes_apart(model)
             networks = {size: at_size(model, size) for size in apart | {0}}
         except (ValueError, TypeError) as error:
             raise ModelError(f"network {manifest.network}: {error}") from error
         for one in manifest.variants:
-            shared: dict[int, Any] = {}  # sizes without parameters of their own run in one session
-            for size in (s for s in manifest.input_sizes if s in one.multiply_adds):
-                point, network = OperatingPoint(one.name, size), size if size in apart else 0
-                if (exits is not None and one.name not in exits) or (points is not None and point not in points):
-                    continue
-                try:
-                    if network not in shared:
+            known: dict[int, bytes] = {}
+            for point in (p for p in self.points if p.exit == one.name):
+                network = point.size if point.size in apart else 0
+                if network not in known:
+                    try:
                         graph = cut(networks[network], [manifest.input_name], self._outputs[one.name])
-                        graph = mirrored(graph) if one.mirrored else graph
-                        shared[network] = onnxruntime.InferenceSession(graph, session_options(), providers=wanted)
-                except Exception as error:  # ONNX Runtime raises a dozen types of its own
-                    raise ModelError(f"{manifest.name} does not fit its manifest at {one.name}: {error}") from error
-                self._sessions[point] = shared[network]
-                self._try(point, manifest)
-        self._check_provider(device, manifest)
-        self.points = tuple(self._sessions)
-        self.pads = self.provider == PROVIDERS["cuda"]
-        self.buckets = CPU_BUCKETS
+                        known[network] = mirrored(graph) if one.mirrored else graph
+                    except Exception as error:  # onnx raises several types of its own
+                        raise ModelError(f"{manifest.name} does not fit its manifest at {point}: {error}") from error
+                yield point, network, known[network]
 
-    def _check_provider(self, device: str, manifest: Manifest) -> None:
+    def _load(
+        self, graphs: Iterator[tuple[OperatingPoint, int, bytes]], progress: Callable[[int, int], None] | None
+    ) -> None:
+        """Fills `_sessions`: one for all batches, or on CUDA one for each. Which it is, the first session tells."""
+        point, network, graph = next(graphs)
+        graphs = chain([(point, network, graph)], graphs)
+        shared = {(point.exit, network): self._session(point, graph)}
+        self.pads = _provider_of(shared[point.exit, network]) == PROVIDERS["cuda"]
+        self.buckets = CUDA_BUCKETS if self.pads else CPU_BUCKETS
+        if not self.pads:
+            for point, network, graph in graphs:
+                if (point.exit, network) not in shared:
+                    shared[point.exit, network] = self._session(point, graph)
+                self._try(shared[point.exit, network], point, 1)
+                self._sessions |= {(point, bucket): shared[point.exit, network] for bucket in self.buckets}
+            return
+        shared.clear()
+
+        def load(point: OperatingPoint, graph: bytes, bucket: int) -> None:
+            session = self._session(point, graph)
+            self._try(session, point, bucket)
+            self._sessions[point, bucket] = session
+
+        with ThreadPoolExecutor(LOADERS) as pool:
+            loading = [pool.submit(load, point, graph, bucket) for point, _, graph in graphs for bucket in self.buckets]
+            try:
+                for done, one in enumerate(as_completed(loading), start=1):
+                    one.result()
+                    if progress:
+                        progress(done, len(loading))
+            finally:
+                pool.shutdown(cancel_futures=True)
+
+    def _session(self, point: OperatingPoint, graph: bytes) -> Any:
+        import onnxruntime
+
+        try:
+            return onnxruntime.InferenceSession(graph, session_options(), providers=self.providers)
+        except Exception as error:  # ONNX Runtime raises a dozen types of its own
+            raise ModelError(f"{self._manifest.name} does not fit its manifest at {point}: {error}") from error
+
+    def _check_provider(self, device: str) -> None:
         """Asks the sessions what they got: ONNX Runtime falls back to the CPU without a word."""
-        if not self._sessions:
-            raise ModelError(f"{manifest.name} has none of the exits asked for")
-        got = {s.get_providers()[0] for s in self._sessions.values()}
+        got = {_provider_of(s) for s in self._sessions.values()}
         self.provider = got.pop() if len(got) == 1 else PROVIDERS["cpu"]
         if self.provider == PROVIDERS["cpu"] and device == "cuda":
             raise DeviceError(cuda_diagnosis())
         if self.provider == PROVIDERS["cpu"] and device == "auto" and not self.note and nvidia_driver():
             self.note = "an NVIDIA driver is there, but " + cuda_diagnosis()
 
-    def _try(self, point: OperatingPoint, manifest: Manifest) -> None:
-        """One blank face through a point must give what the manifest promises."""
-        blank = np.zeros((1, point.size, point.size, 3), np.uint8)
-        promised = [(1, AGE_CLASSES), (1, len(manifest.genders)), (1, len(manifest.expressions))]
+    def _try(self, session: Any, point: OperatingPoint, faces: int) -> None:
+        """Blank faces through a point must give what the manifest promises."""
+        manifest = self._manifest
+        blank = np.zeros((faces, point.size, point.size, 3), np.uint8)
+        promised = [(faces, AGE_CLASSES), (faces, len(manifest.genders)), (faces, len(manifest.expressions))]
         try:
-            given = self._sessions[point].run(self._outputs[point.exit], {self._input: blank})
+            given = session.run(self._outputs[point.exit], {manifest.input_name: blank})
         except Exception as error:  # ONNX Runtime raises a dozen types of its own
             raise ModelError(f"{manifest.name} does not take its manifest's input at {point}: {error}") from error
         if [o.shape for o in given] != promised or not all(np.isfinite(o).all() for o in given):
@@ -149,10 +214,11 @@ class OnnxEngine:
             parts = [self.run(point, faces[i : i + largest]) for i in range(0, len(faces), largest)]
             return Outputs(*(np.concatenate(column) for column in zip(*parts, strict=True)))
         n = len(faces)
-        if self.pads:
-            bucket = next(b for b in self.buckets if b >= n)
-            faces = np.concatenate([faces, np.repeat(faces[:1], bucket - n, axis=0)]) if bucket > n else faces
-        outputs = self._sessions[point].run(self._outputs[point.exit], {self._input: faces})
+        bucket = next(b for b in self.buckets if b >= n)
+        if self.pads and bucket > n:
+            faces = np.concatenate([faces, np.repeat(faces[:1], bucket - n, axis=0)])
+        session = self._sessions[point, bucket]
+        outputs = session.run(self._outputs[point.exit], {self._manifest.input_name: faces})
         return Outputs(*(o[:n] for o in outputs))
 
     def on_device(self, point: OperatingPoint, faces: NDArray[np.uint8]) -> Callable[[], None]:
@@ -160,10 +226,10 @@ class OnnxEngine:
         number of faces."""
         import onnxruntime
 
-        session, device = self._sessions[point], "cuda" if self.provider == PROVIDERS["cuda"] else "cpu"
+        session, device = self._sessions[point, len(faces)], "cuda" if self.provider == PROVIDERS["cuda"] else "cpu"
         binding = session.io_binding()
         there = onnxruntime.OrtValue.ortvalue_from_numpy(faces, device, 0)
-        binding.bind_ortvalue_input(self._input, there)
+        binding.bind_ortvalue_input(self._manifest.input_name, there)
         for name in self._outputs[point.exit]:
             binding.bind_output(name, device, 0)
 
@@ -203,9 +269,16 @@ def session_options() -> Any:
     return options
 
 
-# ONNX Runtime's own choice of a search tries out algorithms for each convolution of each batch and point. With it
-# `calibrate` was not done after a minute on an H100.
-CUDA_OPTIONS = {"cudnn_conv_algo_search": "HEURISTIC"}
+# Memory of a session of one shape does not grow, so none is taken ahead, nor the largest workspace that cuDNN could use.
+CUDA_OPTIONS = {
+    "cudnn_conv_algo_search": "HEURISTIC",
+    "cudnn_conv_use_max_workspace": "0",
+    "arena_extend_strategy": "kSameAsRequested",
+}
+
+
+def _provider_of(session: Any) -> str:
+    return str(session.get_providers()[0])
 
 
 def _providers(onnxruntime: Any, device: str) -> tuple[list[Any], str]:

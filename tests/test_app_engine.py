@@ -86,6 +86,46 @@ def test_padding_engines_cut_the_padding_off_again(manifest):
         np.testing.assert_allclose(mine, theirs, atol=1e-5)
 
 
+def test_on_cuda_every_batch_has_a_session_of_its_own(manifest, monkeypatch):
+    """What ONNX Runtime says of its sessions is the only thing here that differs from a GPU: shapes never change in one."""
+    monkeypatch.setattr(module, "_provider_of", lambda session: "CUDAExecutionProvider")
+    heard, shapes = [], {}
+    apart = OnnxEngine(manifest, "cpu", exits=["exit_07"], progress=lambda done, total: heard.append((done, total)))
+    assert apart.pads and apart.buckets == module.CUDA_BUCKETS
+    expected = len(apart.points) * len(apart.buckets)
+    assert len({id(s) for s in apart._sessions.values()}) == expected == len(apart._sessions)
+    assert heard == [(i, expected) for i in range(1, expected + 1)]
+    for (point, bucket), session in apart._sessions.items():
+        watched = Watched(session, shapes.setdefault((point, bucket), set()))
+        apart._sessions[point, bucket] = watched
+    monkeypatch.undo()
+    plain = OnnxEngine(manifest, "cpu", exits=["exit_07"])
+    for point in apart.points:
+        for faces in (1, 2, 8, 9, 32, 45):
+            given = crops(faces, point.size)
+            for mine, theirs in zip(apart.run(point, given), plain.run(point, given), strict=True):
+                np.testing.assert_allclose(mine, theirs, atol=1e-5)
+    assert all(seen == {bucket} for (_, bucket), seen in shapes.items())
+
+
+class Watched:
+    """A session that remembers how many faces it was given."""
+
+    def __init__(self, session, seen):
+        self._session, self._seen = session, seen
+
+    def run(self, outputs, inputs):
+        self._seen.add(len(next(iter(inputs.values()))))
+        return self._session.run(outputs, inputs)
+
+
+def test_a_session_that_cannot_be_loaded_stops_the_others(manifest, monkeypatch):
+    monkeypatch.setattr(module, "_provider_of", lambda session: "CUDAExecutionProvider")
+    monkeypatch.setattr(OnnxEngine, "_try", lambda *_: (_ for _ in ()).throw(module.ModelError("out of memory")))
+    with pytest.raises(module.ModelError, match="out of memory"):
+        OnnxEngine(manifest, "cpu", exits=["exit_07"])
+
+
 def test_only_the_exits_asked_for_are_loaded(manifest):
     points = OnnxEngine(manifest, "cpu", exits=["exit_09"]).points
     assert points == tuple(OperatingPoint("exit_09", size) for size in manifest.input_sizes)

@@ -171,13 +171,14 @@ def _scheduler(manifest: Manifest, device: str, crowd: range, budget_ms: float, 
     """Auto and each fixed exit on the real engine. A frame is missed where cropping and network take longer than the budget."""
     from tqdm import tqdm
 
+    from app.calibrate import candidates
     from app.compose import load_profile
     from app.engine import OnnxEngine
 
-    engine = OnnxEngine(manifest, device)
+    points = [OperatingPoint(e.name, max(manifest.input_sizes)) for e in manifest.exits]
+    engine = OnnxEngine(manifest, device, points={*points, *candidates(manifest)})
     profile, remembered = load_profile(engine, manifest)
     blocks = [manifest.exit(p.exit).block for p in engine.points]
-    points = [OperatingPoint(e.name, max(manifest.input_sizes)) for e in manifest.exits]
     arms: dict[str, tuple[Policy, LatencyModel]] = {"auto": (LeastError(period_ms=budget_ms), LatencyModel(profile))}
     arms |= {p.exit: (Fixed(p), LatencyModel(profile)) for p in points}
     rows = []

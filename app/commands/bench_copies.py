@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
     from scheduler.latency import OperatingPoint
 
-BATCHES = (1, 4, 16)
-
 
 def bench_copies(rounds: int, model: str, device: str, json_path: Path | None) -> int:
     """Raises UsageError, ModelError and DeviceError."""
@@ -61,9 +59,10 @@ def _measure(rounds: int, model: str, device: str) -> tuple[str, list[dict[str, 
     chosen = sorted({0, len(points) // 2, len(points) - 1})
     points = [points[i] for i in chosen]
     engine = OnnxEngine(manifest, device, points=points)
+    batches = (engine.buckets[0], engine.buckets[len(engine.buckets) // 2], engine.buckets[-1])
     pictures, chance = np.random.default_rng(0), random.Random(0)
     faces: dict[tuple[OperatingPoint, int], Any] = {
-        (p, n): pictures.integers(0, 256, (n, p.size, p.size, 3), dtype=np.uint8) for p in points for n in BATCHES
+        (p, n): pictures.integers(0, 256, (n, p.size, p.size, 3), dtype=np.uint8) for p in points for n in batches
     }
     first = {(p, n): _ms(lambda p=p, crops=crops: engine.run(p, crops)) for (p, n), crops in faces.items()}
     order = [key for key in faces for _ in range(rounds)]

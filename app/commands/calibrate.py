@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from app.files import check_writable
 
@@ -30,19 +31,17 @@ def calibrate(model: str, device: str, threads: int | None, out: Path | None) ->
     manifest = load_manifest(model)
     points = candidates(manifest)
     every = sum(len(e.multiply_adds) for e in manifest.variants)
-    engine = OnnxEngine(manifest, device, threads, points=points)
+    started = time.perf_counter()
+    with tqdm(total=1, desc="loading", leave=False, file=sys.stderr) as bar:
+        engine = OnnxEngine(manifest, device, threads, points=points, progress=partial(_show, bar))
     threads = threads or default_threads()
     print(
-        f"{manifest.name} on {engine.provider}, {threads} threads: {len(points)} of {every} operating points may be worth it"
+        f"{manifest.name} on {engine.provider}, {threads} threads: {len(points)} of {every} operating points may be worth it, "
+        f"loaded in {time.perf_counter() - started:.1f} s"
     )
     started = time.perf_counter()
     with tqdm(total=1, desc="measuring", leave=False, file=sys.stderr) as bar:
-
-        def progress(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        profile, _ = load_profile(engine, manifest, threads, True, progress, points)
+        profile, _ = load_profile(engine, manifest, threads, True, partial(_show, bar), points)
     busy = profile.tail > STEADY_TAIL
     print(
         f"measured in {time.perf_counter() - started:.1f} s; 95 of 100 runs took up to {profile.tail:.2f} times the median"
@@ -57,6 +56,11 @@ def calibrate(model: str, device: str, threads: int | None, out: Path | None) ->
         write_profile(out, made_here(profile, engine, manifest, threads))
         print(f"{out} written: `main.py run --profile {out}`, `main.py simulate --profile {out}`")
     return 0
+
+
+def _show(bar: Any, done: int, total: int) -> None:
+    bar.total = total
+    bar.update(done - bar.n)
 
 
 def table(profile: Profile, manifest: Manifest) -> list[str]:

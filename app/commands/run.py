@@ -110,14 +110,10 @@ def _calibration_bar():
 
     def progress(done: int, total: int) -> None:
         if not bar:
-            bar.append(
-                tqdm(
-                    total=total, desc="measuring the exits on this machine", leave=False, file=sys.stderr, disable=None
-                )
-            )
+            bar.append(tqdm(total=total, desc="getting the exits ready", leave=False, file=sys.stderr, disable=None))
         bar[0].update(done - bar[0].n)
         if done >= total:
-            bar[0].close()
+            bar.pop().close()  # loading may be followed by measuring
 
     return progress
 
