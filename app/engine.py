@@ -18,7 +18,6 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -41,7 +40,6 @@ CUDA_BUCKETS = (
     8,
     32,
 )  # each is another session of every point; a GPU takes hardly longer for what they are filled up with
-LOADERS = 8  # threads that load sessions for CUDA: most of that is planning convolutions, on the CPU
 
 
 class Outputs(NamedTuple):
@@ -87,8 +85,8 @@ class OnnxEngine:
         points: Collection[OperatingPoint] | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
-        """`exits` and `points` limit what is loaded; `progress` hears how many sessions of how many are ready, where that
-        takes long (CUDA). Raises ModelError and DeviceError."""
+        """`exits` and `points` limit what is loaded; `progress` hears how many points of how many are ready, where that takes
+        long (CUDA). Raises ModelError and DeviceError."""
         import onnx
         import onnxruntime
 
@@ -160,21 +158,13 @@ class OnnxEngine:
                 self._sessions |= {(point, bucket): shared[point.exit, network] for bucket in self.buckets}
             return
         shared.clear()
-
-        def load(point: OperatingPoint, graph: bytes, bucket: int) -> None:
-            session = self._session(point, graph)
-            self._try(session, point, bucket)
-            self._sessions[point, bucket] = session
-
-        with ThreadPoolExecutor(LOADERS) as pool:
-            loading = [pool.submit(load, point, graph, bucket) for point, _, graph in graphs for bucket in self.buckets]
-            try:
-                for done, one in enumerate(as_completed(loading), start=1):
-                    one.result()
-                    if progress:
-                        progress(done, len(loading))
-            finally:
-                pool.shutdown(cancel_futures=True)
+        # One after another: eight threads together were hardly faster.
+        for done, (point, _, graph) in enumerate(graphs, start=1):
+            for bucket in self.buckets:
+                self._sessions[point, bucket] = self._session(point, graph)
+                self._try(self._sessions[point, bucket], point, bucket)
+            if progress:
+                progress(done, len(self.points))
 
     def _session(self, point: OperatingPoint, graph: bytes) -> Any:
         import onnxruntime
@@ -269,7 +259,8 @@ def session_options() -> Any:
     return options
 
 
-# Memory of a session of one shape does not grow, so none is taken ahead, nor the largest workspace that cuDNN could use.
+# cuDNN's own choice of an algorithm, since trying out several was no faster afterwards. A session of one shape does not
+# grow, so no memory is taken ahead, nor the largest workspace that cuDNN could use.
 CUDA_OPTIONS = {
     "cudnn_conv_algo_search": "HEURISTIC",
     "cudnn_conv_use_max_workspace": "0",
