@@ -18,7 +18,7 @@ import numpy as np
 
 from align.crop import crop_batch
 from app.errors import OutputError, UsageError
-from app.profiles import machine, made_here, read_profile, write_profile
+from app.profiles import machine, made_here, measured_for, read_profile, write_profile
 from models.manifest import MIRROR
 from scheduler.latency import LEAST_GAIN, OperatingPoint, PointProfile, Profile, quantile
 
@@ -70,8 +70,8 @@ def calibrate(
     points: Sequence[OperatingPoint] | None = None,
     probe: Callable[[], float] = lambda: 0.0,
 ) -> Profile:
-    """Times every (point, bucket), cropping included, in rounds, so that a slow spell hits all alike, and in an order drawn
-    anew for each, so that every one starts cold, as in a live run.
+    """Times every point at every number of faces that matters, cropping included, in rounds, so that a slow spell hits all
+    alike, and in an order drawn anew for each, so that every one starts cold, as in a live run.
 
     `points` are all of the engine's unless they are given. Where the rounds would take longer than `max_s`, fewer are made.
     Runs in moments that the probe (probe.py) calls slow do not count, unless hardly any other is left.
@@ -79,7 +79,8 @@ def calibrate(
     points = [p for p in points or engine.points if p in engine.points]
     frame = np.random.default_rng(0).integers(0, 256, (540, 960, 3), dtype=np.uint8)
     matrix = np.array([[0.01, 0.001, -1.0], [-0.001, 0.01, -1.0]])
-    every = [(p, b) for p in points for b in engine.buckets]
+    buckets = measured_for(engine)
+    every = [(p, b) for p in points for b in buckets]
     usual, slow = {key: list[float]() for key in every}, {key: list[float]() for key in every}
     order, chance = every.copy(), random.Random(0)
     began, done = clock(), 0
@@ -99,19 +100,19 @@ def calibrate(
     if progress:
         progress((rounds + 1) * len(every), (rounds + 1) * len(every))
     samples = {key: usual[key] if len(usual[key]) >= MIN_ROUNDS else usual[key] + slow[key] for key in every}
-    medians = _consistent({key: quantile(times, 0.5) for key, times in samples.items()}, points, engine.buckets)
+    medians = _consistent({key: quantile(times, 0.5) for key, times in samples.items()}, points, buckets)
     tail = quantile([t / medians[key] for key, times in samples.items() for t in times], 0.95)
     errors, blank = relative_errors(manifest, points)
     profiles = tuple(
         PointProfile(
             point,
-            tuple(medians[point, b] for b in engine.buckets),
+            tuple(medians[point, b] for b in buckets),
             manifest.exit(point.exit).validation[point.size]["mae"],
             errors[point],
         )
         for point in points
     )
-    return Profile(engine.buckets, profiles, max(1.0, tail), engine.pads, BLANK["mae"], blank)
+    return Profile(buckets, profiles, max(1.0, tail), blank_mae=BLANK["mae"], blank_error=blank)
 
 
 def warm_times(engine: Engine, points: Sequence[OperatingPoint], repeats: int = 9) -> list[dict[int, float]]:
@@ -176,7 +177,7 @@ def profile_path(
         "provider": engine.provider,
         "threads": threads,
         "points": [str(p) for p in points],
-        "buckets": list(engine.buckets),
+        "buckets": list(measured_for(engine)),
         "errors": list(relative_errors(manifest, points)[0].values()),
         **machine(),
         "node": platform.node(),

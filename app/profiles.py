@@ -54,7 +54,9 @@ class ProfileFile:
             wrong = f"{self.provider}, this run has {engine.provider}"
         elif self.threads != threads:
             wrong = f"{self.threads} threads, this run has {threads}"
-        elif self.profile.buckets != engine.buckets or not {p.point for p in self.profile.points} <= set(engine.points):
+        elif self.profile.buckets != measured_for(engine) or not {p.point for p in self.profile.points} <= set(
+            engine.points
+        ):
             wrong = "operating points or batches that this run does not have"
         if wrong:
             raise UsageError(
@@ -63,6 +65,14 @@ class ProfileFile:
         here = machine()
         other = [k for k in ("processor", "cores", "onnxruntime") if self.machine.get(k) != here[k]]
         return f"from another machine ({', '.join(f'{k} {self.machine.get(k)}' for k in other)})" if other else ""
+
+
+def measured_for(engine: Engine) -> tuple[int, ...]:
+    """The numbers of faces that a profile of the engine has times for: its batches; where it fills them up, one face more than
+    each holds as well. There the network takes a step, while cropping takes longer with every face; between them times are
+    interpolated."""
+    more = (b + 1 for b in engine.buckets[:-1]) if engine.pads else ()
+    return tuple(sorted({*engine.buckets, *more}))
 
 
 def machine() -> dict[str, Any]:

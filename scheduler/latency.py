@@ -110,8 +110,9 @@ class Profile:
     """Measured latency of every operating point. Refuses nonsense.
 
     `tail` is the 95 % quantile of measurement / median, pooled over all points, since a few runs of each say little
-    about its own. `padded` tells whether the engine fills a batch up to the next bucket. `blank_mae` and `blank_error`
-    are what a person costs of whom nothing is known, on the scales of the points' `mae` and `error`.
+    about its own. `padded` says that a bucket's time holds for all that the one before does not, as in profiles of engines that
+    fill batches up once was (now they are measured at both ends). `blank_mae` and `blank_error` are what a person costs of
+    whom nothing is known, on the scales of the points' `mae` and `error`.
     """
 
     buckets: tuple[int, ...]

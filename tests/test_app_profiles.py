@@ -8,17 +8,17 @@ from types import SimpleNamespace
 
 import pytest
 
-from app.calibrate import cached_profile, candidates, relative_errors
+from app.calibrate import calibrate, candidates, relative_errors
 from app.cli import main
 from app.commands.calibrate import table
 from app.commands.simulate import read_crowd
 from app.compose import load_manifest
 from app.errors import OutputError, UsageError
-from app.profiles import made_here, read_profile, write_profile
+from app.profiles import made_here, measured_for, read_profile, write_profile
 from scheduler.latency import OperatingPoint
 from scheduler.log import LogWriter
 from scheduler.policy import LeastError
-from tests.fakes import FakeEngine, make_profile, make_record
+from tests.fakes import FakeClock, FakeEngine, make_profile, make_record
 from tests.wide import SIZES, wide_profile
 
 
@@ -166,15 +166,21 @@ def test_the_span_of_a_front_is_told_for_each_number_of_faces_and_over_all():
     assert "front of 14, 22 dominated" in line
 
 
-def test_a_padding_engine_is_warmed_at_every_batch_where_its_profile_is_remembered(manifest, tmp_path):
-    """On CUDA each new batch shape is tuned at its first run, which no frame is to wait for."""
-    engine = FakeEngine()
-    for pads, runs in ((True, 15), (False, 0)):
-        engine.pads, engine.runs = pads, []
-        cached_profile(tmp_path, engine, manifest, 1, make_profile)
-        engine.runs = []
-        assert cached_profile(tmp_path, engine, manifest, 1, make_profile)[1], "remembered"
-        assert len(set(engine.runs)) == len(engine.runs) == runs
+def test_a_padding_engine_is_measured_at_both_ends_of_every_batch(manifest):
+    """Cropping takes longer with every face, a network whose batches are filled up only from one batch to the next."""
+
+    def cost_ms(point, faces):
+        batch = next(b for b in (1, 8, 32) if b >= faces)
+        return 0.1 * faces + 0.5 + batch / 8
+
+    clock = FakeClock()
+    engine = FakeEngine(clock, cost_ms)
+    engine.pads, engine.buckets = True, (1, 8, 32)
+    profile = calibrate(engine, manifest, clock=clock, rounds=2)
+    assert profile.buckets == measured_for(engine) == (1, 2, 8, 9, 32) and not profile.padded
+    for point in engine.points:
+        for faces in range(1, 33):
+            assert profile.median_ms(point, faces) == pytest.approx(cost_ms(point, faces))
 
 
 def test_simulate_says_how_fast_it_was_and_what_was_chosen(profile_file, capsys):
