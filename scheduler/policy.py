@@ -32,11 +32,24 @@ class Load(NamedTuple):
     runs: int = 0  # made for this frame already, for others of its people
     taken_ms: float = 0.0  # since the frame's first decision
     probe: float = 0.0  # how many times slower than usual the machine is just now; 0: about as usual, or nobody looked
+    read: int = 0  # of the frame's people, by the runs already made; they are shown when the last is done
+    read_new: int = 0  # of those, people who had never been read
 
     def after(self, served: int, left_ms: float, runs: int) -> Load:
         """What a policy is asked about again when `served` of the frame's faces were read in so many runs."""
-        new = max(self.new - served, 0)
-        return Load(self.faces - served, left_ms, new, self.late, self.frame, runs, self.left_ms - left_ms)
+        read_new = min(self.new, served)
+        taken_ms = self.left_ms - left_ms
+        return Load(
+            self.faces - served,
+            left_ms,
+            self.new - read_new,
+            self.late,
+            self.frame,
+            runs,
+            taken_ms,
+            read=served,
+            read_new=read_new,
+        )
 
 
 class Decision(NamedTuple):
@@ -112,6 +125,8 @@ class LeastError:
 
     A prediction that holds 399 times of 400 leaves much of the budget unused nearly always, so after each run, of at most
     `runs` a frame, what is left is decided on again: by then it is known how fast the machine is in this very frame.
+    With `weigh` such a run is made only where it is worth more than what it costs those who were read before it, since all
+    that a frame's runs gave is shown when the last is done (`_pays`).
     """
 
     period_ms: float = 40.0
@@ -119,6 +134,7 @@ class LeastError:
     margin: float = 1.1
     keep: float = 0.005
     runs: int = 3
+    weigh: bool = True
 
     def __post_init__(self) -> None:
         if not (1 <= self.margin < 100 and 0 <= self.keep < 1 and 1 <= self.runs <= 100):
@@ -140,7 +156,28 @@ class LeastError:
     def again(self, load: Load, latency: LatencyModel) -> Decision | None:
         if load.faces < 1 or load.runs >= self.runs:
             return None
-        return self._least(load, latency, latency.level_now, latency.further_tail)
+        decision = self._least(load, latency, latency.level_now, latency.further_tail)
+        if (
+            decision
+            and self.weigh
+            and not self._pays(load, decision.serve, decision.predicted_ms / latency.further_tail)
+        ):
+            return None
+        return decision
+
+    def _pays(self, load: Load, serve: int, took_ms: float) -> bool:
+        """Whether reading `serve` more of a frame's n people is worth it for the m who were read, and wait `took_ms` for it.
+
+        Both sides in people x milliseconds without an answer, where an answer that is t older counts t / memory: turns come
+        every n / (m + serve) frames instead of n / m, and newcomers need not wait for the next frame; those who were read go
+        on with an answer of n / m frames ago, or with none.
+        """
+        read, period_ms = max(load.read, 1), self.period_ms
+        everybody = load.faces + load.read
+        turn_ms = everybody / read * period_ms
+        sooner = everybody * period_ms * (turn_ms - everybody / (read + serve) * period_ms) / 2 / self.memory_ms
+        gain = sooner + min(serve, load.new) * max(period_ms - took_ms, 0.0)
+        return gain > took_ms * (load.read_new + (load.read - load.read_new) * min(turn_ms / self.memory_ms, 1.0))
 
     def _least(self, load: Load, latency: LatencyModel, level: float, tail: float) -> Decision | None:
         """The choice where a run takes the profile's time x `level` and may take `tail` times that; None where nothing fits.
@@ -229,7 +266,7 @@ def policy_from_json(data: Mapping[str, Any]) -> Policy:
         return DeepestThatFits(margin=float(data["margin"]), headroom=float(data["headroom"]))
     if name == "least-error":
         numbers = {key: float(data[key]) for key in ("period_ms", "memory_ms", "margin", "keep")}
-        return LeastError(**numbers, runs=int(data.get("runs", 1)))
+        return LeastError(**numbers, runs=int(data.get("runs", 1)), weigh=bool(data.get("weigh", False)))
     raise ValueError(f"unknown policy {name!r}; known: least-error, deepest-that-fits, fixed")
 
 

@@ -254,6 +254,7 @@ def ours(world: World, **changes: float) -> LeastError:
 RIVALS = (
     Rival("least error", "ours, the rule of --exit auto", _one(ours)),
     Rival("one run", "ours, but decides once a frame", _one(lambda w: ours(w, runs=1))),
+    Rival("no weighing", "ours, but reads on while there is time", _one(lambda w: ours(w, weigh=False))),
     Rival("no probe", "ours, but hears of a slow moment when it is over", _one(ours, Unprobed)),
     Rival("no slowdown", "ours, but believes the profile and hears no probe", _one(ours, Frozen)),
     Rival("no hysteresis", "ours, but changes points at will", _one(lambda w: ours(w, keep=0.0))),

@@ -120,7 +120,7 @@ def test_simulate_prints_every_rival_and_is_the_same_twice(profile_file, tmp_pat
         made.append((tmp_path / name).read_text())
     assert made[0] == made[1]
     rules = [r["rule"] for r in json.loads(made[0])["runs"]]
-    assert rules[0] == "least error" and rules[-1].startswith("oracle") and len(rules) == 15 and "no probe" in rules
+    assert rules[0] == "least error" and rules[-1].startswith("oracle") and len(rules) == 16 and "no weighing" in rules
     out = capsys.readouterr().out
     assert all(name in out for name in ("ApproxDet", "ALERT", "AIMD", "face cap 16", "best fixed", "streaming"))
 

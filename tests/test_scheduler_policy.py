@@ -231,6 +231,26 @@ def test_what_is_left_is_decided_on_again():
     assert Fixed(POINTS[0]).again(load, latency) is None and DeepestThatFits().again(load, latency) is None
 
 
+def test_a_further_run_is_weighed_against_who_waits_for_the_first():
+    """What a frame's runs gave is shown when the last is done: somebody new must not wait for others to be read again."""
+    latency, policy = model(), least(memory_ms=3000.0)
+    latency.observe(POINTS[2], 5, 20.0)
+
+    def again(new, rule=policy):
+        return rule.again(Load(10, 36.0, new=new).after(5, 16.0, 1), latency)
+
+    assert again(0), "nobody is new: all are read sooner by it"
+    assert not again(1) and not again(5), "they would have been shown at once"
+    assert again(10), "half of the newcomers are still to be read"
+    assert all(again(new, least(memory_ms=3000.0, weigh=False)) for new in range(11))
+    load = Load(10, 36.0, new=7).after(5, 16.0, 1)
+    assert (load.faces, load.new, load.read, load.read_new) == (5, 2, 5, 5)
+    assert policy_from_json({**policy.to_json(), "weigh": False}) == least(memory_ms=3000.0, weigh=False)
+    older = policy.to_json()
+    del older["weigh"]
+    assert not policy_from_json(older).weigh, "logs of before decide as they did"
+
+
 def test_a_frame_that_turned_out_slow_is_not_overloaded_by_a_further_run():
     latency, policy = model(), least()
     latency.observe(POINTS[0], 1, 2.0)
