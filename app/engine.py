@@ -62,6 +62,11 @@ class Engine(Protocol):
         ...
 
 
+def bucket_of(buckets: Sequence[int], faces: int) -> int:
+    """The smallest bucket that holds so many faces, or the largest."""
+    return next((b for b in buckets if b >= faces), buckets[-1])
+
+
 def available_cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -116,7 +121,7 @@ class OnnxEngine:
             raise ModelError(f"{manifest.name} has none of the exits asked for")
         self.points = tuple(chosen)
         self._sessions: dict[tuple[OperatingPoint, int], Any] = {}  # of each point and bucket
-        self._load(self._graphs(model), progress)
+        self._load(model, device, progress)
         self._check_provider(device)
 
     def _graphs(self, model: Any) -> Iterator[tuple[OperatingPoint, int, bytes]]:
@@ -141,10 +146,12 @@ class OnnxEngine:
                         raise ModelError(f"{manifest.name} does not fit its manifest at {point}: {error}") from error
                 yield point, network, known[network]
 
-    def _load(
-        self, graphs: Iterator[tuple[OperatingPoint, int, bytes]], progress: Callable[[int, int], None] | None
-    ) -> None:
-        """Fills `_sessions`: one for all batches, or on CUDA one for each. Which it is, the first session tells."""
+    def _load(self, model: Any, device: str, progress: Callable[[int, int], None] | None) -> None:
+        """Fills `_sessions`: one for all batches, or on CUDA one for each. Which it is, the first session tells.
+
+        Where CUDA gives out on the way, `auto` takes the CPU.
+        """
+        graphs = self._graphs(model)
         point, network, graph = next(graphs)
         graphs = chain([(point, network, graph)], graphs)
         shared = {(point.exit, network): self._session(point, graph)}
@@ -158,11 +165,33 @@ class OnnxEngine:
                 self._sessions |= {(point, bucket): shared[point.exit, network] for bucket in self.buckets}
             return
         shared.clear()
-        # One after another: eight threads together were hardly faster.
+        try:
+            self._load_apart(graphs, progress)
+        except (ModelError, DeviceError) as error:
+            ready = len(self._sessions)
+            self._sessions.clear()
+            message = (
+                f"the GPU gave out when {ready} of {len(self.points) * len(self.buckets)} sessions were loaded, perhaps for "
+                f"lack of memory ({error})"
+            )
+            if device == "cuda":
+                raise DeviceError(
+                    f"{message}. `--exit NAME` needs {len(self.buckets)} sessions, `--device cpu` no GPU"
+                ) from error
+            self.note, self.providers = message, [PROVIDERS["cpu"]]
+            self._load(model, "cpu", None)
+
+    def _load_apart(
+        self, graphs: Iterator[tuple[OperatingPoint, int, bytes]], progress: Callable[[int, int], None] | None
+    ) -> None:
+        """One after another: eight threads together were hardly faster."""
         for done, (point, _, graph) in enumerate(graphs, start=1):
             for bucket in self.buckets:
-                self._sessions[point, bucket] = self._session(point, graph)
-                self._try(self._sessions[point, bucket], point, bucket)
+                session = self._session(point, graph)
+                self._try(session, point, bucket)
+                if _provider_of(session) != PROVIDERS["cuda"]:  # ONNX Runtime says nothing
+                    raise DeviceError(f"{point} for {bucket} faces came to run on the CPU")
+                self._sessions[point, bucket] = session
             if progress:
                 progress(done, len(self.points))
 
@@ -204,7 +233,7 @@ class OnnxEngine:
             parts = [self.run(point, faces[i : i + largest]) for i in range(0, len(faces), largest)]
             return Outputs(*(np.concatenate(column) for column in zip(*parts, strict=True)))
         n = len(faces)
-        bucket = next(b for b in self.buckets if b >= n)
+        bucket = bucket_of(self.buckets, n)
         if self.pads and bucket > n:
             faces = np.concatenate([faces, np.repeat(faces[:1], bucket - n, axis=0)])
         session = self._sessions[point, bucket]

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from align.crop import crop_batch
 from app.domain import Box, DropCause, Face, Frame, Person, Result, SourceEvent, SourceEventKind, SourceState, Stats
-from app.engine import readings
+from app.engine import bucket_of, readings
 from app.errors import AppError, InternalError, OutputError, SourceStalled
 from app.faults import CAPTURE, NETWORK, OUTPUT, Diary, Faults
 from app.mailbox import Closed, Mailbox, WhenFull
@@ -334,7 +334,7 @@ class Pipeline:
                 served=decision.serve if decision else 0,
                 exit=s.exit,
                 size=s.input_size,
-                bucket=self._latency.profile.bucket(decision.serve) if decision else 0,
+                bucket=bucket_of(self._engine.buckets, decision.serve) if decision else 0,
                 budget_ms=s.budget_ms,
                 left_ms=s.left_ms,
                 probe=load.probe,

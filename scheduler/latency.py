@@ -110,9 +110,9 @@ class Profile:
     """Measured latency of every operating point. Refuses nonsense.
 
     `tail` is the 95 % quantile of measurement / median, pooled over all points, since a few runs of each say little
-    about its own. `padded` says that a bucket's time holds for all that the one before does not, as in profiles of engines that
-    fill batches up once was (now they are measured at both ends). `blank_mae` and `blank_error` are what a person costs of
-    whom nothing is known, on the scales of the points' `mae` and `error`.
+    about its own. `padded` says that whatever is more than one bucket takes as long as the next, which is how engines that
+    fill batches up were profiled before they were measured at both ends of each batch. `blank_mae` and `blank_error` are what
+    a person costs of whom nothing is known, on the scales of the points' `mae` and `error`.
     """
 
     buckets: tuple[int, ...]
@@ -143,16 +143,12 @@ class Profile:
 
     def median_ms(self, point: OperatingPoint, faces: int) -> float:
         """Expected milliseconds for a number of faces: between buckets interpolated, or taken from the next one where the
-        engine pads; more than the largest bucket holds are run in several batches."""
+        profile is `padded`; more than the largest bucket holds are run in several batches."""
         return time_of(self._table[point], faces)
 
     def most_faces(self, point: OperatingPoint, ms: float, limit: int) -> int:
         """How many faces, up to `limit`, the median says are done in `ms`."""
         return min(faces_in(self._table[point], ms), limit)
-
-    def bucket(self, faces: int) -> int:
-        """The smallest bucket that holds so many faces, or the largest."""
-        return self.buckets[min(bisect_left(self.buckets, faces), len(self.buckets) - 1)]
 
     def mae(self, point: OperatingPoint) -> float:
         return self._figures[point].mae

@@ -36,7 +36,7 @@ class Load(NamedTuple):
     read_new: int = 0  # of those, people who had never been read
 
     def after(self, served: int, left_ms: float, runs: int) -> Load:
-        """What a policy is asked about again when `served` of the frame's faces were read in so many runs."""
+        """Of a frame's first load: what a policy is asked about again when `served` of its faces were read in so many runs."""
         read_new = min(self.new, served)
         taken_ms = self.left_ms - left_ms
         return Load(

@@ -108,6 +108,22 @@ def test_on_cuda_every_batch_has_a_session_of_its_own(manifest, monkeypatch):
     assert all(seen == {bucket} for (_, bucket), seen in shapes.items())
 
 
+def test_a_gpu_that_gives_out_while_loading_is_not_used_at_all(manifest, monkeypatch):
+    """ONNX Runtime makes sessions for the CPU, without a word, when the GPU's memory is full."""
+    monkeypatch.setattr(module, "_providers", lambda *_: (["CPUExecutionProvider"], ""))
+    for device in ("auto", "cuda"):
+        answers = iter(["CUDAExecutionProvider"] * 3)
+        monkeypatch.setattr(module, "_provider_of", lambda _, answers=answers: next(answers, "CPUExecutionProvider"))
+        if device == "cuda":
+            with pytest.raises(DeviceError, match=r"gave out when 2 of 12 .* memory .*--exit NAME"):
+                OnnxEngine(manifest, device, exits=["exit_07"])
+        else:
+            engine = OnnxEngine(manifest, device, exits=["exit_07"])
+            assert not engine.pads and engine.buckets == CPU_BUCKETS and engine.provider == "CPUExecutionProvider"
+            assert "memory" in engine.note and len(engine.points) == 4
+            assert len(engine.run(engine.points[0], crops(3, engine.points[0].size)).age) == 3
+
+
 class Watched:
     """A session that remembers how many faces it was given."""
 

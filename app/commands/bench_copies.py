@@ -1,9 +1,8 @@
 """`bench copies`: what copies to and from the device take of a run, and whether a batch's size can still surprise it.
 
-Every pair of operating point and batch is run once on a fresh engine (a GPU chooses its algorithms there, for each shape;
-for one face that is done when the engine is made), then many times in an order drawn by chance, so that shapes change from
-run to run as in a live crowd; then in turn with runs whose faces and results are left on the device. What those save is all
-that copying beside the network's work could win.
+Every pair of operating point and batch is run once on a fresh engine, then many times in an order drawn by chance, so that
+shapes change from run to run as in a live crowd; then in turn with runs whose faces and results are left on the device. What
+those save is all that copying beside the network's work could win.
 """
 
 from __future__ import annotations

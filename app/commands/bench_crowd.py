@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from app.commands.simulate import BENCHMARK, read_crowd
+from app.engine import bucket_of
 from app.errors import UsageError
 from app.files import check_writable
 from scheduler.compare import further_moments, moments
@@ -212,7 +213,7 @@ class Loop:
             served=served,
             exit=point.exit if point else "",
             size=point.size if point else 0,
-            bucket=latency.profile.bucket(served) if served else 0,
+            bucket=bucket_of(self._engine.buckets, served) if served else 0,
             budget_ms=budget_ms,
             left_ms=load.left_ms,
             probe=load.probe,

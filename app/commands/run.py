@@ -109,10 +109,11 @@ def _calibration_bar():
     bar: list[tqdm] = []
 
     def progress(done: int, total: int) -> None:
-        if not bar:
+        if not bar and done < total:
             bar.append(tqdm(total=total, desc="getting the exits ready", leave=False, file=sys.stderr, disable=None))
-        bar[0].update(done - bar[0].n)
-        if done >= total:
+        if bar:
+            bar[0].update(done - bar[0].n)
+        if bar and done >= total:
             bar.pop().close()  # loading may be followed by measuring
 
     return progress
