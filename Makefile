@@ -26,11 +26,11 @@ types: setup-dev
 	$(BIN)/mypy
 
 # Texts of the window: collects what the code says, then compiles; needs lrelease (Debian: qttools5-dev-tools).
-TEXTS := app/cards.py app/overlay.py app/panel.py app/texts.py
+TEXTS := app/window/cards.py app/overlay/people.py app/window/panel.py app/overlay/texts.py
 translations: setup-dev
-	for language in fi sv; do $(BIN)/pylupdate5 -noobsolete -tr-function say $(TEXTS) -ts app/translations/$$language.ts; done
-	sed -i /.location/d app/translations/*.ts
-	lrelease -silent app/translations/*.ts
+	for language in fi sv; do $(BIN)/pylupdate5 -noobsolete -tr-function say $(TEXTS) -ts app/overlay/translations/$$language.ts; done
+	sed -i /.location/d app/overlay/translations/*.ts
+	lrelease -silent app/overlay/translations/*.ts
 
 setup: $(VENV)/.requirements
 

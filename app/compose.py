@@ -12,26 +12,26 @@ from typing import TYPE_CHECKING
 
 from align.geometry import Template
 from align.landmarks import LandmarkModelError, LandmarkPredictor
-from app.calibrate import cached_profile, calibrate, candidates
-from app.capture_process import CaptureProcess
-from app.detector import open_detector
-from app.engine import Engine, OnnxEngine, default_threads
 from app.errors import ModelError, UsageError
-from app.events import EventsWriter
+from app.faces.detectors import open_detector
+from app.faces.front_end import FrontEnd
+from app.faces.front_end_process import CaptureProcess
+from app.faces.scan import Scanner
+from app.faces.tracker import Tracker
 from app.files import TextFile, check_writable
-from app.front_end import FrontEnd
 from app.mailbox import WhenFull
-from app.metrics import Metrics, parse_address
-from app.outputs import VideoWriter, check_video_name, results_writer
-from app.people import People
+from app.network.calibrate import cached_profile, calibrate, candidates
+from app.network.engine import Engine, OnnxEngine, default_threads
+from app.network.probe import Probe, probe_of
+from app.network.profiles import machine, read_profile
+from app.outputs.events import EventsWriter
+from app.outputs.metrics import Metrics, parse_address
+from app.outputs.privacy import protection, read_notice
+from app.outputs.video import VideoWriter, check_video_name, results_writer
+from app.people.estimates import People
 from app.pipeline import Pipeline, Sink
-from app.privacy import protection, read_notice
-from app.probe import Probe, probe_of
-from app.profiles import machine, read_profile
-from app.scan import Scanner
 from app.settings import Settings, cache_folder
-from app.sources import FALLBACK_FPS, Source, open_source
-from app.tracker import Tracker
+from app.sources.open import FALLBACK_FPS, Source, open_source
 from models.manifest import Manifest, ManifestError, find_manifest
 from scheduler.latency import LatencyModel, OperatingPoint, Profile
 from scheduler.log import LogWriter

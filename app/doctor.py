@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING
 from models.manifest import DEFAULT_MODEL, WEIGHTS, Manifest, ManifestError, find_manifest
 
 if TYPE_CHECKING:
-    from app.engine import Engine
+    from app.network.engine import Engine
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[1]
 OLDEST_PYTHON = (3, 11)
 OPENCV_WHEELS = ("opencv-python", "opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless")
 # What `run` does without: a window, pictures of `replay`, figures of `bench`, metrics, names of cameras.
@@ -156,7 +156,7 @@ def check_opencv() -> Iterator[Finding]:
     try:
         import cv2
 
-        from app.detector import ViolaJones
+        from app.faces.viola_jones import ViolaJones
 
         ViolaJones()
     except Exception as error:  # ImportError, AttributeError of OpenCV 5, whatever a half-overwritten wheel raises
@@ -200,10 +200,10 @@ def check_models(model: str, folder: Path = WEIGHTS) -> Iterator[Finding]:
 def check_providers(device: str, model: str, engines: list[Engine]) -> Iterator[Finding]:
     """One inference through every operating point on the CPU, and on CUDA, where each takes seconds to load, through the
     cheapest and the dearest that `run` would take; engines that work are left in `engines`."""
-    from app.calibrate import candidates
     from app.compose import load_manifest
-    from app.engine import OnnxEngine, cuda_diagnosis, nvidia_driver
     from app.errors import AppError
+    from app.network.calibrate import candidates
+    from app.network.engine import OnnxEngine, cuda_diagnosis, nvidia_driver
 
     manifest = load_manifest(model)
     for wanted in ("cpu", "cuda") if device == "auto" else (device,):
@@ -229,11 +229,11 @@ def check_providers(device: str, model: str, engines: list[Engine]) -> Iterator[
 
 def check_calibration(model: str, engines: list[Engine]) -> Iterator[Finding]:
     """Whether the profile of this machine is remembered for the provider that `run` would take."""
-    from app.calibrate import candidates, profile_path
     from app.compose import load_manifest
-    from app.engine import default_threads
     from app.errors import UsageError
-    from app.profiles import read_profile
+    from app.network.calibrate import candidates, profile_path
+    from app.network.engine import default_threads
+    from app.network.profiles import read_profile
     from app.settings import cache_folder
 
     folder = cache_folder()
@@ -266,7 +266,7 @@ def check_calibration(model: str, engines: list[Engine]) -> Iterator[Finding]:
 
 
 def check_qt() -> Iterator[Finding]:
-    from app.display import no_libraries, qt_folder, qt_platform
+    from app.window.display import no_libraries, qt_folder, qt_platform
 
     folder = qt_folder()
     if folder is None:
@@ -283,7 +283,7 @@ def check_qt() -> Iterator[Finding]:
 
 
 def check_screen() -> Iterator[Finding]:
-    from app.display import qt_folder, why_no_display
+    from app.window.display import qt_folder, why_no_display
 
     if qt_folder() is None:
         return
@@ -300,8 +300,7 @@ def check_screen() -> Iterator[Finding]:
 
 
 def check_cameras() -> Iterator[Finding]:
-    from app.cameras import CameraState, list_cameras
-    from app.commands.cameras import line
+    from app.sources.cameras import CameraState, line, list_cameras
 
     found = list_cameras()
     for camera in found:

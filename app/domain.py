@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 
 Image = NDArray[np.uint8]
 
+#: Seconds after which somebody who was not seen has left. Their id is not given again.
+FORGET_S = 1.5
+
 
 class Box(NamedTuple):
     """Pixels of the frame; may reach over its border."""
@@ -95,6 +98,17 @@ class Face:
     box: Box
     matrix: NDArray[np.float64]  # 2x3, frame pixels to the template's unit square
     misfit: float  # what the fit leaves: root mean square distance of the landmarks, share of the crop's side
+
+
+class Reading(NamedTuple):
+    """What one exit said about one face: years, half of the interval that holds about 68 %, and class probabilities."""
+
+    age: float
+    half: float
+    gender: NDArray[np.float32]
+    expression: NDArray[np.float32]
+    exit: str
+    size: int  # of the input
 
 
 @dataclass(frozen=True, slots=True)

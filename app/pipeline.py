@@ -16,37 +16,35 @@ from __future__ import annotations
 import dataclasses
 import threading
 import time
-from collections import Counter, deque
+from collections import deque
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from align.crop import crop_batch
+from app.controls import Operation, Operations
 from app.domain import Box, DropCause, Face, Frame, Person, Result, SourceEvent, SourceEventKind, SourceState, Stats
-from app.engine import bucket_of, readings
 from app.errors import AppError, InternalError, OutputError, SourceStalled
 from app.faults import CAPTURE, NETWORK, OUTPUT, Diary, Faults
 from app.mailbox import Closed, Mailbox, WhenFull
-from app.operation import Operation, Operations
+from app.network.engine import bucket_of, readings
+from app.totals import Totals
 from scheduler.log import FrameRecord, LogWriter, Run
 from scheduler.policy import Decision, Load, Policy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from app.capture_process import CaptureProcess
-    from app.engine import Engine
-    from app.front_end import FrontEnd, Prepared
-    from app.people import People
-    from app.sources import Source
+    from app.faces.front_end import FrontEnd, Prepared
+    from app.faces.front_end_process import CaptureProcess
+    from app.network.engine import Engine
+    from app.people.estimates import People
+    from app.sources.open import Source
     from models.manifest import Manifest
     from scheduler.latency import LatencyModel
 
 # Longer than any pause of a healthy source; sources themselves report a stall after 5 s where they can.
 STALL_S = 10.0
 FPS_WINDOW = 30
-# Frame ages kept for the summary's percentiles: the last 20 minutes at 30 frames a second.
-AGES_KEPT = 36_000
 
 
 class Sink(Protocol):
@@ -55,23 +53,6 @@ class Sink(Protocol):
     def deliver(self, result: Result) -> Result | None: ...
 
     def close(self) -> None: ...
-
-
-@dataclass
-class Totals:
-    """Counts of a whole run."""
-
-    frames: int = 0
-    faces: int = 0
-    read: int = 0
-    misses: int = 0
-    slow: int = 0  # frames with faces in moments that the probe called slow
-    exits: Counter[str] = field(default_factory=Counter)
-    drops: Counter[DropCause] = field(default_factory=Counter)
-    ages_ms: deque[float] = field(default_factory=lambda: deque(maxlen=AGES_KEPT))
-    reconnects: int = 0
-    first_result_s: float | None = None
-    last_result_s: float | None = None
 
 
 class Pipeline:

@@ -8,7 +8,7 @@ takes the median of the last three ratios, so that a single stall passes unnotic
 a lasting change is known after three frames.
 
 Why a probe: what slows a single frame down is over before a filter follows. Whoever decides may time a fixed piece of work
-first (app/probe.py), and where that takes several times as long as usual, so will the network. Such frames are no
+first (app/network/probe.py), and where that takes several times as long as usual, so will the network. Such frames are no
 news about the machine until BRIEF of them came in a row; from then on the slowdown rises to what they show, and the two
 are not multiplied any more.
 
@@ -55,7 +55,7 @@ LEAST_GAIN = 0.005
 # A decision's tables hold so many times the largest bucket: 64 faces where that is 16.
 CROWD = 4
 # An answer that looks at nobody: UTKFace's median age for everybody is 15.5 years off, and over all three tasks the
-# constant answers are about four times as wrong as the shipped network's (app/calibrate.py has the figures).
+# constant answers are about four times as wrong as the shipped network's (app/network/calibrate.py has the figures).
 BLANK_MAE, BLANK_ERROR = 15.5, 4.0
 
 

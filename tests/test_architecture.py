@@ -10,39 +10,68 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+from tests.support.paths import ROOT
+
 MODULES = sorted(p for room in ("app", "align", "scheduler", "models") for p in (ROOT / room).rglob("*.py"))
 
-# What each room may import of the others.
-ROOMS = {
-    "app": {"app", "align", "scheduler", "models"},
-    "align": {"align"},
-    "scheduler": {"scheduler"},
-    "models": {"models", "align"},
-}
+# What stands on what. A room may import itself and the rooms named here; everything may import the nouns.
+NOUNS = {"app.domain", "app.errors", "app.mailbox", "app.files"}
+CORES = {"align", "scheduler", "models.manifest"}
+ROOMS: dict[str, set[str]] = {
+    "align": set(),
+    "scheduler": set(),
+    "app.domain": set(),
+    "app.errors": set(),
+    "app.mailbox": set(),
+    "app.files": {"app.errors"},
+    "app.totals": {"app.domain"},
+    "app.settings": {"app.errors", "models.manifest"},
+    "app.config": NOUNS | {"app.settings"},
+    "app.controls": {"scheduler"},
+    "app.faults": NOUNS | {"scheduler"},
+    "app.sources": NOUNS,
+    "app.faces": NOUNS | {"align"},
+    "app.network": NOUNS | CORES | {"models.onnx_file"},
+    "app.people": NOUNS,
+    "app.overlay": NOUNS,
+    "app.window": NOUNS | {"app.overlay"},
+    "app.outputs": NOUNS | {"app.overlay", "app.people", "app.sources", "app.totals", "scheduler"},
+    "app.pipeline": NOUNS | CORES
+    | {"app.controls", "app.faults", "app.totals", "app.sources", "app.faces", "app.network", "app.people"},
+    "app.compose": NOUNS | CORES
+    | {"app.settings", "app.pipeline", "app.sources", "app.faces", "app.network", "app.people", "app.outputs"},
+    "models.manifest": set(),
+    "models.onnx_file": set(),
+    "models.session": set(),
+    "models.networks": set(),
+    "models.data": {"align"},
+    "models.judging": {"align", "models.data", "models.manifest", "models.onnx_file", "models.session"},
+}  # fmt: skip
+ROOMS["models.training"] = ROOMS["models.judging"] | {"models.networks", "models.judging"}
+ROOMS["models.shipping"] = ROOMS["models.training"] | {"models.training"}
+# Above the composition root: what measures, explains and is typed.
+TOP = {"app.doctor": 1, "app.reports": 1, "app.bench": 2, "app.command": 1, "app.commands": 3, "app.cli": 4}
 # Where a library may be imported, at the top of a module or inside a function.
 DOORS = {
-    "PyQt5": {"app/window.py", "app/qt_canvas.py", "app/texts.py", "app/commands/bench_window.py", "app/commands/bench_responsiveness.py"},
+    "PyQt5": {"app/window/", "app/overlay/texts.py", "app/bench/responsiveness.py"},
     "torch": {"models/"},
-    "onnxruntime": {"app/engine.py", "app/profiles.py", "app/commands/bench.py", "models/session.py"},
+    "onnxruntime": {"app/network/", "app/bench/exits.py", "models/session.py"},
     "cv2": {
-        "app/sources.py", "app/captures.py", "app/devices.py", "app/doctor.py", "app/demo.py", "app/detector.py", "app/other_detectors.py", "app/scan.py", "app/commands/bench_detectors.py", "app/commands/bench_turned.py", "app/tilt.py", "app/commands/bench_front_end.py", "app/front_end.py", "app/commands/face_views.py", "app/outputs.py", "app/image_canvas.py", "app/privacy.py",
-        "align/crop.py", "align/landmark_scenes.py", "align/train_landmarks.py", "align/evaluate_landmarks.py", "models/data.py", "models/locate.py", "models/datasets/base.py", "models/batches.py", "models/evaluate.py",
+        "app/sources/", "app/faces/", "app/overlay/image_canvas.py", "app/outputs/", "app/bench/", "app/doctor.py",
+        "align/", "models/data/", "models/judging/",
     },
-    "dlib": {"align/landmarks.py", "align/train_landmarks.py", "app/other_detectors.py", "models/locate.py"},
+    "dlib": {"align/", "app/faces/", "models/data/"},
 }  # fmt: skip
-TORCH_FREE = {
-    "models/manifest.py",
-    "models/onnx_file.py",
-    "models/data.py",
-    "models/locate.py",
-    "models/metrics.py",
-    "models/evaluate.py",
-    "models/compare_landmarks.py",
-    "models/curves.py",
-    "models/__init__.py",
-    *(f"models/datasets/{p.name}" for p in (ROOT / "models" / "datasets").glob("*.py")),
-}
+TORCH_FREE = (
+    "models/manifest",
+    "models/onnx_file",
+    "models/session",
+    "models/judging/",
+    "models/data/views",
+    "models/data/locate",
+    "models/data/sets/",
+    "models/training/curves",
+)
 
 
 def imports(path: Path) -> set[str]:
@@ -60,17 +89,51 @@ def name(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
+def room_of(module: str) -> str:
+    """The room, or the module at the top of its package, that a dotted name lies in."""
+    parts = module.split(".")
+    return ".".join(parts[:2]) if parts[0] in ("app", "models") else parts[0]
+
+
+def ours(path: Path) -> set[str]:
+    """Rooms that a module imports from, its own left out."""
+    mine = room_of(name(path).removesuffix(".py").replace("/", "."))
+    found = {i for i in imports(path) if i.split(".")[0] in ("app", "align", "scheduler", "models")}
+    return {room_of(i) for i in found if i not in ("app", "models")} - {mine}
+
+
 @pytest.mark.parametrize("path", MODULES, ids=name)
-def test_imports_point_inward(path):
-    room = name(path).split("/")[0]
-    outward = {i for i in imports(path) if i.split(".")[0] in ROOMS and i.split(".")[0] not in ROOMS[room]}
-    assert not outward, f"{name(path)} imports {outward}"
-    if (
-        name(path)
-        not in {"models/data.py", "models/locate.py", "models/batches.py", "models/evaluate.py", "models/export.py"}
-        and room == "models"
-    ):
-        assert not {i for i in imports(path) if i.split(".")[0] == "align"}
+def test_imports_point_downward(path):
+    mine, others = room_of(name(path).removesuffix(".py").replace("/", ".")), ours(path)
+    if mine in TOP:
+        higher = {o for o in others if TOP.get(o, 0) > TOP[mine]}
+        assert not higher, f"{name(path)} imports {higher}"
+    elif not name(path).endswith("__init__.py"):
+        assert others <= ROOMS[mine], f"{name(path)} imports {others - ROOMS[mine]}"
+
+
+def test_no_two_modules_import_each_other():
+    names = {name(p).removesuffix(".py").replace("/", "."): p for p in MODULES}
+    needs = {m: {i for i in imports(p) if i in names and i != m} for m, p in names.items()}
+    done: set[str] = set()
+
+    def walk(module: str, way: tuple[str, ...]) -> None:
+        assert module not in way, f"a circle of imports: {' -> '.join((*way[way.index(module) :], module))}"
+        if module not in done:
+            for other in needs[module]:
+                walk(other, (*way, module))
+            done.add(module)
+
+    for module in names:
+        walk(module, ())
+
+
+def test_every_room_says_what_it_is_for_and_none_is_a_warehouse():
+    for folder in {p.parent for p in MODULES}:
+        text = ast.get_docstring(ast.parse((folder / "__init__.py").read_text(encoding="utf-8")))
+        assert text, f"{name(folder)} has no paragraph that says what it is for"
+    assert len(list((ROOT / "app").glob("*.py"))) <= 16
+    assert len(list((ROOT / "models").glob("*.py"))) <= 6
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name)
@@ -78,21 +141,13 @@ def test_libraries_come_in_by_their_doors(path):
     for library, doors in DOORS.items():
         if any(i.split(".")[0] == library for i in imports(path)):
             assert any(name(path).startswith(d) for d in doors), f"{name(path)} imports {library}"
-    if name(path) in TORCH_FREE:
+    if name(path).startswith(TORCH_FREE):
         assert not any(i.split(".")[0] == "torch" for i in imports(path))
 
 
-def test_of_models_the_application_needs_only_manifest_and_file():
-    """Training commands import the rest, inside their functions."""
-    for path in MODULES:
-        if name(path).startswith("app/") and not name(path).startswith("app/commands/"):
-            assert {i for i in imports(path) if i.startswith("models.")} <= {
-                "models.manifest", "models.manifest.Manifest", "models.manifest.ManifestError",
-                "models.manifest.find_manifest", "models.manifest.DEFAULT_MODEL", "models.manifest.WEIGHTS",
-                "models.manifest.MIRROR",
-                "models.onnx_file", "models.onnx_file.at_size", "models.onnx_file.cut", "models.onnx_file.mirrored",
-                "models.onnx_file.sizes_apart",
-            }  # fmt: skip
+def test_no_test_imports_another():
+    for path in (ROOT / "tests").rglob("test_*.py"):
+        assert not {i for i in imports(path) if ".test_" in i}, name(path)
 
 
 def test_the_scheduler_needs_no_more_than_numpy():
@@ -119,6 +174,6 @@ def test_nothing_is_unpickled_and_no_test_sleeps():
         assert text.count("torch.load(") == text.count("weights_only=True"), name(path)
         assert "allow_pickle=True" not in text and ".load_state_dict_from_url" not in text, name(path)
         assert not re.search(r"(?<![.\w])(eval|exec|marshal\.loads?|yaml\.load)\(", text), name(path)
-    for path in sorted((ROOT / "tests").glob("*.py")):
+    for path in sorted((ROOT / "tests").rglob("*.py")):
         assert "time.sleep" not in imports(path)
         assert "time." + "sleep(" not in path.read_text(encoding="utf-8"), name(path)

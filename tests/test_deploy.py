@@ -14,7 +14,7 @@ import pytest
 
 from app import config
 from app.cli import build_parser
-from tests.conftest import ROOT
+from tests.support.paths import ROOT
 
 DEPLOY = ROOT / "deploy"
 

@@ -36,13 +36,13 @@ def test_the_demo_crowd_is_read_person_by_person(tmp_path):
     from align.geometry import Template
     from align.landmarks import LandmarkPredictor
     from app.compose import load_manifest
-    from app.demo import CYCLE_FRAMES, DemoCrowd
-    from app.detector import ViolaJones
     from app.domain import Frame
-    from app.engine import OnnxEngine, readings
-    from app.front_end import FrontEnd
-    from app.scan import Scanner
-    from app.tracker import Tracker
+    from app.faces.front_end import FrontEnd
+    from app.faces.scan import Scanner
+    from app.faces.tracker import Tracker
+    from app.faces.viola_jones import ViolaJones
+    from app.network.engine import OnnxEngine, readings
+    from app.sources.demo import CYCLE_FRAMES, DemoCrowd
     from scheduler.latency import OperatingPoint
 
     manifest, crowd = load_manifest("mobilenet_v1_075"), DemoCrowd()

@@ -25,12 +25,12 @@ from hypothesis import strategies as st
 from app import config
 from app.commands.replay import replay_log
 from app.errors import AppError, UsageError
-from app.profiles import ProfileFile, read_profile
+from app.network.profiles import ProfileFile, read_profile
 from app.settings import options
 from models.manifest import WEIGHTS, Manifest, ManifestError
 from scheduler.log import LogError, LogWriter, read_log
-from tests.conftest import ROOT
-from tests.fakes import make_profile, make_record
+from tests.support.fakes import make_profile, make_record
+from tests.support.paths import ROOT
 
 HUGE = "1" + "0" * 5000
 NASTY = [
@@ -230,7 +230,7 @@ def test_what_never_ends_is_not_read(load):
 READ_ALL = """
 import sys
 from app.errors import SourceError
-from app.sources import open_source
+from app.sources.open import open_source
 for path in sys.stdin.read().split("\\n"):
     print(path, end=" ", flush=True)
     try:

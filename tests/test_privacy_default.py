@@ -18,7 +18,7 @@ from pathlib import Path
 import cv2
 import pytest
 
-from tests.conftest import ROOT
+from tests.support.paths import ROOT
 
 WATCH = r"""
 import json, os, sys
@@ -123,7 +123,7 @@ def check_folders(before: dict, after: dict, home: Path) -> None:
 @pytest.mark.parametrize("window", ["--no-show", "--show"])
 def test_python_opens_no_file_and_no_socket_but_the_profile(clip, home, tmp_path, window):
     if window == "--show":
-        from app.display import why_no_display
+        from app.window.display import why_no_display
 
         if reason := why_no_display({"QT_QPA_PLATFORM": "offscreen"}):
             pytest.skip(reason)

@@ -21,10 +21,10 @@ def calibrate(model: str, device: str, threads: int | None, out: Path | None) ->
     """Sweeps the operating points near the front and prints them. Raises AppError."""
     from tqdm import tqdm
 
-    from app.calibrate import STEADY_TAIL, candidates, warm_times
     from app.compose import load_manifest, load_profile
-    from app.engine import OnnxEngine, default_threads
-    from app.profiles import made_here, write_profile
+    from app.network.calibrate import STEADY_TAIL, candidates, warm_times
+    from app.network.engine import OnnxEngine, default_threads
+    from app.network.profiles import made_here, write_profile
 
     if out:
         check_writable(out)

@@ -6,10 +6,7 @@ import dataclasses
 import json
 import sys
 
-from app import cameras as here
-from app.cameras import Camera, CameraState
-
-MOST_SIZES = 8
+from app.sources import cameras as here
 
 
 def cameras(as_json: bool = False) -> int:
@@ -22,22 +19,11 @@ def cameras(as_json: bool = False) -> int:
         print(f"No camera was found.{_hint()}")
         return 0
     for camera in found:
-        print(line(camera))
+        print(here.line(camera))
     names = [camera.name for camera in found]
     by_name = f', or --source "{names[0]}"' if names.count(names[0]) == 1 else ""
     print(f"Choose one by number, path or part of its name: main.py run --source {found[0].index}{by_name}")
     return 0
-
-
-def line(camera: Camera) -> str:
-    sizes = [f"{width}x{height}" for width, height in camera.sizes]
-    more = [f"and {len(sizes) - MOST_SIZES} more"] if len(sizes) > MOST_SIZES else []
-    about = ", ".join([*sizes[:MOST_SIZES], *more])
-    state = "" if camera.state in (CameraState.FREE, CameraState.UNKNOWN) else f" [{camera.state}]"
-    if camera.state is CameraState.DENIED:
-        state += "; run `sudo usermod -aG video $USER` and log in again"
-    path = f"  {camera.path}" if camera.path.startswith("/dev/") else ""
-    return f"{camera.index:>3}  {camera.name}{path}{state}" + (f"  {about}" if about else "")
 
 
 def _hint() -> str:

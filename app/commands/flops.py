@@ -24,7 +24,7 @@ def flops(config: Path | None, size: int | None, json_path: Path | None) -> int:
 
 
 def _of_the_paper() -> list[dict[str, Any]]:
-    from models.flops import PAPER_SIZE, table_ii
+    from models.networks.flops import PAPER_SIZE, table_ii
 
     lines = table_ii()
     print(
@@ -41,8 +41,8 @@ def _of_the_paper() -> list[dict[str, Any]]:
 
 
 def _of_configuration(config: Path, size: int | None) -> list[dict[str, Any]]:
-    from models.config import Config
-    from models.flops import multiply_adds
+    from models.networks.flops import multiply_adds
+    from models.training.config import Config
 
     chosen = Config.read(config)
     network, lines = chosen.build(), []

@@ -27,7 +27,7 @@ SMALLEST_FACE = 24.0  # pixels of the scanned picture
 
 def viola_jones() -> Callable[[NDArray[np.uint8]], list[BoxXYWH]]:
     """Our detector as align/ wants it: plain boxes."""
-    from app.detector import ViolaJones
+    from app.faces.viola_jones import ViolaJones
 
     detector = ViolaJones()
     return lambda gray: [(b.x, b.y, b.width, b.height) for b in detector(gray, SMALLEST_FACE)]
@@ -35,8 +35,8 @@ def viola_jones() -> Callable[[NDArray[np.uint8]], list[BoxXYWH]]:
 
 def training_box() -> Callable[[NDArray[np.uint8]], BoxXYWH]:
     """A box of the teacher's kind for the face of an undistorted picture: dlib's detector, else the usual place."""
-    from models.datasets.utkface import PLACING
-    from models.locate import SCORE_OF_A_CROP, HogDetector
+    from models.data.locate import SCORE_OF_A_CROP, HogDetector
+    from models.data.sets.utkface import PLACING
 
     detect = HogDetector(SCORE_OF_A_CROP)
 
@@ -132,8 +132,8 @@ def _split(utkface: Path) -> tuple[list[Path], list[Path]]:
     either are a fair sample."""
     from tqdm import tqdm
 
-    from models import data
-    from models.datasets import utkface as utkface_set
+    from models.data import views as data
+    from models.data.sets import utkface as utkface_set
 
     dataset = utkface_set.read(utkface)
     held_out = data.held_out_of(dataset, progress=tqdm)

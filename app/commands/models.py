@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from app.calibrate import candidates, relative_errors
 from app.errors import ModelError, OutputError, UsageError
 from app.files import check_writable
+from app.network.calibrate import candidates, relative_errors
 from models.manifest import DEFAULT_MODEL, WEIGHTS, Manifest, ManifestError, find_manifest
 from scheduler.latency import OperatingPoint
 
@@ -109,7 +109,7 @@ def licence_in_a_word(text: str) -> str:
 
 def card(model: str, reports: Sequence[Path]) -> int:
     """Rewrites the figures in the card beside a network's manifest from reports of `evaluate --json`."""
-    from models.card import BEGIN, END, CardError, replaced, section
+    from models.shipping.card import BEGIN, END, CardError, replaced, section
 
     try:
         path = find_manifest(model)

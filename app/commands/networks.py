@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from models.datasets.base import DataSet
+    from models.data.sets.base import DataSet
 
 
 @contextmanager
 def translated() -> Iterator[None]:
     """Errors of models/ and of the file system as the application's."""
-    from models.datasets.base import DataError
+    from models.data.sets.base import DataError
     from models.manifest import ManifestError
 
     try:
@@ -37,9 +37,9 @@ def training_errors() -> Iterator[None]:
     """Also says what to install where torch is missing."""
     if not find_spec("torch"):
         raise UsageError("this command needs PyTorch: run `pip install -r models/requirements.txt`")
-    from models.config import TrainingError
-    from models.export import ExportError
-    from models.keras_weights import WeightsError
+    from models.networks.keras_weights import WeightsError
+    from models.shipping.export import ExportError
+    from models.training.config import TrainingError
 
     with translated():
         try:
@@ -72,12 +72,12 @@ def prepare(
     if not 40 <= view_size <= 640:
         raise UsageError(f"--view-size must be from 40 to 640 px, got {view_size}")
     with translated():
-        from models import data
-        from models.datasets import appa_real as appa
-        from models.datasets import fer2013 as fer
-        from models.datasets import imdb_wiki as imdb
-        from models.datasets import own
-        from models.datasets import utkface as utk
+        from models.data import views as data
+        from models.data.sets import appa_real as appa
+        from models.data.sets import fer2013 as fer
+        from models.data.sets import imdb_wiki as imdb
+        from models.data.sets import own
+        from models.data.sets import utkface as utk
 
         if mean_shape:
             check_writable(mean_shape)
@@ -109,7 +109,8 @@ def prepare(
 def _measure_mean_shape(path: Path, dataset: DataSet, workers: int) -> int:
     from tqdm import tqdm
 
-    from models import data, locate
+    from models.data import locate
+    from models.data import views as data
 
     held_out = data.held_out_of(dataset, progress=tqdm)
     used = [s for s, held in zip(dataset.samples, held_out, strict=True) if not held][::8]
@@ -128,7 +129,6 @@ def train(
     out: Path,
     initial: Path | None,
     average_with: Path | None,
-    widened: bool,
     teacher: Path | None,
     device: str,
     devices: int,
@@ -141,8 +141,8 @@ def train(
     if devices < 1:
         raise UsageError(f"--devices must be at least 1, got {devices}")
     with training_errors():
-        from models import train as training
-        from models.curves import draw_curves
+        from models.training import train as training
+        from models.training.curves import draw_curves
 
         if plot:
             check_writable(plot)
@@ -160,7 +160,6 @@ def train(
                 out,
                 initial,
                 average_with=average_with,
-                widened=widened,
                 teacher=teacher,
                 device=device,
                 devices=devices,
@@ -172,7 +171,7 @@ def train(
 
 def export(run: Path, faces: Path, out: Path) -> int:
     with training_errors():
-        from models.export import export as export_network
+        from models.shipping.export import export as export_network
 
         manifest = export_network(run, faces, out)
     difference = manifest.about["largest_difference_to_torch"]
@@ -202,9 +201,9 @@ def evaluate(
     others = [_read_report(path) for path in beside]
     with translated():
         from align.landmarks import LandmarkModelError
-        from models.compare_landmarks import compare_landmarks, comparison_table
-        from models.evaluate import evaluate as evaluate_network
-        from models.figures import draw, table
+        from models.judging.compare_landmarks import compare_landmarks, comparison_table
+        from models.judging.evaluate import evaluate as evaluate_network
+        from models.judging.figures import draw, table
         from models.manifest import Manifest, find_manifest
 
         manifest = Manifest.read(find_manifest(model))

@@ -43,8 +43,8 @@ def study_elastic(
     if faces is None and not report_only:
         raise UsageError("--faces says where `prepare` left the faces; with --report alone it is not needed")
     with training_errors():
-        from models.regularisation import run_study
-        from models.regularisation_report import RESULTS, make_report, markdown
+        from models.judging.regularisation_report import RESULTS, make_report, markdown
+        from models.training.regularisation import run_study
 
         if not report_only:
             out.mkdir(parents=True, exist_ok=True)

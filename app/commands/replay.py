@@ -108,8 +108,8 @@ def _study(
     log: LatencyLog, path: Path, budget_ms: float | None, against: Path | None, with_rivals: bool, report: Path | None
 ) -> dict[str, Any]:
     """What other rules would have made of it, and how far a simulation is from it; as figures."""
-    from app.commands import study
-    from app.commands.simulate import outcome_table
+    from app.reports import comparison as study
+    from app.reports.outcomes import outcome_table
 
     extra: dict[str, Any] = {}
     outcomes = study.rivals(log, budget_ms) if with_rivals or report else []
@@ -124,7 +124,7 @@ def _study(
         for line in study.comparison_table(comparison):
             print(line)
         if report:
-            from app.commands.report import write_report
+            from app.reports.page import write_report
 
             write_report(report, log, path.name, outcomes, comparison)
             print(f"report: {report}")

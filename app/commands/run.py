@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from app.domain import SourceEventKind
 from app.errors import DisplayError
-from app.service import Heart, notify
+from app.outputs.systemd import Heart, notify
 from scheduler.latency import quantile
 
 if TYPE_CHECKING:
@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
     from app.compose import App
     from app.domain import Result, SourceEvent
-    from app.pipeline import Pipeline, Totals
+    from app.pipeline import Pipeline
     from app.settings import Settings
+    from app.totals import Totals
 
 TITLE = "Elastic Faces"
 POLL_S = 0.1
@@ -63,7 +64,7 @@ def run(settings: Settings) -> int:
 def _wants_window(settings: Settings) -> bool:
     if settings.show is False:
         return False
-    from app.display import why_no_display
+    from app.window.display import why_no_display
 
     reason = why_no_display()
     if reason is None:
@@ -75,9 +76,9 @@ def _wants_window(settings: Settings) -> bool:
 
 
 def _show(app: App) -> None:
-    from app.window import Look, show
+    from app.window.window import Look, show
 
-    settings, pipeline, heart = app.settings, app.pipeline, Heart(app.pipeline, app.source)
+    settings, pipeline, heart = app.settings, app.pipeline, Heart(app.pipeline.totals, app.pipeline.latest, app.source)
 
     def latest() -> Result | None:
         heart.beat()  # by the window's own polling: it shows that the window lives, too
@@ -162,7 +163,7 @@ def _watch(app: App) -> None:
     """A progress bar on stderr until the pipeline is done."""
     from tqdm import tqdm
 
-    pipeline, heart = app.pipeline, Heart(app.pipeline, app.source)
+    pipeline, heart = app.pipeline, Heart(app.pipeline.totals, app.pipeline.latest, app.source)
     # disable=None: only on a terminal; a service's journal is no place for a bar.
     with tqdm(total=app.source.frame_count, unit="frame", file=sys.stderr, dynamic_ncols=True, disable=None) as bar:
         while True:

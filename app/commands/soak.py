@@ -15,9 +15,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from app.captures import STALL_S
 from app.errors import SoakFailed, UsageError
 from app.files import check_writable
+from app.sources.captures import STALL_S
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,12 +70,12 @@ def soak(minutes: float, report: Path | None, json_path: Path | None) -> int:
 
 
 def _soak(minutes: float, folder: Path) -> dict[str, Any]:
-    from app.calibrate import machine
+    from app.bench.faults import DemoDevice, FaultyEngine, Timetable
     from app.compose import build
-    from app.demo import DemoCrowd
-    from app.live import LiveSource
+    from app.network.calibrate import machine
     from app.settings import Settings
-    from app.soak import DemoDevice, FaultyEngine, Timetable
+    from app.sources.demo import DemoCrowd
+    from app.sources.live import LiveSource
 
     timetable = Timetable()
     device = DemoDevice(DemoCrowd(_crowd), timetable)
@@ -133,8 +133,8 @@ def _watch(app: App, watch: Watch, seconds: float, settings: Any) -> None:
     """Samples until the time is over; the disks fill up one after another in the last third."""
     import psutil
 
+    from app.bench.faults import fill_disk
     from app.domain import SourceState
-    from app.soak import fill_disk
 
     process, began, last, last_s = psutil.Process(), time.monotonic(), -1, time.monotonic()
     disks = [(0.70, "results", settings.results), (0.80, "video", settings.output), (0.92, "log", settings.log)]

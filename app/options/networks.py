@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from app.command import command
 from app.errors import UsageError
-from app.options.base import command
 from models.manifest import DEFAULT_MODEL
 
 
@@ -54,7 +54,7 @@ def add_card(sub: argparse._SubParsersAction) -> None:
 def _card(args: argparse.Namespace) -> int:
     from app.commands import models
 
-    return models.card(args.model, args.report)
+    return models.shipping.card(args.model, args.report)
 
 
 def add_evaluate(sub: argparse._SubParsersAction) -> None:

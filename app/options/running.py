@@ -6,9 +6,9 @@ import argparse
 from pathlib import Path
 
 from app import config
+from app.command import command
 from app.config import default_text
 from app.errors import UsageError
-from app.options.base import command
 from app.settings import options
 from models.manifest import DEFAULT_MODEL
 

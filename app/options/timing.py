@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from app.command import command
 from app.errors import UsageError
-from app.options.base import command
 from models.manifest import DEFAULT_MODEL
 
 
@@ -139,40 +139,34 @@ def add_bench(sub: argparse._SubParsersAction) -> None:
         sub,
         "bench",
         _bench,
-        "Measure on this machine: exits against cut networks, or the scheduler under a growing crowd.",
-        "bench --faces 1..16 --budget-ms 20",
+        "Measure on this machine: what stopping early saves, the scheduler under crowds, the front end, and more.",
+        "bench crowd --minutes 3",
     )
     p.add_argument(
         "what",
         nargs="?",
+        default="exits",
         choices=(
             "exits",
-            "scheduler",
             "crowd",
-            "decision",
-            "probe",
-            "copies",
             "front-end",
             "tracking",
             "estimates",
             "alignment",
-            "turned",
-            "window",
             "responsiveness",
-            "detectors",
         ),
-        help="exits: what stopping early saves, and its memory; scheduler: auto against each fixed exit; crowd: auto live while crowds and other programs come and go; decision: what the scheduler's choice itself takes; probe: whether a look at the machine's pace foretells how long a run takes; copies: what copies to and from a GPU take of a run, and whether batches that change slow it; front-end: what detection, landmarks and alignment take and find; tracking: how people keep their identity, on crowds whose truth is known; estimates: how steady what is shown of a person is; alignment: what tilt, turn, the edge and size do; turned: whether faces turned away are found, refused, and read as well; window: how long painting takes; responsiveness: by how much the window's event loop comes late while everything runs; detectors: recall, speed and the age's error behind each; default exits, or scheduler with --faces",
+        help="exits: what stopping early saves, and its memory; crowd: auto live while crowds and other programs come and go; front-end: what detection, landmarks and alignment take and find; tracking: how people keep their identity, on crowds whose truth is known; estimates: how steady what is shown of a person is; alignment: what tilt, turn, the edge and size do; responsiveness: by how much the window's event loop comes late while everything runs; default exits",
     )
     p.add_argument(
         "--faces",
-        metavar="A..B",
-        help="crowd sizes: scheduler as 1..16, which is the default; front-end as 1,4,10, default 0,1,4,10,40; responsiveness as 10, which is the default",
+        metavar="N,N",
+        help="crowd sizes: front-end as 1,4,10, default 0,1,4,10,40; responsiveness as 10, which is the default",
     )
     p.add_argument(
         "--budget-ms",
         type=float,
         metavar="MS",
-        help="scheduler: the network's share of a frame's budget, default 20; front-end: as in `run`, for its limits",
+        help="front-end: as in `run`, for its limits",
     )
     p.add_argument("--rounds", type=int, default=60, help="measurements per figure; default 60")
     p.add_argument("--model", default=DEFAULT_MODEL, help="a shipped network's name, or the path of a manifest")
@@ -181,33 +175,30 @@ def add_bench(sub: argparse._SubParsersAction) -> None:
         "--frames",
         type=int,
         metavar="N",
-        help="front-end, tracking, responsiveness: frames per crowd, default 150, 500, 500; decision, probe: frames, default 600, 3000",
+        help="front-end, tracking, responsiveness: frames per crowd, default 150, 500, 500",
     )
     p.add_argument(
         "--detector",
         default="viola-jones",
         metavar="NAME",
-        help="front-end: as in `run`; detectors: several, with commas",
+        help="front-end: as in `run`",
     )
     p.add_argument("--min-face", type=float, metavar="PIXELS", help="front-end: as in `run`")
     p.add_argument(
         "--clips", type=Path, nargs="+", default=[], metavar="FILE", help="front-end, estimates: videos to try"
     )
-    p.add_argument(
-        "--utkface", type=Path, metavar="DIR", help="estimates, alignment, detectors: folder of UTKFace's pictures"
-    )
-    p.add_argument("--fer2013", type=Path, metavar="DIR", help="turned: folder of FER2013, with train/ and validation/")
+    p.add_argument("--utkface", type=Path, metavar="DIR", help="estimates, alignment: folder of UTKFace's pictures")
     p.add_argument(
         "--list",
         type=Path,
         metavar="NAMES.txt",
-        help="estimates, alignment, detectors: only these pictures, a file name a line",
+        help="estimates, alignment: only these pictures, a file name a line",
     )
     p.add_argument(
         "--count",
         type=int,
         metavar="N",
-        help="estimates, alignment, detectors: pictures, default 400; turned: default all",
+        help="estimates, alignment: pictures, default 400",
     )
     p.add_argument("--plot", type=Path, metavar="OUT.png", help="front-end: draw the times while a crowd comes in")
     p.add_argument(
@@ -232,49 +223,24 @@ def add_bench(sub: argparse._SubParsersAction) -> None:
 
 
 def _bench(args: argparse.Namespace) -> int:
-    what = args.what or ("scheduler" if args.faces else "exits")
+    what = args.what
     count = 400 if args.count is None else args.count
-    if what == "window":
-        from app.commands import bench_window
-
-        return bench_window.bench_window(args.rounds, args.json)
-    if what == "detectors":
-        from app.commands import bench_detectors
-
-        return bench_detectors.bench_detectors(
-            args.utkface, args.list, count, args.detector.split(","), args.model, args.json
-        )
     if what == "responsiveness":
-        from app.commands import bench_responsiveness
+        from app.bench import responsiveness as bench_responsiveness
 
         return bench_responsiveness.bench_responsiveness(args.faces, args.frames or 500, args.model, args.json)
     if what == "tracking":
-        from app.commands import bench_tracking
+        from app.bench import tracking as bench_tracking
 
         return bench_tracking.bench_tracking(500 if args.frames is None else args.frames, args.model, args.json)
     if what == "crowd":
-        from app.commands import bench_crowd
+        from app.bench import crowd as bench_crowd
 
         return bench_crowd.bench_crowd(
             args.model, args.device, args.minutes, args.budgets, args.json, args.log, args.crowd
         )
-    if what == "copies":
-        from app.commands import bench_copies
-
-        return bench_copies.bench_copies(args.rounds, args.model, args.device, args.json)
-    if what == "probe":
-        from app.commands import bench_probe
-
-        return bench_probe.bench_probe(
-            bench_probe.FRAMES if args.frames is None else args.frames, args.model, args.json
-        )
-    if what == "decision":
-        from app.commands import bench_decision
-
-        frames = bench_decision.FRAMES if args.frames is None else args.frames
-        return bench_decision.bench_decision(frames, args.model, args.device, args.json)
     if what == "front-end":
-        from app.commands import bench_front_end
+        from app.bench import front_end as bench_front_end
 
         return bench_front_end.bench_front_end(
             args.faces,
@@ -287,26 +253,14 @@ def _bench(args: argparse.Namespace) -> int:
             args.plot,
             args.json,
         )
-    if what == "turned":
-        from app.commands import bench_turned
-
-        return bench_turned.bench_turned(args.fer2013, args.count, args.model, args.json)
     if what == "estimates":
-        from app.commands import bench_estimates
+        from app.bench import estimates as bench_estimates
 
         return bench_estimates.bench_estimates(args.clips, args.utkface, args.list, count, args.model, args.json)
     if what == "alignment":
-        from app.commands import bench_alignment
+        from app.bench import alignment as bench_alignment
 
         return bench_alignment.bench_alignment(args.utkface, args.list, count, args.model, args.json)
-    from app.commands import bench
+    from app.bench import exits
 
-    return bench.bench(
-        what,
-        args.faces or "1..16",
-        20.0 if args.budget_ms is None else args.budget_ms,
-        args.rounds,
-        args.model,
-        args.device,
-        args.json,
-    )
+    return exits.bench_exits(args.rounds, args.model, args.device, args.json)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from app.command import command
 from app.errors import UsageError
-from app.options.base import command
 
 
 def add_prepare(sub: argparse._SubParsersAction) -> None:
@@ -123,11 +123,6 @@ def add_train(sub: argparse._SubParsersAction) -> None:
         help="start halfway between --initial and these, where both have weights",
     )
     p.add_argument(
-        "--widen",
-        action="store_true",
-        help="--initial is the run of a narrower MobileNet: start from a wider one that computes the same (Net2WiderNet)",
-    )
-    p.add_argument(
         "--teacher",
         type=Path,
         metavar="MANIFEST",
@@ -155,7 +150,6 @@ def _train(args: argparse.Namespace) -> int:
         args.out,
         args.initial,
         args.average_with,
-        args.widen,
         args.teacher,
         args.device,
         args.devices,

@@ -1,0 +1,162 @@
+"""The capture side in a process of its own, for live sources: landmarks hold the interpreter's lock, which window and
+network need as well (docs/decisions/0009-the-capture-side-has-its-own-process.md).
+
+A frame's pixels go over in shared memory, everything else through a pipe, one question and one answer at a time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+import multiprocessing
+import signal
+from multiprocessing.shared_memory import SharedMemory
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from app.domain import Frame
+from app.errors import AppError, InternalError
+from app.faces.front_end import Prepared
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from multiprocessing.connection import Connection
+
+    from numpy.typing import NDArray
+
+    from app.domain import Face
+    from app.faces.front_end import FrontEnd
+
+STOP_S = 2.0
+READY, PREPARE, GIVE_BACK, BUDGET = "ready", "prepare", "give back", "budget"
+
+
+class CaptureEnded(InternalError):
+    """The other process is gone."""
+
+
+class CaptureProcess:
+    """Has FrontEnd's interface. `make` builds the front end over there; it must be picklable.
+
+    Where the process dies, for lack of memory say, the frame that meets it fails with CaptureEnded and the next one finds
+    a new process, which knows nobody yet.
+    """
+
+    def __init__(self, make: Callable[[], FrontEnd]) -> None:
+        """Only begins to start; see `ready`."""
+        self._make, self._ratio = make, 1.0  # of the budget to that of the start
+        self._memory: SharedMemory | None = None
+        self._start()
+
+    def _start(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs, self._make), name="capture", daemon=True)
+        self._process.start()
+        theirs.close()
+
+    def ready(self) -> None:
+        """Waits until it has started. Raises what making the front end raised."""
+        self._ask(READY)
+
+    def __call__(self, frame: Frame) -> Prepared:
+        if not self._process.is_alive():
+            self._pipe.close()
+            self._start()
+            self._ask(BUDGET, self._ratio)
+        memory = self._room(frame.image.nbytes)
+        np.copyto(_pixels(memory, frame.image.shape), frame.image)
+        return Prepared(
+            frame, *self._ask(PREPARE, memory.name, frame.image.shape, frame.id, frame.time_s, frame.born_s)
+        )
+
+    def give_back(self, faces: Iterable[Face]) -> None:
+        with contextlib.suppress(CaptureEnded):  # a new process owes nobody a turn
+            self._ask(GIVE_BACK, tuple(faces))
+
+    def budget_changed(self, ratio: float) -> None:
+        self._ratio *= ratio
+        with contextlib.suppress(CaptureEnded):
+            self._ask(BUDGET, ratio)
+
+    def close(self) -> None:
+        self._pipe.close()  # it ends by itself then
+        self._process.join(STOP_S)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
+        self._free()
+
+    def _ask(self, *question: object) -> Any:
+        try:
+            self._pipe.send(question)
+            answer = self._pipe.recv()
+        except (EOFError, OSError) as error:
+            self._process.join(STOP_S)
+            raise CaptureEnded(
+                "the process that finds faces has ended. This is a fault of the program or a lack of memory; start again"
+            ) from error
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+    def _room(self, size: int) -> SharedMemory:
+        if self._memory is None or self._memory.size < size:
+            self._free()
+            try:
+                self._memory = SharedMemory(create=True, size=size)
+            except OSError as error:
+                raise InternalError(f"no shared memory for a picture of {size / 1e6:.0f} MB: {error}") from error
+        return self._memory
+
+    def _free(self) -> None:
+        if self._memory is not None:
+            memory, self._memory = self._memory, None
+            memory.close()
+            memory.unlink()
+
+
+def _pixels(memory: SharedMemory, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    return np.frombuffer(memory.buf, np.uint8, math.prod(shape)).reshape(shape)
+
+
+def _serve(pipe: Connection, make: Callable[[], FrontEnd]) -> None:
+    """The other process: answers until the pipe is closed. Signals are the first process's business: a terminal and a service
+    manager send them to both."""
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    with contextlib.suppress(EOFError, OSError):
+        try:
+            front_end = make()
+        except AppError as error:
+            pipe.recv()
+            pipe.send(error)
+            return
+        memory: SharedMemory | None = None
+        while True:
+            what, *about = pipe.recv()
+            answer: object = None
+            try:
+                if what == PREPARE:
+                    if memory is None or memory.name != about[0]:
+                        memory = SharedMemory(about[0])
+                    answer = _prepare(front_end, memory, *about[1:])
+                elif what == GIVE_BACK:
+                    front_end.give_back(about[0])
+                elif what == BUDGET:
+                    front_end.budget_changed(about[0])
+            except Exception as error:
+                answer = InternalError(
+                    f"prepare failed: {type(error).__name__}: {error}. This is a fault of the program; please report it"
+                )
+            pipe.send(answer)
+
+
+def _prepare(
+    front_end: FrontEnd, memory: SharedMemory, shape: tuple[int, ...], frame_id: int, time_s: float, born_s: float
+) -> tuple[object, ...]:
+    p = front_end(Frame(frame_id, _pixels(memory, shape), time_s, born_s))
+    return tuple(getattr(p, field.name) for field in dataclasses.fields(p) if field.name != "frame")

@@ -1,0 +1,138 @@
+"""Figures of a run for Prometheus, in base units; counts and times only, nothing that belongs to one person.
+
+Whatever a scrape can read off the run's own counters is read then; only histograms are filled frame by frame.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import TYPE_CHECKING, Any
+
+from app.domain import DropCause, SourceState
+from app.errors import OutputError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from app.domain import Result, Stats
+    from app.sources.open import Source
+    from app.totals import Totals
+    from scheduler.latency import LatencyModel
+
+PREFIX = "elastic_faces_"
+# From a network that takes a millisecond to a frame that is a second late; 1/15, 1/25, 1/30 and 1/60 s lie on a border.
+BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 1 / 60, 0.025, 1 / 30, 0.04, 0.05, 1 / 15, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5)
+FRAME_CAUSES = (DropCause.BROKEN, DropCause.GRAB_FULL, DropCause.PREPARE_FULL, DropCause.VIDEO_FULL)
+
+
+def parse_address(text: str, *, public: bool) -> tuple[str, int]:
+    """(host, port) of "HOST:PORT" or "PORT". Raises UsageError, also where others could reach it and `public` is false."""
+    host, _, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]") or "127.0.0.1"
+    if not (port.isascii() and port.isdecimal() and len(port) <= 5 and int(port) <= 65535):
+        raise UsageError(f"--metrics must be HOST:PORT such as 127.0.0.1:9108, got {text[:80]!r}")
+    if not public and not _is_local(host):
+        raise UsageError(
+            f"--metrics {text[:80]}: others than this machine could read the figures there. "
+            "Use 127.0.0.1, or add --metrics-public"
+        )
+    return host, int(port)
+
+
+def _is_local(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class Metrics:
+    """A sink, and the server that answers at http://HOST:PORT/metrics from the start. Port 0 takes any free one."""
+
+    def __init__(self, host: str, port: int) -> None:
+        """Raises OutputError where the address cannot be had."""
+        from prometheus_client import CollectorRegistry, Histogram, ProcessCollector, start_http_server
+
+        self._registry = CollectorRegistry()
+        ProcessCollector(registry=self._registry)
+        self._age_s = Histogram(
+            f"{PREFIX}frame_age_seconds",
+            "From a frame's birth to its result",
+            buckets=BUCKETS_S,
+            registry=self._registry,
+        )
+        self._network_s = Histogram(
+            f"{PREFIX}network_seconds", "The network, frames with faces", buckets=BUCKETS_S, registry=self._registry
+        )
+        self.newest: Stats | None = None
+        try:
+            self._server, self._thread = start_http_server(port, host, self._registry)
+        except (OSError, OverflowError, UnicodeError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise OutputError(
+                f"metrics cannot be served at {host}:{port}: {reason}. Choose another port, or end what uses it"
+            ) from error
+        self.address = f"{host}:{self._server.server_port}"
+
+    def watch(self, totals: Totals, latency: LatencyModel, source: Source, about: dict[str, str]) -> None:
+        """Adds what a scrape reads for itself: the run's counters, and `about` as labels of one constant."""
+        self._registry.register(_Run(self, totals, latency, source, about))
+
+    def deliver(self, result: Result) -> None:
+        self.newest = result.stats
+        self._age_s.observe(result.stats.frame_age_ms / 1e3)
+        if result.stats.exit:
+            self._network_s.observe(result.stats.measured_ms / 1e3)
+
+    def close(self) -> None:
+        """May be called twice."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join(2.0)
+
+
+class _Run:
+    """A collector over the run's own counters."""
+
+    def __init__(
+        self, metrics: Metrics, totals: Totals, latency: LatencyModel, source: Source, about: dict[str, str]
+    ) -> None:
+        self._metrics, self._totals, self._latency, self._source, self._about = metrics, totals, latency, source, about
+
+    def collect(self) -> Iterator[Any]:
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily
+
+        def counter(name: str, text: str, values: dict[tuple[str, ...], float], labels: tuple[str, ...] = ()) -> Any:
+            family = CounterMetricFamily(PREFIX + name, text, labels=labels)
+            for key, value in values.items():
+                family.add_metric(key, value)
+            return family
+
+        totals, newest = self._totals, self._metrics.newest
+        drops, exits = dict(totals.drops), dict(totals.exits)  # copies: the run goes on meanwhile
+        yield InfoMetricFamily(PREFIX + "run", "What runs", value=self._about)
+        yield counter("frames", "Frames with a result", {(): totals.frames})
+        yield counter("deadline_misses", "Frames whose result came after their deadline", {(): totals.misses})
+        yield counter("slow_moments", "Frames with faces while this machine was slower than usual", {(): totals.slow})
+        by_cause = {(c.name.lower(),): drops.get(c, 0) for c in FRAME_CAUSES}
+        yield counter("dropped_frames", "Frames that were not shown or written, by cause", by_cause, ("cause",))
+        yield counter("faces", "Faces in all frames", {(): totals.faces})
+        yield counter("faces_read", "Faces that went through the network", {(): totals.read})
+        by_cause = {(c.name.lower(),): drops.get(c, 0) for c in DropCause if c not in FRAME_CAUSES}
+        yield counter("unread_faces", "Faces not read in a frame, by cause", by_cause, ("cause",))
+        by_exit = {(str(point).partition("@")[0], str(point).partition("@")[2]): n for point, n in exits.items()}
+        yield counter("network_runs", "Frames by the operating point that was run", by_exit, ("exit", "input_size"))
+        yield counter("source_reconnects", "Times that the source came back", {(): totals.reconnects})
+        up = self._source.status().state is not SourceState.LOST
+        gauges = [
+            ("source_up", "1 while pictures come, 0 while the source is lost", int(up)),
+            ("slowdown_ratio", "The network's time over its profile, filtered", self._latency.slowdown),
+        ]
+        if newest and up:
+            gauges += [
+                ("faces_in_view", "Faces in the newest frame", newest.faces),
+                ("budget_seconds", "What a frame may take", newest.budget_ms / 1e3),
+                ("frame_rate_hertz", "Results a second, over the last 30", newest.fps),
+            ]
+        for name, text, value in gauges:
+            yield GaugeMetricFamily(PREFIX + name, text, value=value)

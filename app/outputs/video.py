@@ -1,0 +1,174 @@
+"""What a run may write, only where the user asked for it: results as JSON lines, and annotated video."""
+
+from __future__ import annotations
+
+import csv
+import json
+import threading
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from app.errors import OutputError
+from app.files import TextFile
+from app.mailbox import Closed, Mailbox, WhenFull
+from app.overlay.layout import Labels
+from app.overlay.people import paint
+
+if TYPE_CHECKING:
+    from app.domain import Estimate, Image, Person, Result
+
+VIDEO_SUFFIXES = {".mp4", ".mkv", ".mov"}
+# Milliseconds: fine enough for any camera, and what players expect.
+TIME_BASE = Fraction(1, 1000)
+# Results that wait for the encoder; at 960x540 each holds 1.5 MB.
+VIDEO_QUEUE = 8
+# The colours are said to be those of HD video: players guess otherwise, and guess by the size.
+X264 = {"preset": "veryfast", "crf": "21", "x264-params": "colorprim=bt709:transfer=bt709:colormatrix=bt709:range=tv"}
+ESTIMATE_FIELDS = ("age", "age_low", "age_high", "gender", "gender_p", "expression", "expression_p", "exit")
+
+
+def check_video_name(path: Path) -> None:
+    """Raises OutputError for a name that video is not written under."""
+    if path.suffix.lower() not in VIDEO_SUFFIXES:
+        raise OutputError(f"{path}: video is written as {', '.join(sorted(VIDEO_SUFFIXES))}; choose such a name")
+
+
+def estimate_record(estimate: Estimate | None) -> dict[str, Any]:
+    """The fields of an estimate in results and events; what is not known yet is null."""
+    if estimate is None:
+        return dict.fromkeys(ESTIMATE_FIELDS)
+    values = ((name, getattr(estimate, name)) for name in ESTIMATE_FIELDS)
+    return {name: round(v, 4 if name.endswith("_p") else 2) if isinstance(v, float) else v for name, v in values}
+
+
+def person_record(person: Person) -> dict[str, Any]:
+    """One entry of "people" in a results line."""
+    fresh = person.fresh and person.estimate is not None
+    box = [round(v, 1) for v in person.box]
+    return {"id": person.id, "box": box, **estimate_record(person.estimate), "fresh": fresh, "unfit": person.unfit}
+
+
+def results_writer(path: Path, *, counts_only: bool = False) -> ResultsWriter | CsvWriter:
+    """CSV where the name ends so, else JSON lines. `counts_only`: the results will have a Crowd and no people."""
+    return CsvWriter(path, counts_only=counts_only) if path.suffix.lower() == ".csv" else ResultsWriter(path)
+
+
+class ResultsWriter:
+    """One JSON line per frame; each line is on disk before the next begins."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = TextFile(path)
+
+    def deliver(self, result: Result) -> None:
+        record: dict[str, Any] = {"frame": result.frame.id, "time_s": round(result.frame.time_s, 4)}
+        if result.crowd:
+            record["faces"] = result.stats.faces
+        else:
+            record["people"] = [person_record(p) for p in result.people]
+        self._file.write(json.dumps(record, separators=(",", ":"), allow_nan=False) + "\n")
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class CsvWriter:
+    """One row per person and frame, none for a frame without people; what is not known yet is an empty cell. Counts only:
+    one row per frame."""
+
+    def __init__(self, path: Path, *, counts_only: bool = False) -> None:
+        self._file, self._counts_only = TextFile(path), counts_only
+        self._rows = csv.writer(self._file, lineterminator="\n")
+        columns = ["faces"] if counts_only else ["id", "x", "y", "width", "height", *ESTIMATE_FIELDS, "fresh", "unfit"]
+        self._rows.writerow(["frame", "time_s", *columns])
+
+    def deliver(self, result: Result) -> None:
+        frame = [result.frame.id, round(result.frame.time_s, 4)]
+        if self._counts_only:
+            self._rows.writerow([*frame, result.stats.faces])
+            return
+        for person in result.people:
+            record = person_record(person)
+            estimate = [record[name] for name in ESTIMATE_FIELDS]
+            self._rows.writerow(
+                [*frame, record["id"], *record["box"], *estimate, str(record["fresh"]).lower(), record["unfit"]]
+            )
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class VideoWriter:
+    """Annotated video, H.264, on a thread of its own. Frames keep their times, so that a live recording plays at the
+    speed of life however uneven its frames came. With `index_first` browsers play it before they have all of it."""
+
+    def __init__(self, path: Path, when_full: WhenFull, *, index_first: bool = True) -> None:
+        check_video_name(path)
+        self._path, self._index_first = path, index_first
+        self._box: Mailbox[Result] = Mailbox(VIDEO_QUEUE, when_full)
+        self._failure: OutputError | None = None
+        self._thread = threading.Thread(target=self._run, name="video", daemon=True)
+        self._thread.start()
+
+    def deliver(self, result: Result) -> Result | None:
+        if self._failure:
+            raise self._failure
+        try:
+            return self._box.put(result)
+        except Closed:
+            return None
+
+    def close(self) -> None:
+        """Encodes what waits and completes the file."""
+        self._box.close()
+        self._thread.join(30.0)
+        if self._thread.is_alive():
+            raise OutputError(f"{self._path}: the encoder did not finish within 30 s; the file is incomplete")
+        if self._failure:
+            raise self._failure
+
+    def _run(self) -> None:
+        try:
+            self._encode()
+        except Exception as error:  # whatever it is, the pipeline must not wait for this thread for ever
+            self._failure = OutputError(f"{self._path}: {error}")
+        finally:
+            self._box.close()
+
+    def _encode(self) -> None:
+        import av
+
+        try:
+            result = self._box.get()
+        except Closed:
+            return
+        height, width = (max(2, n - n % 2) for n in result.frame.image.shape[:2])
+        first = {"movflags": "faststart"} if self._index_first and self._path.suffix.lower() != ".mkv" else {}
+        with av.open(str(self._path), "w", options=first) as container:
+            stream = container.add_stream("libx264", rate=30, options=X264)
+            stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+            stream.codec_context.time_base = TIME_BASE
+            last, labels = -1, Labels()
+            while True:
+                painted = _fitted(paint(result.frame.image, result, labels), width, height)
+                picture = av.VideoFrame.from_ndarray(painted, format="bgr24")
+                picture = picture.reformat(format="yuv420p", dst_colorspace="ITU709")
+                picture.time_base, picture.pts = TIME_BASE, max(last + 1, round(result.frame.time_s * 1000))
+                last = picture.pts
+                container.mux(stream.encode(picture))
+                try:
+                    result = self._box.get()
+                except Closed:
+                    container.mux(stream.encode())
+                    return
+
+
+def _fitted(image: Image, width: int, height: int) -> Image:
+    """The picture at the video's size: even sides, and all as large as the first."""
+    import cv2
+
+    if image.shape[:2] == (height, width):
+        return image
+    if 0 <= image.shape[0] - height <= 1 and 0 <= image.shape[1] - width <= 1:
+        return image[:height, :width].copy()
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)

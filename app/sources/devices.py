@@ -1,0 +1,127 @@
+"""What can be opened again: a camera found anew at each try, and a stream by its address."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import cv2
+
+from app.errors import SourceError
+from app.sources import captures
+from app.sources.cameras import Camera, find_camera, in_use, list_cameras, same_camera
+from app.sources.captures import STALL_S, TRY_ANOTHER, Capture, CaptureFactory, camera_problem, ffmpeg_backend
+
+STREAM = re.compile(r"(rtsp|rtsps|rtmp|rtmps|http|https)://", re.IGNORECASE)
+
+
+def is_camera_spec(spec: str) -> bool:
+    """A number or a device's path; a name is told from a file's by looking for both."""
+    return (spec.isascii() and spec.isdecimal()) or (spec.startswith("/dev/") and not Path(spec).is_file())
+
+
+class CameraDevice:
+    """A camera by number, path or part of its name. Plugged in again under another number it is still found."""
+
+    patience_s = STALL_S
+
+    def __init__(self, spec: str, capture: CaptureFactory) -> None:
+        self._spec, self._capture = spec, capture
+        self._known: Camera | None = None  # as it was when it was opened last
+        self._target: int | Path = 0
+        self.name = f"camera {spec}"
+
+    def open(self) -> Capture:
+        self._target = self._found()
+        opened = self._capture(
+            str(self._target) if isinstance(self._target, Path) else self._target, captures.system_backend(), []
+        )
+        wishes = {
+            cv2.CAP_PROP_FOURCC: cv2.VideoWriter.fourcc(*"MJPG"),  # before the size: raw pictures of it may be too slow
+            cv2.CAP_PROP_FRAME_WIDTH: 1280,
+            cv2.CAP_PROP_FRAME_HEIGHT: 720,
+            cv2.CAP_PROP_BUFFERSIZE: 1,
+        }
+        for prop, value in wishes.items():
+            if opened.isOpened():
+                opened.set(prop, value)  # a camera may refuse
+        return opened
+
+    def problem(self) -> str:
+        name = self.name.capitalize()
+        if not isinstance(self._target, Path):
+            reason = "it is absent, in use by another program, or cameras are blocked in the privacy settings."
+            return f"{name} gives no picture: {reason} {TRY_ANOTHER}"
+        if problem := camera_problem(self.name, self._target):
+            return problem
+        if holder := in_use(self._target):
+            return f"{name} is busy: {self._target} is in use by {holder}. Close that program. {TRY_ANOTHER}"
+        return (
+            f"{name} is there but gives no picture: {self._target} is no camera, sends nothing, or is in use by another "
+            f"program. Unplug it and plug it in again. {TRY_ANOTHER}"
+        )
+
+    def gone(self) -> str | None:
+        if isinstance(self._target, Path) and not self._target.exists():
+            return f"{self.name} was unplugged: there is no {self._target} any more. Plug it in again."
+        return None
+
+    def _found(self) -> int | Path:
+        """Where the camera is now. Raises SourceError."""
+        named, cameras = not is_camera_spec(self._spec), list_cameras()
+        again = same_camera(self._known, cameras) if self._known else None
+        if named and not again:
+            again = find_camera(self._spec, cameras)
+            if not again:
+                listing = ", ".join(f"{c.index} {c.name}" for c in cameras) or "none"
+                raise SourceError(f"No camera has {self._spec!r} in its name. Cameras here: {listing}.")
+        if sys.platform != "linux":
+            return again.index if again else int(self._spec) if self._spec.isdecimal() else 0
+        device = (
+            Path(again.path)
+            if again
+            else captures.DEVICES / f"video{self._spec}"
+            if self._spec.isdecimal()
+            else Path(self._spec)
+        )
+        if problem := camera_problem(self.name, device):
+            raise SourceError(problem)
+        path = str(device.resolve())
+        self._known = again or next((c for c in cameras if c.path == path), self._known)
+        return device
+
+
+class StreamDevice:
+    """A stream of pictures by URL. FFmpeg gives up opening and reading by itself, and says so at once where it ends."""
+
+    patience_s = 1.0
+
+    def __init__(self, url: str, capture: CaptureFactory) -> None:
+        self._url, self._capture, self._opened = url, capture, None
+        self.name = re.sub(r"//[^/]*@", "//", url).partition("?")[0]  # shown and logged: without password and token
+
+    def open(self) -> Capture:
+        opened, self._opened = self._opened or self._open(), None
+        return opened
+
+    def peek(self) -> Capture:
+        """Opens it to look what it is; `open` then gives the same."""
+        self._opened = self._open()
+        return self._opened
+
+    def reopen(self) -> Capture:
+        return self._open()
+
+    def problem(self) -> str:
+        return (
+            f"{self.name} gives no picture. Check the address and the network, and that a player such as VLC shows it."
+        )
+
+    def gone(self) -> str | None:
+        return None
+
+    def _open(self) -> Capture:
+        limit_ms = round(STALL_S * 1000)
+        timeouts = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, limit_ms, cv2.CAP_PROP_READ_TIMEOUT_MSEC, limit_ms]
+        return self._capture(self._url, ffmpeg_backend(), timeouts)

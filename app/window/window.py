@@ -1,0 +1,357 @@
+"""The kiosk window: the application's bridge to Qt. It pulls the newest Result and never makes a worker wait.
+
+Import it only when a window is wanted and `display.why_no_display()` is None.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from PyQt5.QtCore import QEventLoop, QRect, Qt, QTimer, pyqtSignal
+from PyQt5.QtGui import QColor, QImage, QPainter
+from PyQt5.QtWidgets import QApplication, QWidget
+
+from app.domain import Box, Result, SourceState, SourceStatus
+from app.overlay import people as overlay
+from app.overlay.layout import Labels, View
+from app.overlay.motion import Motion
+from app.overlay.texts import LANGUAGES, load_texts
+from app.window import cards, panel
+from app.window.display import qt_platform
+from app.window.presenter import Presenter, Ready, Want
+from app.window.qt_canvas import QtCanvas
+
+SLOWEST_RATE, FASTEST_RATE = 25.0, 60.0  # of the display, Hz
+IDLE_S, FADE_S = 4.0, 0.5  # nobody in view for so long: the invitation appears, over so long
+RESTS = 3.0  # times as long as painting took, before people glide on: two cores have a network to run as well
+BREATH_S = 1 / 15  # between pictures of what merely breathes or counts seconds
+BUDGET_STEPS_MS = ((20, 1), (60, 2), (120, 5), (300, 20), (10_000, 100))  # below, by
+
+
+class Controls(Protocol):
+    """What can be changed while a run goes on."""
+
+    budget_ms: float
+    exit: str
+
+    @property
+    def exits(self) -> tuple[str, ...]:
+        """What `exit` may be."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """How the window starts; each but the notice has a key."""
+
+    fullscreen: bool = False
+    mirrored: bool = False
+    fill: bool = False
+    panel: bool = False
+    high_contrast: bool = False
+    language: str = "auto"
+    notice: str = ""  # for visitors, along the lower border
+
+
+def show(
+    latest: Callable[[], Result | None],
+    finished: Callable[[], bool],
+    stop: Callable[[], None],
+    *,
+    title: str,
+    look: Look | None = None,
+    status: Callable[[], SourceStatus] = SourceStatus,
+    controls: Controls | None = None,
+) -> None:
+    """Shows results until the user closes the window or `finished()`; then calls `stop()`.
+
+    What `latest`, `finished`, `status` or painting raise is raised here, after the window has closed.
+    """
+    application = QApplication.instance() or _start_qt(title)
+    window = KioskWindow(latest, finished, stop, title=title, look=look, status=status, controls=controls)
+    loop, hook = QEventLoop(), sys.excepthook
+    window.closed.connect(loop.quit)
+    sys.excepthook = lambda kind, error, trace: window.fail(error)  # without a hook PyQt5 aborts the process
+    try:
+        window.open()
+        if not window.is_closed:
+            loop.exec_()
+        application.processEvents()
+    finally:
+        sys.excepthook = hook
+    if window.failure:
+        raise window.failure
+
+
+def hidden(latest: Callable[[], Result | None], size: tuple[int, int], look: Look) -> tuple[KioskWindow, QImage]:
+    """A window that is polled by hand, and a surface of its size to paint it on: for measuring."""
+    application = QApplication.instance() or _start_qt("measuring")
+    kiosk = KioskWindow(latest, lambda: False, lambda: None, title="measuring", look=look)
+    kiosk.application = application  # which must live as long
+    kiosk.halt()
+    kiosk.setAttribute(Qt.WA_DontShowOnScreen)
+    kiosk.show()
+    kiosk.settle()
+    kiosk.resize(*size)
+    return kiosk, QImage(*size, QImage.Format_RGB32)
+
+
+def _start_qt(title: str) -> QApplication:
+    if sys.platform.startswith("linux"):
+        os.environ.setdefault("QT_QPA_PLATFORM", qt_platform())
+    QApplication.setAttribute(Qt.AA_EnableHighDpiScaling)
+    return QApplication([title])
+
+
+class KioskWindow(QWidget):
+    """The keys are listed by cards.keys."""
+
+    closed = pyqtSignal()
+
+    def __init__(
+        self,
+        latest: Callable[[], Result | None],
+        finished: Callable[[], bool],
+        stop: Callable[[], None],
+        *,
+        title: str,
+        look: Look | None = None,
+        status: Callable[[], SourceStatus] = SourceStatus,
+        controls: Controls | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__()
+        self._latest, self._finished, self._stop = latest, finished, stop
+        self._source_status, self._controls, self._clock = status, controls, clock
+        look = look or Look()
+        self.look, self.mirrored, self.fill, self.panel = look, look.mirrored, look.fill, look.panel
+        self.theme = overlay.CONTRAST if look.high_contrast else overlay.STANDARD
+        self.say = load_texts(look.language)
+        self.help = self.is_closed = False
+        self.failure: BaseException | None = None
+        self._at_start = (controls.budget_ms, controls.exit) if controls else None
+        self._newest: Result | None = None  # as taken from the pipeline
+        self._shown: Ready | None = None  # as on the screen
+        self._status = SourceStatus()
+        self._seen_s = self._painted_s = self._rests_until_s = clock()
+        self._history, self._motion, self._labels = panel.History(), Motion(), Labels()
+        self._presenter, self._canvas = Presenter(), QtCanvas()
+        self.setWindowTitle(title)
+        self.setAttribute(Qt.WA_OpaquePaintEvent)
+        self.setMinimumSize(320, 180)
+        self.resize(1280, 720)
+        self._normal = self.geometry()
+        rate = self.screen().refreshRate()
+        rate = min(max(rate, SLOWEST_RATE), FASTEST_RATE) if rate > 0 else FASTEST_RATE
+        self._timer = QTimer(self, interval=max(1, int(1000 / rate)), timerType=Qt.PreciseTimer)
+        self._timer.timeout.connect(self.poll)
+        self._timer.start()
+
+    def open(self) -> None:
+        self.fill_screen() if self.look.fullscreen else self.show()
+
+    def poll(self) -> None:
+        """Takes what is new and repaints where something moves. Between polls Python runs its signal handlers."""
+        now_s, result = self._clock(), self._latest()
+        if result is not None and result is not self._newest:
+            self._take(result, now_s)
+        ready = self._presenter.ready()
+        if ready is not None and ready is not self._shown:
+            self._turn_to(ready, now_s)
+        self._status = self._source_status()
+        breathes = self._status.state is SourceState.LOST or self._idle(now_s) > 0
+        if (self._motion.moving and now_s >= self._rests_until_s) or (breathes and now_s - self._painted_s >= BREATH_S):
+            self.update()
+        if self._finished():
+            self.close()
+
+    def halt(self) -> None:
+        """Stops polling by itself."""
+        self._timer.stop()
+
+    def settle(self) -> None:
+        """Polls until the newest result is on the screen."""
+        self.poll()
+        if not self.is_closed and self._presenter.wait(10):
+            self.poll()
+
+    def _take(self, result: Result, now_s: float) -> None:
+        first, self._newest = self._newest is None, result
+        self._history.add(result.stats, now_s)
+        if result.people or result.stats.faces or first:
+            self._seen_s = now_s
+        if first and not self.isFullScreen():
+            self._take_shape(result)
+        self._ask()
+
+    def _ask(self) -> None:
+        """For the newest picture at the window's present size."""
+        if self._newest is not None:
+            ratio = self.devicePixelRatioF()
+            size = max(1, round(self.width() * ratio)), max(1, round(self.height() * ratio))
+            self._presenter.ask(Want(self._newest, *size, self.mirrored, self.fill))
+
+    def _turn_to(self, ready: Ready, now_s: float) -> None:
+        old, result = self._shown, ready.want.result
+        self._shown = ready
+        if old is None or old.want.result is not result:
+            if old is not None and old.want.result.frame.image.shape != result.frame.image.shape:
+                self._motion.forget()
+            self._motion.follow(result.people, now_s)
+        self.update()
+
+    def _idle(self, now_s: float) -> float:
+        """How much of the invitation is to be seen, 0 to 1."""
+        return 0.0 if self._shown is None else min(1.0, max(0.0, (now_s - self._seen_s - IDLE_S) / FADE_S))
+
+    # --- painting --------------------------------------------------------------------------------------------------
+
+    def paintEvent(self, event: object) -> None:
+        now_s = self._painted_s = self._clock()
+        with QPainter(self) as painter:
+            painter.setRenderHint(QPainter.Antialiasing)
+            canvas = self._canvas.on(painter, self.width(), self.height())
+            if self._status.state is SourceState.LOST:
+                cards.lost(canvas, self.theme, self.say, self._status)
+            elif self._shown is None:
+                painter.fillRect(self.rect(), QColor(*self.theme.plate))
+                cards.starting(canvas, self.theme, self.say, title=self.windowTitle())
+            else:
+                self._paint_picture(painter, self._shown)
+            self._paint_over(canvas, now_s)
+            if self.help:
+                cards.help_card(canvas, self.theme, self.say, title=self.windowTitle())
+        self._rests_until_s = self._clock() + RESTS * (self._clock() - now_s)
+
+    def _paint_over(self, canvas: QtCanvas, now_s: float) -> None:
+        """People under panel and notice, which they keep off as far as labels go."""
+        laid = panel.lay_out(self._history, self._setting(), canvas, self.theme, self.say) if self.panel else None
+        notice = cards.notice_area(self.look.notice, canvas, self.theme)
+        if self._shown is not None and self._status.state is not SourceState.LOST:
+            taken = [area for area in (laid and laid.area, notice) if area]
+            self._paint_people(self._shown, taken, now_s)
+        if notice:
+            cards.notice(self.look.notice, canvas, self.theme)
+        if laid:
+            panel.draw(laid, self._history, canvas, self.theme, self.say, now_s=now_s)
+
+    def _paint_picture(self, painter: QPainter, ready: Ready) -> None:
+        ratio, area = ready.want.width / max(1, self.width()), ready.view.area
+        rows, columns = ready.picture.shape[:2]
+        picture = QImage(ready.picture.data, columns, rows, 4 * columns, QImage.Format_RGB32)
+        if (columns, rows) != (self.width(), self.height()):
+            painter.fillRect(self.rect(), QColor(*self.theme.plate))
+        picture.setDevicePixelRatio(ratio)
+        painter.drawImage(QRect(round(area.x / ratio), round(area.y / ratio), 0, 0).topLeft(), picture)
+
+    def _paint_people(self, ready: Ready, taken: list[Box], now_s: float) -> None:
+        people, idle = self._motion.at(now_s), self._idle(now_s)
+        if people:
+            rows, columns = ready.want.result.frame.image.shape[:2]
+            size = (self.width(), self.height())
+            view = View.of((columns, rows), size, mirrored=ready.want.mirrored, fill=ready.want.fill)
+            overlay.draw(
+                people, self._canvas, view, self._labels, theme=self.theme, say=self.say, detail=self.panel,
+                taken=taken, now_s=now_s,
+            )  # fmt: skip
+        elif (crowd := ready.want.result.crowd) and idle == 0:
+            cards.count(self._canvas, self.theme, self.say, crowd.present)
+        elif idle > 0 and not self.panel and not self.help:
+            cards.idle(self._canvas, self.theme, self.say, now_s=now_s, opacity=idle)
+
+    def _setting(self) -> panel.Setting | None:
+        controls = self._controls
+        return panel.Setting(controls.budget_ms, controls.exit, len(controls.exits)) if controls else None
+
+    # --- keys ------------------------------------------------------------------------------------------------------
+
+    def keyPressEvent(self, event: object) -> None:
+        key = event.key()
+        if key in (Qt.Key_Q, Qt.Key_Escape):
+            self.close()
+        elif key == Qt.Key_F11:
+            self.leave_full_screen() if self.isFullScreen() else self.fill_screen()
+        elif key == Qt.Key_P:
+            self.panel = not self.panel
+        elif key in (Qt.Key_H, Qt.Key_F1):
+            self.help = not self.help
+        elif key == Qt.Key_M:
+            self.mirrored = not self.mirrored
+            self._ask()
+        elif key == Qt.Key_Z:
+            self.fill = not self.fill
+            self._ask()
+        elif key == Qt.Key_C:
+            self.theme = overlay.STANDARD if self.theme is overlay.CONTRAST else overlay.CONTRAST
+        elif key == Qt.Key_L:
+            names = list(LANGUAGES)
+            self.say = load_texts(names[(names.index(self.say.language) + 1) % len(names)])
+        elif self.panel and self._controls:
+            self._change(key, self._controls)
+        self.update()
+
+    def _change(self, key: int, controls: Controls) -> None:
+        """Budget and exit of the run; they hold from the next frame on."""
+        turn = {Qt.Key_Down: -1, Qt.Key_Left: -1, Qt.Key_Up: 1, Qt.Key_Right: 1}.get(key, 0)
+        if key in (Qt.Key_Up, Qt.Key_Down):
+            controls.budget_ms = next_budget(controls.budget_ms, turn)
+        elif key in (Qt.Key_Left, Qt.Key_Right):
+            exits = controls.exits
+            controls.exit = exits[(exits.index(controls.exit) + turn) % len(exits)]
+        elif key == Qt.Key_0 and self._at_start:
+            controls.budget_ms, controls.exit = self._at_start
+
+    # --- the window itself -----------------------------------------------------------------------------------------
+
+    def resizeEvent(self, event: object) -> None:
+        self._ask()
+
+    def changeEvent(self, event: object) -> None:
+        self.setCursor(Qt.BlankCursor if self.isFullScreen() else Qt.ArrowCursor)
+
+    def closeEvent(self, event: object) -> None:
+        self._timer.stop()
+        self._presenter.close()
+        if not self.is_closed:
+            self.is_closed = True
+            self.closed.emit()
+            self._stop()
+        event.accept()
+
+    def fill_screen(self) -> None:
+        self._normal = self.geometry()
+        self.setGeometry(self.screen().geometry())  # a kiosk may have no window manager that would do it
+        self.showFullScreen()
+
+    def leave_full_screen(self) -> None:
+        self.showNormal()
+        self.setGeometry(self._normal)
+
+    def fail(self, failure: BaseException) -> None:
+        """Closes; `show` raises the first failure."""
+        self.failure = self.failure or failure
+        QTimer.singleShot(0, self.close)
+
+    def _take_shape(self, result: Result) -> None:
+        """Gives the window the picture's proportions, so that it starts without bars."""
+        rows, columns = result.frame.image.shape[:2]
+        wanted = self.screen().availableGeometry().size() * 0.85
+        wanted = wanted.boundedTo(self.size()) if columns > rows else wanted
+        scale = min(wanted.width() / columns, wanted.height() / rows)
+        self.resize(max(320, round(columns * scale)), max(180, round(rows * scale)))
+
+
+def next_budget(budget_ms: float, turn: int) -> float:
+    """The next round number of milliseconds above (1) or below (-1)."""
+    for below, step in BUDGET_STEPS_MS:
+        if budget_ms < below or (turn < 0 and budget_ms == below):
+            whole = budget_ms / step
+            changed = (math.floor(whole) + 1 if turn > 0 else math.ceil(whole) - 1) * step
+            return min(10_000.0, max(1.0, float(changed)))
+    return 10_000.0

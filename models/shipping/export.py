@@ -1,0 +1,266 @@
+"""From a training run to the two files that ship: one ONNX network and its manifest."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import logging
+import warnings
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+import torch
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from align.geometry import LANDMARKS_47, PAPER_MARGINS, Template, load_mean_shape
+from models.data.sets.base import EXPRESSIONS, GENDERS
+from models.judging import metrics
+from models.manifest import COVERAGES, MIRROR, SCHEMA, Manifest
+from models.networks.elastic import HEADS, ElasticNetwork
+from models.networks.flops import multiply_adds
+from models.onnx_file import add_size, at_size
+from models.session import cpu_session
+from models.training.batch_norm import for_size
+from models.training.folder import load_trained
+from models.training.train import load_parts, predict, validate
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from models.data.views import Views
+
+# float32 kernels differ in the order of their sums; measured differences are around 1e-6.
+TOLERANCE = 1e-4
+LICENCE = (
+    "Weights: for research only, no commercial use, since UTKFace and FER2013, which they were trained on, "
+    "are licensed for non-commercial research. Code: MIT."
+)
+
+
+class ExportError(RuntimeError):
+    """The exported network does not do what the trained one does."""
+
+
+class Deployed(nn.Module):
+    """What the file holds: (n, s, s, 3) uint8 RGB in; per exit the probabilities of every head out.
+
+    Scaling and the change of layout are inside, so that nobody can feed it wrongly and no copy is made outside.
+    """
+
+    def __init__(self, network: ElasticNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, faces: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        x = faces.permute(0, 3, 1, 2).float() * (1 / 127.5) - 1.0
+        outputs = self.network(x)
+        return tuple(torch.softmax(getattr(o, head), dim=1) for o in outputs.values() for head in HEADS)
+
+
+def folded(network: ElasticNetwork) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+    """Folds each batch norm into the convolution before it, in place; for inference only.
+
+    Returns, per convolution by name, the factor per output channel that went into its kernel, and its new bias.
+    """
+    changes = {}
+    for name, module in list(network.named_modules()):
+        if not isinstance(module, nn.Sequential):
+            continue
+        for i in range(len(module) - 1):
+            conv, norm = module[i], module[i + 1]
+            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                factor = (norm.weight / torch.sqrt(norm.running_var + norm.eps)).detach()
+                module[i] = fuse_conv_bn_eval(conv, norm)
+                module[i + 1] = nn.Identity()
+                changes[f"{name}.{i}"] = factor, module[i].bias.detach()
+    return changes
+
+
+def size_changes(default: ElasticNetwork, other: ElasticNetwork) -> dict[str, NDArray]:
+    """What the default size's folded network must be changed by to become the other's; both are folded here, in place.
+
+    Channels whose factor is 0 in both stay 0.
+    """
+    mine, theirs = folded(default), folded(other)
+    changes: dict[str, NDArray] = {}
+    for name, (factor, _) in mine.items():
+        other_factor, bias = theirs[name]
+        ratio = torch.where(factor == 0, torch.ones_like(factor), other_factor / torch.where(factor == 0, 1.0, factor))
+        changes |= {f"network.{name}.weight": ratio.numpy(), f"network.{name}.bias": bias.numpy()}
+    return changes
+
+
+def write_onnx(networks: Mapping[int, ElasticNetwork], path: Path) -> None:
+    """Writes one file that serves all sizes: the largest as it stands, the others as changes of it (onnx_file.py)."""
+    default = max(networks)
+    plain = copy.deepcopy(networks[default])
+    folded(plain)
+    to_onnx(plain, default, path)
+    file = onnx.load(path)
+    for size, network in networks.items():
+        if size != default:
+            add_size(file, size, size_changes(copy.deepcopy(networks[default]), copy.deepcopy(network)))
+    onnx.save(file, path)
+
+
+def to_onnx(network: ElasticNetwork, size: int, path: Path) -> None:
+    """Writes the network; the number of faces and the input size stay free."""
+    names = [f"{exit_name}.{head}" for exit_name in network.heads for head in HEADS]
+    example = torch.zeros(2, size, size, 3, dtype=torch.uint8)
+    n, h, w = (torch.export.Dim(d, min=1) for d in ("faces", "height", "width"))
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns that torchvision, which nobody uses, is missing
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            Deployed(network).eval(),
+            (example,),
+            input_names=["faces"],
+            output_names=names,
+            dynamo=True,
+            dynamic_shapes={"faces": {0: n, 1: h, 2: w}},
+            verbose=False,
+        )
+    program.save(str(path), external_data=False)
+
+
+def compare(networks: Mapping[int, ElasticNetwork], path: Path, faces: int = 3) -> float:
+    """The largest difference between torch's and ONNX Runtime's outputs over random crops of every size."""
+    file = onnx.load(path)
+    rng, worst = np.random.default_rng(0), 0.0
+    for size, network in networks.items():
+        session, deployed = cpu_session(at_size(file, size).SerializeToString()), Deployed(network).eval()
+        for n in (1, faces):
+            crops = rng.integers(0, 256, (n, size, size, 3), dtype=np.uint8)
+            with torch.inference_mode():
+                expected = deployed(torch.from_numpy(crops))
+            for mine, theirs in zip(expected, session.run(None, {"faces": crops}), strict=True):
+                worst = max(worst, float(np.abs(mine.numpy() - theirs).max()))
+    return worst
+
+
+def interval_scales(ages: NDArray, p: NDArray) -> dict[int, float]:
+    """Per coverage in per cent, what the distributions' deviations (of (n, 101) `p`) must be multiplied with for so many
+    of the (n,) ages to lie inside."""
+    ratio = np.abs(metrics.expectation(p) - ages) / np.maximum(metrics.deviation(p), 0.5)
+    return {coverage: float(np.quantile(ratio, coverage / 100)) for coverage in COVERAGES}
+
+
+def cross_fitted_coverage(ages: NDArray, p: NDArray) -> dict[str, float]:
+    """The share of ages inside intervals whose scales come from the other half of the faces, over both halves."""
+    ratio = np.abs(metrics.expectation(p) - ages) / np.maximum(metrics.deviation(p), 0.5)
+    first = np.arange(len(ages)) % 2 == 0
+    return {
+        f"coverage_{coverage}": float(
+            np.mean(
+                [(ratio[half] <= interval_scales(ages[~half], p[~half])[coverage]).mean() for half in (first, ~first)]
+            )
+        )
+        for coverage in COVERAGES
+    }
+
+
+def judge(
+    network: ElasticNetwork, held_out: Mapping[str, Views], size: int, mirrored: bool = False
+) -> tuple[dict[str, dict[str, float]], dict[str, dict[int, float]]]:
+    """Per exit: validation figures, coverages among them; interval scales. `mirrored`: of the mean over both pictures."""
+    cpu, views = torch.device("cpu"), held_out["utkface"]
+    figures = validate(network, held_out, size, cpu, mirrored=mirrored)
+    by_exit = predict(network, views.pixels, size, cpu, mirrored=mirrored)
+    for name, p in by_exit.items():
+        figures[name] |= cross_fitted_coverage(views.age, p["age"])
+    return figures, {name: interval_scales(views.age, p["age"]) for name, p in by_exit.items()}
+
+
+def export(run: Path, faces: Path, out: Path) -> Manifest:
+    """Exports the averaged network of a training run with figures from its held-out faces; writes nothing that is wrong.
+
+    Raises ExportError where ONNX Runtime's outputs differ from torch's by more than TOLERANCE.
+    """
+    config, trained = load_trained(run)
+    sizes = list(config.input_sizes)
+    parts, held_out = load_parts(config, faces)
+    if set(held_out) != {"utkface", "fer2013"}:
+        raise ExportError("a network is exported with figures on utkface and fer2013: [optimiser] batch must name both")
+    cpu = torch.device("cpu")
+    figures: dict[int, dict[str, dict[str, float]]] = {}
+    scales: dict[int, dict[str, dict[int, float]]] = {}
+    networks = {size: for_size(trained, parts, size, cpu) for size in sizes}
+    for size, network in networks.items():
+        figures[size], scales[size] = judge(network, held_out, size)
+        if size == max(sizes):
+            for read, taken in zip(judge(network, held_out, size, mirrored=True), (figures, scales), strict=True):
+                taken[size] |= {name + MIRROR: values for name, values in read.items()}
+    costs = {size: multiply_adds(trained, size) for size in sizes}
+    paper_costs = multiply_adds(trained, 224, stem=False)
+
+    out.mkdir(parents=True, exist_ok=True)
+    draft = out / f"{config.name}.onnx.draft"
+    try:
+        write_onnx(networks, draft)
+        worst = compare(networks, draft)
+        if not worst <= TOLERANCE:
+            raise ExportError(
+                f"ONNX outputs differ from torch's by up to {worst:.2g}, allowed is {TOLERANCE:g}; nothing was written"
+            )
+        content = draft.read_bytes()
+    finally:
+        draft.unlink(missing_ok=True)
+
+    def one(name: str, multiply_adds: Mapping[int, int]) -> dict[str, Any]:
+        return {
+            "name": name,
+            "block": int(name.removeprefix("exit_").removesuffix(MIRROR)),
+            "multiply_adds": multiply_adds,
+            "age_interval_scale": {s: {c: round(v, 4) for c, v in scales[s][name].items()} for s in multiply_adds},
+            "validation": {s: {k: round(v, 4) for k, v in figures[s][name].items()} for s in multiply_adds},
+        }
+
+    template = Template.from_shape(load_mean_shape(), PAPER_MARGINS)
+    manifest = {
+        "schema": SCHEMA,
+        "name": config.name,
+        "network": {
+            "file": f"{config.name}.onnx",
+            "sha256": hashlib.sha256(content).hexdigest(),
+            "bytes": len(content),
+            "input": "faces",
+        },
+        "input": {
+            "sizes": sizes,
+            "layout": "nhwc",
+            "dtype": "uint8",
+            "colours": "rgb",
+            "normalisation": "x / 127.5 - 1, inside the network",
+        },
+        "template": {"landmarks": list(LANDMARKS_47), "margins": asdict(PAPER_MARGINS), "points": template.points},
+        "labels": {
+            "age": {"classes": HEADS["age"], "first": 0, "unit": "year"},
+            "gender": GENDERS,
+            "expression": EXPRESSIONS,
+        },
+        "exits": [
+            one(name, {size: costs[size][name] for size in sizes})
+            | {"multiply_adds_224_without_stem": paper_costs[name]}
+            for name in trained.heads
+        ],
+        "mirrored": [one(name + MIRROR, {max(sizes): 2 * costs[max(sizes)][name]}) for name in trained.heads],
+        "licence": LICENCE,
+        "about": {
+            "validation": "5 % of UTKFace, near duplicates kept together (figures for age and gender), and "
+            "FER2013's PublicTest (expression)",
+            "held_out": {name: len(views) for name, views in held_out.items()},
+            "largest_difference_to_torch": worst,
+            "torch": torch.__version__,
+            "configuration": (run / "config.toml").read_text(encoding="utf-8"),
+        },
+    }
+    (out / f"{config.name}.onnx").write_bytes(content)
+    (out / f"{config.name}.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+    return Manifest.read(out / f"{config.name}.json")

@@ -1,0 +1,211 @@
+"""The paper's training protocol: SGD in stages, first the heads alone, then everything, a tenth of the rate on plateaus.
+
+A stage is a training set, or several together. Its epochs have a fixed number of samples, whatever the size of the sets.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from models.data.batches import Augmentation, TrainingBatches, prefetched
+from models.data.views import load_views
+from models.training import folder as runs
+from models.training.config import Config, TrainingError
+from models.training.losses import elastic_loss
+from models.training.train import CHECKPOINT_EVERY_S, LOG_EVERY, make_fabric, predict, to_input, validate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from models.data.views import Views
+    from models.networks.elastic import ElasticNetwork
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A run of epochs under one rule, on data sets `sets`. It starts after `first` steps of the whole run."""
+
+    stage: str
+    sets: tuple[str, ...]
+    heads_only: bool
+    learning_rate: float
+    first: int
+    steps: int
+
+    @property
+    def last(self) -> int:
+        return self.first + self.steps
+
+
+def phases(protocol: Mapping[str, Any]) -> list[Phase]:
+    """What a configuration's [protocol] comes to, in order; phases without epochs are left out."""
+    epoch, found, first = epoch_steps(protocol), [], 0
+    for stage in protocol["stages"]:
+        for heads_only, epochs, rate in (
+            (True, stage["heads_epochs"], protocol["heads_learning_rate"]),
+            (False, stage["epochs"], stage["learning_rate"]),
+        ):
+            if epochs:
+                found.append(Phase(stage["name"], tuple(stage["sets"]), heads_only, rate, first, epochs * epoch))
+                first = found[-1].last
+    if not found:
+        raise TrainingError("[protocol] stages: no epoch in any")
+    return found
+
+
+def epoch_steps(protocol: Mapping[str, Any]) -> int:
+    """Steps of an epoch, whose samples must be whole batches."""
+    steps, rest = divmod(int(protocol["epoch_samples"]), int(protocol["batch"]))
+    if rest or not steps:
+        raise TrainingError("[protocol] epoch_samples must be a multiple of batch")
+    return steps
+
+
+def batch_counts(sizes: Mapping[str, int], batch: int) -> dict[str, int]:
+    """How many of each batch come from each data set: in proportion to their sizes, at least one from each."""
+    if len(sizes) > batch:
+        raise TrainingError(f"{len(sizes)} data sets do not fit into batches of {batch}")
+    total, counts = sum(sizes.values()), dict.fromkeys(sizes, 1)
+    for _ in range(batch - len(sizes)):
+        short = max(sizes, key=lambda name: sizes[name] / total * batch - counts[name])
+        counts[short] += 1
+    return counts
+
+
+def freeze(network: ElasticNetwork, heads_only: bool) -> None:
+    """Which weights learn. A frozen backbone's batch norms keep their statistics too: call it after `network.train()`."""
+    network.backbone.requires_grad_(not heads_only)
+    if heads_only:
+        network.backbone.eval()
+
+
+def validation_loss(
+    predictions: Mapping[str, Mapping[str, NDArray]], age: NDArray[np.int16], weights: Mapping[str, float]
+) -> float:
+    """The weighted sum over exits of the cross-entropy of age, which the plateau is looked for in."""
+    known = np.flatnonzero(age >= 0)
+    if not len(known):
+        raise TrainingError("a stage's data sets must have ages, in their held-out faces too")
+    chosen = {name: p["age"][known, age[known]] for name, p in predictions.items() if weights[name] > 0}
+    return sum(weights[name] * float(-np.log(np.maximum(p, 1e-12)).mean()) for name, p in chosen.items())
+
+
+def train_by_protocol(
+    config: Config,
+    config_path: Path,
+    faces: Path,
+    out: Path,
+    initial: Path | None = None,
+    *,
+    device: str = "cpu",
+    devices: int = 1,
+    half: bool = False,
+    progress: Callable[..., Any] | None = None,
+    stop_after: int | None = None,
+) -> None:
+    """Trains as [protocol] says; arguments as those of `train.train`. A resumed run comes out as an unbroken one."""
+    protocol, fabric = config.protocol, make_fabric(device, devices, half)
+    plan, epoch = phases(protocol), epoch_steps(protocol)
+    for phase in plan:
+        _stage(phase, protocol, faces)  # a set that is missing is found now, not after days
+    out.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(config.seed)
+    network = config.build()
+    if initial:
+        left = runs.load_initial(network, initial)
+        if left:
+            fabric.print(f"{initial} has no weights for {', '.join(left)}: they start at random")
+    network = network.to(fabric.device, memory_format=torch.channels_last)
+    latest = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(0.0), use_buffers=True)  # what export reads
+    optimiser = torch.optim.SGD(network.parameters(), plan[0].learning_rate, momentum=protocol["momentum"])
+    plateau = ReduceLROnPlateau(
+        optimiser, factor=0.1, patience=protocol["patience_epochs"], min_lr=protocol["min_learning_rate"]
+    )
+    fresh = plateau.state_dict()
+    kept = {"network": network, "average": latest, "optimiser": optimiser, "plateau": plateau}
+    start = runs.resume(out, config_path, fabric.device, **kept)
+    trained, stepped = fabric.setup(network, optimiser)
+
+    log = None
+    if fabric.is_global_zero:
+        (out / "config.toml").write_text(config_path.read_text(encoding="utf-8"), encoding="utf-8")
+        log = runs.RunLog(out, start)
+    until = plan[-1].last if stop_after is None else min(plan[-1].last, start + stop_after)
+    bar = progress(total=plan[-1].last, initial=start, unit="step") if progress and log else None
+    saved_at = began = time.monotonic()
+    losses: list[float] = []
+    for number, phase in enumerate(plan):
+        if start >= phase.last or phase.first >= until:
+            continue
+        parts, held_out = _stage(phase, protocol, faces)
+        if start <= phase.first:
+            # Its own rate, no momentum, and no plateau behind it.
+            optimiser.state.clear()
+            plateau.load_state_dict(fresh)
+            for group in optimiser.param_groups:
+                group["lr"] = phase.learning_rate
+        batches = TrainingBatches(parts, config.input_sizes, config.seed + number, Augmentation(**config.augmentation))
+        steps = range(max(start, phase.first), min(phase.last, until))
+        for step, batch in enumerate(prefetched(batches, steps), start=steps.start + 1):
+            mine = {k: torch.from_numpy(v[fabric.global_rank :: devices]).to(fabric.device) for k, v in batch.items()}
+            network.train()
+            freeze(network, phase.heads_only)
+            outputs = trained(to_input(mine.pop("crops")))
+            loss = elastic_loss(outputs, config.exit_weights, mine, **config.loss)
+            stepped.zero_grad(set_to_none=True)
+            fabric.backward(loss)
+            stepped.step()
+            latest.update_parameters(network)
+            losses.append(float(loss.detach()))
+            if bar:
+                bar.update()
+            if step % LOG_EVERY == 0 and log:
+                ms = (time.monotonic() - began) / len(losses) * 1e3
+                log.training(step, float(np.mean(losses)), optimiser.param_groups[0]["lr"], ms)
+                losses, began = [], time.monotonic()
+            if (step - phase.first) % epoch == 0:
+                reports = {size: validate(latest.module, held_out, size, fabric.device) for size in config.input_sizes}
+                # Every process comes to the same figure and takes the same step down.
+                plateau.step(_held_out_loss(latest.module, held_out, config, fabric.device))
+                for size, report in reports.items() if log else ():
+                    log.validation(step, size, report)
+                began = time.monotonic()
+            if log and (time.monotonic() - saved_at > CHECKPOINT_EVERY_S or step == until):
+                runs.save(out, step, config_path, **kept)
+                saved_at = time.monotonic()
+    if bar:
+        bar.close()
+    if log:
+        log.close()
+
+
+def _stage(
+    phase: Phase, protocol: Mapping[str, Any], faces: Path
+) -> tuple[list[tuple[Views, NDArray[np.int64], int]], dict[str, Views]]:
+    """Training parts with their share of each batch, and the held-out views."""
+    loaded = {name: load_views(faces, name) for name in phase.sets}
+    training = {name: np.flatnonzero(~mask) for name, (_, mask) in loaded.items()}
+    counts = batch_counts({name: len(chosen) for name, chosen in training.items()}, int(protocol["batch"]))
+    parts = [(loaded[name][0], training[name], counts[name]) for name in loaded]
+    return parts, {name: views.take(np.flatnonzero(mask)) for name, (views, mask) in loaded.items()}
+
+
+def _held_out_loss(network: nn.Module, held_out: Mapping[str, Views], config: Config, device: torch.device) -> float:
+    """Over all held-out faces of the stage and all input sizes, each face alike."""
+    sums: list[tuple[float, int]] = []
+    for views in held_out.values():
+        for size in config.input_sizes:
+            predictions = predict(network, views.pixels, size, device)
+            sums.append((validation_loss(predictions, views.age, config.exit_weights), len(views)))
+    return sum(loss * n for loss, n in sums) / sum(n for _, n in sums)

@@ -1,0 +1,101 @@
+"""The capture side in its own process: same answers, clear ends, nothing left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+from functools import partial
+from multiprocessing.shared_memory import SharedMemory
+
+import cv2
+import numpy as np
+import pytest
+
+from app.compose import capture_side, load_manifest
+from app.domain import Frame
+from app.errors import InternalError, ModelError
+from app.faces.front_end_process import CaptureProcess
+from app.settings import Settings
+
+TEMPLATE = load_manifest("mobilenet_v1_075").template
+
+
+def frames(side: int, count: int = 4) -> list[Frame]:
+    from skimage.data import astronaut
+
+    portrait = cv2.cvtColor(astronaut(), cv2.COLOR_RGB2BGR)
+    pictures = [cv2.resize(np.roll(portrait, 4 * i, axis=1), (side, side)) for i in range(count)]
+    return [Frame(i, picture, i / 25, 0.0) for i, picture in enumerate(pictures)]
+
+
+@pytest.fixture
+def capture():
+    process = CaptureProcess(partial(capture_side, Settings(exit="exit_10"), TEMPLATE))
+    process.ready()
+    yield process
+    process.close()
+
+
+def test_it_answers_as_the_front_end_does_also_when_the_picture_changes_size(capture):
+    here = capture_side(Settings(exit="exit_10"), TEMPLATE)
+    for frame in (*frames(400), *frames(640), *frames(300)):
+        theirs, ours = capture(frame), here(frame)
+        assert theirs.frame is frame and len(theirs.faces) == len(ours.faces) == 1
+        for a, b in zip(theirs.faces, ours.faces, strict=True):
+            assert (a.person, a.box) == (b.person, b.box)
+            np.testing.assert_array_equal(a.matrix, b.matrix)
+        for name in ("unread", "alive", "unserved", "places", "unfit"):
+            assert getattr(theirs, name) == getattr(ours, name), name
+        assert theirs.places, "where faces may be is what privacy hides"
+        assert set(theirs.stages_ms) == {"detect", "align"}
+    capture.give_back(theirs.faces)
+    capture.budget_changed(0.5)
+
+
+def test_why_a_face_is_not_read_comes_over_too(capture):
+    """A face that is too small: in the other process as in this one."""
+    picture = cv2.copyMakeBorder(frames(115)[0].image, 60, 60, 60, 60, cv2.BORDER_REPLICATE)
+    for i in range(4):
+        answer = capture(Frame(i, picture, i / 25, 0.0))
+    assert answer.unread and set(answer.unfit.values()) == {"too small"}
+
+
+def test_signals_of_a_terminal_are_left_to_the_first_process(capture):
+    for number in (signal.SIGINT, signal.SIGTERM):
+        os.kill(capture._process.pid, number)
+    assert len(capture(frames(400)[0]).faces) == 1
+
+
+def test_when_it_dies_that_is_said_and_its_memory_is_freed(capture):
+    capture(frames(400)[0])
+    name = capture._memory.name
+    capture._process.kill()
+    with pytest.raises(InternalError, match="has ended"):
+        capture.ready()
+    capture.close()
+    with pytest.raises(FileNotFoundError):
+        SharedMemory(name)
+
+
+def test_the_frame_after_its_death_finds_a_new_process(capture):
+    assert len(capture(frames(400)[0]).faces) == 1
+    capture.budget_changed(0.5)
+    first = capture._process.pid
+    capture._process.kill()
+    capture._process.join(10)
+    capture.give_back(())  # nobody is owed anything: no failure
+    assert len(capture(frames(400)[0]).faces) == 1
+    assert capture._process.pid != first and capture._ratio == 0.5
+
+
+def test_what_goes_wrong_at_its_start_is_raised_here(tmp_path):
+    broken = CaptureProcess(partial(capture_side, Settings(detector=f"yunet:{tmp_path / 'none.onnx'}"), TEMPLATE))
+    with pytest.raises(ModelError, match="there is no file"):
+        broken.ready()
+    broken.close()
+
+
+def test_a_fault_over_there_does_not_hang_anybody(capture):
+    with pytest.raises(InternalError, match="prepare failed"):
+        capture(Frame(0, np.zeros((40, 40), np.uint8), 0.0, 0.0))
+    assert len(capture(frames(400)[0]).faces) == 1

@@ -1,0 +1,170 @@
+"""Estimates over time. Where chance comes in, readings are drawn from the model that people.py states."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from app.domain import Box, Face, Reading
+from app.people.estimates import FRAME, OFFSET, OTHER_PERSON, SLOW, SLOW_S, People
+
+GENDERS, EXPRESSIONS = ("male", "female"), ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
+
+
+def reading(age: float, half: float = 5.0, happy: float = 0.0, exit: str = "exit_13") -> Reading:
+    expression = np.zeros(7)
+    expression[3], expression[4] = happy, 1 - happy
+    return Reading(age, half, np.array([0.8, 0.2]), expression, exit, 96)
+
+
+def face(person: int, width: float = 60) -> Face:
+    return Face(person, Box(0, 0, width, width), np.eye(2, 3), 0.0)
+
+
+def half(people: People, person: int = 1) -> float:
+    e = people.estimate(person)
+    return (e.age_high - e.age_low) / 2
+
+
+def watch(people: People, ages, person: int = 1, fps: float = 25, start: int = 0, **more) -> list[float]:
+    """Reads these ages one a frame; the shown ages."""
+    shown = []
+    for i, age in enumerate(ages, start):
+        people.read(person, reading(float(age), **more), i, i / fps)
+        shown.append(people.estimate(person).age)
+    return shown
+
+
+def test_one_reading_is_shown_with_its_own_interval():
+    people = People(GENDERS, EXPRESSIONS)
+    people.read(1, reading(30, half=6), 0, 0.0)
+    assert people.estimate(1).age == 30 and half(people) == pytest.approx(6)
+
+
+def test_estimates_settle_and_the_interval_does_not_shrink_to_nothing():
+    people, rng = People(GENDERS, EXPRESSIONS), np.random.default_rng(0)
+    raw = 30 + rng.normal(0, 2, 5000)
+    shown = watch(people, raw)
+    assert np.std(np.diff(shown[25:])) < 0.05 * np.std(np.diff(raw))
+    assert 5 * np.sqrt(1 - FRAME - SLOW - OFFSET) < half(people) < 5
+    assert (people.estimate(1).gender, people.estimate(1).expression) == ("male", "neutral")
+
+
+@pytest.mark.parametrize("exits", [("exit_13",), ("exit_07", "exit_10", "exit_13")])
+@pytest.mark.parametrize("frames", [1, 10, 100])
+def test_the_interval_holds_as_many_as_it_promises_however_many_frames(frames, exits):
+    """300 people drawn from the model, a reading each frame: the truth lies inside for 68 of 100, within chance."""
+    rng, inside, n = np.random.default_rng(frames), 0, 300
+    halves = {"exit_07": 6.5, "exit_10": 5.0, "exit_13": 5.0}
+    for person in range(n):
+        people, slow = People(GENDERS, EXPRESSIONS), rng.normal()
+        person_error = rng.normal() * np.sqrt(1 - FRAME - SLOW - OFFSET)
+        offsets = {e: rng.normal() * np.sqrt(OFFSET) for e in exits}
+        keep = np.exp(-1 / 25 / SLOW_S)
+        for i in range(frames):
+            exit = exits[i % len(exits)]
+            slow = keep * slow + np.sqrt(1 - keep**2) * rng.normal()
+            error = person_error + offsets[exit] + np.sqrt(SLOW) * slow + np.sqrt(FRAME) * rng.normal()
+            people.read(person, reading(40 + halves[exit] * error, halves[exit], exit=exit), i, i / 25)
+        e = people.estimate(person)
+        inside += e.age_low <= 40 <= e.age_high
+    assert abs(inside / n - 0.683) < 3.3 * np.sqrt(0.683 * 0.317 / n)
+
+
+def test_a_switch_of_exits_does_not_move_the_age():
+    """Exit 7 takes this person for four years older in every frame; that is soon known, and does not count again."""
+    people = People(GENDERS, EXPRESSIONS)
+    watch(people, [30] * 100)
+    both = [people.estimate(1).age]
+    for i in range(100, 200):
+        shallow = i % 2 == 0
+        people.read(
+            1, reading(34 if shallow else 30, 6 if shallow else 5, exit="exit_07" if shallow else "exit_13"), i, i / 25
+        )
+        both.append(people.estimate(1).age)
+    only_shallow = watch(people, [34] * 100, start=200, half=6, exit="exit_07")
+    assert np.abs(np.diff(both)).max() < 0.1 and np.abs(np.diff(only_shallow)).max() < 0.05
+    assert min(both + only_shallow) >= 30 and max(both + only_shallow) < 32
+
+
+def test_shallow_exits_weigh_less_and_widen_the_interval():
+    deep, shallow = People(GENDERS, EXPRESSIONS), People(GENDERS, EXPRESSIONS)
+    for i in range(20):
+        deep.read(1, reading(30, 5), i, i / 25)
+        shallow.read(1, reading(30, 7, exit="exit_07"), i, i / 25)
+    assert half(shallow) > 1.3 * half(deep)
+    one = People(GENDERS, EXPRESSIONS)
+    one.read(1, reading(40, half=4), 0, 0.0)
+    one.read(1, reading(20, half=8, exit="exit_07"), 1, 1.0)
+    assert 34 < one.estimate(1).age < 40
+
+
+def test_expressions_follow_within_half_a_second_and_ages_do_not():
+    people = People(GENDERS, EXPRESSIONS)
+    watch(people, [30] * 50)
+    watch(people, [34] * 12, start=50, happy=0.9)
+    assert people.estimate(1).expression == "happy" and people.estimate(1).expression_p > 0.6
+    assert people.estimate(1).age < 31.5
+
+
+def test_labels_do_not_flicker_between_two_that_are_as_likely():
+    people, rng, labels = People(GENDERS, EXPRESSIONS), np.random.default_rng(0), []
+    for i in range(500):
+        people.read(1, reading(30, happy=0.5 + rng.normal(0, 0.1)), i, i / 25)
+        p = 0.5 + rng.normal(0, 0.1)
+        people.read(2, reading(30)._replace(gender=np.array([p, 1 - p])), i, i / 25)
+        labels.append((people.estimate(1).expression, people.estimate(2).gender))
+    expressions, genders = zip(*labels, strict=True)
+    assert sum(a != b for a, b in pairwise(expressions)) <= 5 and len(set(genders)) == 1
+
+
+def test_somebody_else_under_the_same_id_is_not_smeared():
+    """The tracker took one for the other: readings far off for a while start a new memory, one alone does not."""
+    people = People(GENDERS, EXPRESSIONS)
+    watch(people, [30] * 100)
+    watch(people, [65], start=100)
+    assert people.estimate(1).age < 32
+    shown = watch(people, [30] * 50 + [65] * 50, start=101)
+    assert shown[49] < 32 and shown[-1] > 64 and OTHER_PERSON > 3
+
+
+def test_new_people_first_then_who_waited_longest_then_the_largest():
+    people = People(GENDERS, EXPRESSIONS)
+    people.read(1, reading(30), 5, 0.2)
+    people.read(2, reading(30), 3, 0.1)
+    order = people.stalest_first([face(1), face(2), face(3, 50), face(4, 90)])
+    assert [f.person for f in order] == [4, 3, 2, 1]
+
+
+def test_serving_some_each_frame_reaches_everybody_in_turn():
+    people = People(GENDERS, EXPRESSIONS)
+    faces = [face(i) for i in range(1, 11)]
+    for frame in range(4):
+        for f in people.stalest_first(faces)[:3]:
+            people.read(f.person, reading(30), frame, frame / 25)
+    assert all(people.estimate(f.person) for f in faces)
+
+
+def test_who_is_gone_is_gone():
+    people = People(GENDERS, EXPRESSIONS)
+    people.read(1, reading(30), 0, 0.0)
+    people.keep({2})
+    assert people.estimate(1) is None
+
+
+def test_the_newer_exit_is_named_and_the_newer_frame_counts_for_whose_turn_it_is():
+    people = People(GENDERS, EXPRESSIONS)
+    people.read(1, reading(30, exit="exit_07"), 1, 0.0)
+    people.read(2, reading(50), 2, 0.0)
+    people.read(1, reading(40), 3, 0.0)
+    assert people.estimate(1).exit == "exit_13" and 30 < people.estimate(1).age < 40
+    assert [f.person for f in people.stalest_first([face(1), face(2)])] == [2, 1]
+
+
+def test_old_readings_fade():
+    people = People(GENDERS, EXPRESSIONS)
+    watch(people, [30] * 50)
+    people.read(1, reading(36), 51, 600.0)
+    assert people.estimate(1).age > 34

@@ -1,0 +1,199 @@
+"""Live logs beside simulations, the report, and the live benchmark."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+
+import pytest
+
+from app.bench import crowd as bench_crowd
+from app.cli import main
+from app.reports import comparison as study
+from scheduler.compare import distance_ms, moments, prediction_error, share_apart, world_of
+from scheduler.crowd import make_crowd
+from scheduler.latency import LatencyModel
+from scheduler.log import LatencyLog, LogWriter, read_log
+from scheduler.policy import LeastError
+from scheduler.simulate import Moment, make_world, simulate
+from tests.support.fakes import make_profile, make_record
+
+
+@pytest.fixture
+def log_file(tmp_path):
+    """What a live run of 400 frames on a machine with ups and downs would have written: made by the simulator."""
+    profile = make_profile()
+    crowd = make_crowd("burst", 400, 25.0, 12)
+    ups = [1.0 + 0.3 * (i % 5 == 0) + (150 < i < 200) * 0.8 for i in range(400)]
+    world = make_world(crowd, profile, 33.0, ups, front_ms=6.0)
+    policy, latency = LeastError(period_ms=40.0, runs=1), LatencyModel(profile)
+    header = {
+        "policy": policy.to_json(),
+        "correction": latency.to_json(),
+        "profile": profile.to_json(),
+        "machine": {"processor": "a <fake> machine", "cores": 2},
+    }
+    writer, asked = LogWriter((tmp_path / "live.jsonl").open("w"), header), []
+
+    def rule(load, latency):
+        decision = policy(load, latency)
+        asked.append((load, latency.slowdown, latency.tail(decision.point)))
+        return decision
+
+    def write(step):
+        load, slowdown, tail = asked[-1] if step.faces else (None, 1.0, 1.0)
+        point = step.point
+        writer.frame(make_record(
+            id=step.frame, time_s=world.born_ms[step.frame] / 1e3, faces=step.faces, wanted=step.faces, new=load.new if load else 0, served=step.served,
+            exit=point.exit if point else "", size=point.size if point else 0, left_ms=step.left_ms, predicted_ms=step.predicted_ms,
+            measured_ms=step.took_ms, slowdown=slowdown, tail=tail, age_ms=step.age_ms, miss=step.age_ms > 33.0, stages_ms={"detect": 6.0},
+        ))  # fmt: skip
+
+    simulate(world, rule, latency, on_step=write)
+    writer.close()
+    return tmp_path / "live.jsonl"
+
+
+def test_a_log_is_the_world_that_it_came_from(log_file):
+    """Run again with its own moments, every decision and every age comes out as recorded."""
+    log, steps = read_log(log_file), []
+    world = world_of(log)
+    simulate(world, LeastError(period_ms=40.0, runs=1), LatencyModel(log.profile), on_step=steps.append)
+    assert len(steps) == len(log.frames)
+    for step, record in zip(steps, log.frames, strict=True):
+        assert (step.point.exit if step.point else "", step.served) == (record.exit, record.served)
+        assert step.age_ms == pytest.approx(record.age_ms)
+
+
+def test_another_machine_and_another_budget(log_file):
+    log = read_log(log_file)
+    twice = make_profile(ms=(4.0, 6.0, 8.0))
+    assert world_of(log, profile=twice).profile is twice
+    assert set(world_of(log, budget_ms=50.0).budget_ms) == {50.0}
+    assert list(world_of(log, drawn=[Moment(3.0, 2.0)] * 400).moments) == [3.0] * 400
+
+
+def test_the_error_of_the_prediction_is_that_of_its_definition(tmp_path):
+    writer = LogWriter(
+        (tmp_path / "l").open("w"), {"policy": LeastError().to_json(), "profile": make_profile().to_json()}
+    )
+    for i, measured in enumerate((8.0, 10.0, 12.5, 20.0)):
+        writer.frame(make_record(id=i, predicted_ms=12.0, tail=1.2, measured_ms=measured))
+    writer.close()
+    log = read_log(tmp_path / "l")
+    p50, p95, below = prediction_error(log)
+    assert (p50, p95) == pytest.approx((0.225, 0.4625)) and below == 0.5
+    assert [m.ratio for m in moments(log.frames, log.profile)] == pytest.approx([2.0, 2.5, 3.125, 5.0])
+    with pytest.raises(ValueError, match="never run"):
+        prediction_error(LatencyLog(log.header, log.profile, (), {}, cut=False))
+
+
+def test_distances():
+    assert distance_ms([1, 2, 3], [1, 2, 3]) == 0
+    assert distance_ms([1, 2, 3], [11, 12, 13]) == pytest.approx(10)
+    assert share_apart({"a": 3, "b": 1}, {"a": 30, "b": 10}) == 0
+    assert share_apart({"a": 1}, {"b": 5}) == 1 and share_apart({"a": 3, "b": 1}, {"a": 1, "b": 3}) == 0.5
+
+
+def test_a_simulation_of_the_same_machine_is_near_the_live_run_and_of_another_is_not(log_file):
+    log = read_log(log_file)
+    near = study.compare(log, log)
+    assert near.age_distance_ms < 2.0 and near.points_apart < 0.15
+    slow = [dataclasses.replace(r, measured_ms=3 * r.measured_ms) for r in log.frames]
+    far = study.compare(LatencyLog(log.header, log.profile, tuple(slow), {}, cut=False), log)
+    assert near == study.compare(log, log), "chance is seeded"
+    assert far.points_apart > 2 * near.points_apart and far.age_distance_ms > 2 * near.age_distance_ms
+
+
+def test_the_report_is_one_light_page_without_requests(log_file, tmp_path, capsys):
+    out = tmp_path / "report.html"
+    assert main(["replay", str(log_file), "--report", str(out), "--json", str(tmp_path / "r.json")]) == 0
+    text = out.read_text()
+    assert len(text) < 3_000_000
+    assert text.count("<svg") == 7 and "a &lt;fake&gt; machine" in text
+    links = re.findall(r"(?:src|href)=\"(?!#|data:)([^\"]*)\"|url\((?!#|&quot;#|data:)([^)]*)\)|@import", text)
+    assert links == []
+    figures = json.loads((tmp_path / "r.json").read_text())
+    assert figures["different"] == 0
+    assert figures["rivals"][0]["rule"] == "least error" and figures["comparison"]["age_distance_ms"] < 2
+    said = capsys.readouterr().out
+    assert "prediction off by" in said and "apart: ages by" in said and "ALERT" in said
+
+
+@pytest.mark.parametrize(
+    "options", [["--report", "live.jsonl"], ["--report", "x.html", "--json", "x.html"], ["--against", "none.jsonl"]]
+)
+def test_nonsense_for_the_report_is_refused(log_file, monkeypatch, options):
+    monkeypatch.chdir(log_file.parent)
+    before = log_file.read_bytes()
+    assert main(["replay", "live.jsonl", *options]) == 2
+    assert log_file.read_bytes() == before
+
+
+def test_a_log_whose_time_runs_backwards_is_no_world(log_file, capsys):
+    lines = log_file.read_text().splitlines()
+    log_file.write_text("\n".join([lines[0], *reversed(lines[1:])]))
+    assert main(["replay", str(log_file), "--rivals"]) == 2
+    assert "born before" in capsys.readouterr().err
+
+
+def test_rivals_and_another_run_without_a_report(log_file, capsys):
+    assert main(["replay", str(log_file), "--rivals", "--against", str(log_file)]) == 0
+    out = capsys.readouterr().out
+    assert "oracle" in out and "simulated" in out
+
+
+# --- bench crowd -----------------------------------------------------------------------------------------------------
+
+
+def test_bench_crowd_measures_every_cell_and_writes_a_log_that_replays(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(bench_crowd, "HOGS", (0, 1))
+    log, out = tmp_path / "l.jsonl", tmp_path / "c.json"
+    assert (
+        main(["bench", "crowd", "--minutes", "0.1", "--budgets", "33,100", "--json", str(out), "--log", str(log)]) == 0
+    )
+    cells = json.loads(out.read_text())["cells"]
+    assert [(c["budget_ms"], c["hogs"]) for c in cells] == [(33.0, 0), (33.0, 1), (100.0, 0), (100.0, 1)]
+    for cell in cells:
+        assert 0 <= cell["miss_low"] <= cell["miss_share"] <= cell["miss_high"] <= 1
+        assert min(cell["decide_us_p99"], cell["decide_cpu_us_p99"]) > 0 and 0 < cell["read"] <= 1
+        assert len(cell["recovery_frames"]) <= (8 if cell["hogs"] else 0), "hogs come twice in each of four crowds"
+    frames = read_log(log).frames
+    assert any(list(r.runs())[1:] for r in frames), "further runs must be among those that are decided again"
+    assert all(c["longest_wait_ms"] <= c["wait_bound_ms"] for c in cells)
+    assert main(["replay", str(log)]) == 0
+    assert " 0 different" in capsys.readouterr().out
+    assert main(["simulate", "--profile", str(log), "--crowd", f"{log}:20", "--noise", str(out), "--frames", "60"]) == 0
+    assert "up to 20 faces" in capsys.readouterr().out
+    lines = log.read_text().splitlines()
+    i = next(i for i, r in enumerate(frames) if len(list(r.runs())) > 1)
+    record = json.loads(lines[i + 1])
+    record["more"][0]["predicted_ms"] *= 1.5
+    log.write_text("\n".join([*lines[: i + 1], json.dumps(record), *lines[i + 2 :]]))
+    assert main(["replay", str(log)]) == 1
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["--crowd", "zoo"], ["--crowd", "none.jsonl"], ["--minutes", "0"], ["--budgets", "x"], ["--budgets", "0.1"]],
+)
+def test_nonsense_for_bench_crowd_is_refused(options):
+    assert main(["bench", "crowd", *options]) == 2
+
+
+def test_recovery_counts_the_frames_until_five_in_a_row_are_in_time():
+    def records(pattern):
+        return [make_record(miss=c == "x") for c in pattern]
+
+    assert bench_crowd.recovery(records("......"), 1) == 0
+    assert bench_crowd.recovery(records(".xx.x....."), 1) == 4
+    assert bench_crowd.recovery(records("..xxx"), 2) == 3
+
+
+def test_the_interval_of_a_share_is_clopper_and_pearsons():
+    from scipy.stats import binomtest
+
+    for misses, frames in ((0, 100), (3, 100), (100, 100)):
+        proportion = binomtest(misses, frames).proportion_ci(0.95, method="exact")
+        assert bench_crowd.interval(misses, frames) == pytest.approx((proportion.low, proportion.high))

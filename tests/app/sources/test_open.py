@@ -1,0 +1,431 @@
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from app.domain import Image, SourceState
+from app.errors import SourceError, SourceStalled
+from app.sources import captures
+from app.sources.captures import as_bgr, camera_problem
+from app.sources.open import DemoSource, broke_off, open_source
+from tests.support.fakes import FakeTime
+from tests.support.paths import SHARED
+
+CLIPS = SHARED / "clips"
+PICTURE = np.full((6, 8, 3), 90, np.uint8)
+
+
+class FakeCapture:
+    """A device that delivers what it is told to: a picture, or None for a failing read; None for ever at the end."""
+
+    def __init__(self, reads: Iterable[Image | None], *, opened: bool = True, properties: dict | None = None) -> None:
+        self.reads, self.opened, self.properties = iter(reads), opened, properties or {}
+        self.asked: list = []
+        self.targets: list = []
+        self.released = 0
+        self.grabs = 0
+
+    def __call__(self, target: int | str, backend: int, parameters: list[int]) -> FakeCapture:
+        self.targets.append((target, tuple(parameters)))
+        return self
+
+    def isOpened(self) -> bool:
+        return self.opened
+
+    def grab(self) -> bool:
+        assert not self.released
+        self.grabs += 1
+        self.image = next(self.reads, None)
+        return self.image is not None
+
+    def retrieve(self) -> tuple[bool, Image | None]:
+        return True, self.image
+
+    def get(self, prop: int, /) -> float:
+        return self.properties.get(prop, 0.0)
+
+    def set(self, prop: int, value: float, /) -> bool:
+        self.asked.append(prop)
+        return False
+
+    def release(self) -> None:
+        self.released += 1
+
+
+@pytest.fixture
+def fake_time() -> FakeTime:
+    return FakeTime()
+
+
+@pytest.fixture
+def devices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A /dev of our own, with video0."""
+    folder = tmp_path / "dev"
+    folder.mkdir()
+    (folder / "video0").touch()
+    monkeypatch.setattr(captures, "DEVICES", folder)
+    monkeypatch.setattr(sys, "platform", "linux")
+    return folder
+
+
+def make_video(path: Path, frames: int = 30, codec: str = "MJPG", size: tuple[int, int] = (160, 120)) -> Path:
+    """25 frames a second; each frame is brighter than the one before. Noise, so that the file's length is in them."""
+    noise = np.random.default_rng(0).integers(0, 60, (size[1], size[0], 3))
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*codec), 25, size)
+    assert writer.isOpened()
+    for i in range(frames):
+        writer.write((noise + 6 * i).clip(0, 255).astype(np.uint8))
+    writer.release()
+    return path
+
+
+def cut(path: Path, share: float) -> Path:
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(share * len(whole))])
+    return path
+
+
+# --- files
+
+
+@pytest.mark.parametrize(("file", "codec"), [("clip.mp4", "mp4v"), ("clip.avi", "MJPG"), ("a:b 100%.mkv", "mp4v")])
+def test_a_file_gives_all_its_frames_in_order(tmp_path: Path, file: str, codec: str) -> None:
+    source = open_source(str(make_video(tmp_path / file, codec=codec)))
+    assert (source.name, source.live, source.fps, source.frame_count) == (file, False, 25, 30)
+    frames = list(source)
+    assert [frame.id for frame in frames] == list(range(30))
+    assert [frame.time_s for frame in frames] == pytest.approx([i / 25 for i in range(30)], abs=0.002)
+    assert all(b.image.mean() > a.image.mean() for a, b in pairwise(frames))
+    assert all(b.born_s >= a.born_s for a, b in pairwise(frames))
+    assert source.note == ""
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "bmp", "webp", "tiff"])
+def test_a_picture_is_a_video_of_one_frame(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"img_001.{suffix}"
+    cv2.imwrite(str(path), np.full((40, 50, 3), 77, np.uint8))
+    cv2.imwrite(str(tmp_path / f"img_002.{suffix}"), np.zeros((40, 50, 3), np.uint8))  # no series is made of them
+    source = open_source(str(path))
+    (frame,) = source
+    assert frame.image.shape == (40, 50, 3) and abs(frame.image.mean() - 77) < 2
+    assert source.frame_count in (1, None) and source.note == ""
+
+
+@pytest.mark.parametrize("channels", [0, 4])
+def test_grey_and_transparent_pictures_become_bgr(tmp_path: Path, channels: int) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), np.full((4, 4, channels) if channels else (4, 4), 200, np.uint8))
+    (frame,) = open_source(str(tmp_path / "a.png"))
+    assert frame.image.shape == (4, 4, 3)
+
+
+def test_one_pixel_is_a_picture(tmp_path: Path) -> None:
+    assert [f.image.shape for f in open_source(str(make_video(tmp_path / "a.avi", 3, size=(1, 1))))] == [(1, 1, 3)] * 3
+
+
+def test_as_bgr() -> None:
+    assert as_bgr(None) is None and as_bgr(np.empty((0, 0, 3), np.uint8)) is None
+    assert as_bgr(PICTURE) is PICTURE
+    for shape in [(2, 3), (2, 3, 1), (2, 3, 4)]:
+        assert as_bgr(np.zeros(shape, np.uint8)).shape == (2, 3, 3)
+    for broken in [
+        np.zeros((2, 3, 2), np.uint8),
+        np.zeros((2, 3, 3), np.uint16),
+        np.zeros((2, 3, 3), np.float32),
+        np.zeros(6, np.uint8),
+    ]:
+        assert as_bgr(broken) is None
+
+
+@pytest.mark.parametrize("file", ["clip.avi", "clip.mkv"])
+def test_a_file_that_breaks_off_gives_what_it_has_and_says_so(tmp_path: Path, file: str) -> None:
+    path = cut(make_video(tmp_path / file, codec="MJPG" if file.endswith("avi") else "mp4v"), 0.5)
+    source = open_source(str(path))
+    frames = list(source)
+    assert 5 < len(frames) < 25
+    assert f"{file} broke off at frame {len(frames)} of 30" in source.note
+
+
+@pytest.mark.parametrize(
+    ("frames", "promised", "end_s", "fps", "broken"),
+    [
+        (30, 30, 1.2, 25, False),
+        (29, 30, 1.16, 25, False),  # off by one is common
+        (15, 30, 0.6, 25, True),
+        (15, 30, 1.2, 25, False),  # variable rate: half the frames, but the whole time
+        (62, 62, 5.16, 12.5, False),
+        (35, 30, 1.4, 25, False),
+        (1, None, 0.04, None, False),
+        (10, 30, 0.4, None, True),
+    ],
+)
+def test_broke_off(frames: int, promised: int | None, end_s: float, fps: float | None, broken: bool) -> None:
+    assert broke_off(frames, promised, end_s, fps) is broken
+
+
+def test_what_is_wrong_with_a_file_is_said_at_once(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "empty.mp4").touch()
+    (tmp_path / "text.mp4").write_text("hello\n" * 200)
+    cut(make_video(tmp_path / "cut.mp4", codec="mp4v"), 0.5)
+    cut(make_video(tmp_path / "head.mkv", codec="mp4v"), 0.01)
+    cases = {
+        "missing.mp4": "There is no file .*missing.mp4",
+        "": "is a folder",
+        "empty.mp4": r"is empty \(0 bytes\)",
+        "text.mp4": "text.mp4 is no video",
+        "cut.mp4": "cut.mp4 is cut off or damaged: not one frame",
+        "head.mkv": "head.mkv is no video or picture that can be read, or is cut off",
+        "x" * 5000: "There is no file",
+    }
+    for file, message in cases.items():
+        with pytest.raises(SourceError, match=message):
+            open_source(str(tmp_path / file))
+    with pytest.raises(SourceError, match="There is no file"):
+        open_source("")
+    assert capfd.readouterr() == ("", "")  # neither OpenCV nor FFmpeg adds anything
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_a_pipe_is_refused_instead_of_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(SourceError, match="no ordinary file"):
+        open_source(str(tmp_path / "pipe"))
+
+
+def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = make_video(tmp_path / "a.avi", 2)
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(SourceError, match="may not be read"):
+        open_source(str(path))
+
+
+def test_loop_starts_again_with_rising_ids_and_times(tmp_path: Path) -> None:
+    source = open_source(str(make_video(tmp_path / "a.avi", 5)), loop=True)
+    assert source.frame_count is None
+    frames = [frame for frame, _ in zip(source, range(13), strict=False)]
+    assert [frame.id for frame in frames] == list(range(13))
+    assert [frame.time_s for frame in frames] == pytest.approx([i / 25 for i in range(13)], abs=0.002)
+    np.testing.assert_array_equal(frames[1].image, frames[11].image)
+
+
+def test_a_looped_file_that_vanishes_ends(tmp_path: Path) -> None:
+    path, ids = make_video(tmp_path / "a.avi", 5), []
+    for frame in open_source(str(path), loop=True):
+        ids.append(frame.id)
+        path.unlink(missing_ok=True)
+    assert ids == list(range(5))
+
+
+def test_realtime_waits_for_each_frame(tmp_path: Path, fake_time: FakeTime) -> None:
+    path = make_video(tmp_path / "a.avi", 5)
+    source = open_source(str(path), realtime=True, clock=fake_time.clock, wait=fake_time.wait)
+    assert source.live
+    assert [frame.born_s - 50 for frame in source] == pytest.approx([i / 25 for i in range(5)], abs=0.002)
+
+
+def test_realtime_does_not_skip_for_a_late_reader(tmp_path: Path, fake_time: FakeTime) -> None:
+    path = make_video(tmp_path / "a.avi", 8)
+    ids = []
+    for frame in open_source(str(path), realtime=True, clock=fake_time.clock, wait=fake_time.wait):
+        ids.append(frame.id)
+        fake_time.now += 0.1 if frame.id == 2 else 0
+    assert ids == list(range(8))
+    assert fake_time.now == pytest.approx(50 + 7 / 25, abs=0.002)  # caught up
+
+
+def test_realtime_goes_on_where_it_was_after_a_long_sleep(tmp_path: Path, fake_time: FakeTime) -> None:
+    path = make_video(tmp_path / "a.avi", 6)
+    for frame in open_source(str(path), realtime=True, clock=fake_time.clock, wait=fake_time.wait):
+        fake_time.now += 3600 if frame.id == 2 else 0
+    assert fake_time.waits[-2:] == pytest.approx([1 / 25] * 2, abs=0.002)
+
+
+@pytest.mark.parametrize(
+    ("positions_ms", "times_s"),
+    [
+        ([0, 80, 170, 250], [0, 0.08, 0.17, 0.25]),  # variable rate
+        ([400, 440, 480, 520], [0, 0.04, 0.08, 0.12]),  # does not start at nought
+        ([0, 0, 0, 0], [0, 0.04, 0.08, 0.12]),  # none at all
+        ([0, 40, 1e9, 120], [0, 0.04, 0.08, 0.12]),  # one broken
+        ([0, 80, 40, 160], [0, 0.08, 0.12, 0.16]),  # out of order
+        ([float("nan")] * 4, [0, 0.04, 0.08, 0.12]),
+    ],
+)
+def test_timestamps_are_taken_where_they_are_sane(
+    tmp_path: Path, positions_ms: list[float], times_s: list[float]
+) -> None:
+    (tmp_path / "a.avi").write_bytes(b"something")
+    fake = FakeCapture([PICTURE] * 4, properties={cv2.CAP_PROP_FPS: 25.0})
+    fake.get = lambda prop: positions_ms[min(fake.grabs, 4) - 1] if prop == cv2.CAP_PROP_POS_MSEC else 25.0
+    times = [frame.time_s for frame in open_source(str(tmp_path / "a.avi"), capture=fake)]
+    assert times == pytest.approx(times_s)
+    assert fake.released
+
+
+@pytest.mark.parametrize("fps", [0.0, -1.0, 1000.0, 90000.0, float("nan"), float("inf")])
+def test_a_senseless_rate_and_count_are_unknown(tmp_path: Path, fps: float) -> None:
+    (tmp_path / "a.avi").write_bytes(b"something")
+    fake = FakeCapture([PICTURE] * 2, properties={cv2.CAP_PROP_FPS: fps, cv2.CAP_PROP_FRAME_COUNT: -(2.0**63)})
+    source = open_source(str(tmp_path / "a.avi"), capture=fake)
+    assert source.fps is None and source.frame_count is None
+    assert [frame.time_s for frame in source] == pytest.approx([0, 0.04])
+
+
+def test_empty_arrays_are_skipped(tmp_path: Path) -> None:
+    (tmp_path / "a.avi").write_bytes(b"something")
+    fake = FakeCapture([np.empty((0, 0, 3), np.uint8), PICTURE, np.empty((0,), np.uint8), PICTURE[:1, :1]])
+    frames = list(open_source(str(tmp_path / "a.avi"), capture=fake))
+    assert [(frame.id, frame.image.shape) for frame in frames] == [(0, (6, 8, 3)), (1, (1, 1, 3))]
+
+
+def test_a_file_is_released_when_the_reader_stops_early(tmp_path: Path) -> None:
+    (tmp_path / "a.avi").write_bytes(b"something")
+    fake = FakeCapture([PICTURE] * 9)
+    source = open_source(str(tmp_path / "a.avi"), capture=fake)
+    frames = iter(source)
+    next(frames)
+    assert not fake.released
+    frames.close()
+    assert fake.released == 1
+    source.close()
+    assert fake.released == 1
+    with pytest.raises(RuntimeError, match="read once"):
+        next(iter(source))
+
+
+def test_closing_before_reading_releases(tmp_path: Path) -> None:
+    source = open_source(str(make_video(tmp_path / "a.avi", 3)))
+    source.close()
+    assert list(source) == []
+
+
+# --- cameras and streams
+
+
+def test_absent_camera(devices: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SourceError, match=r"Camera 7 is absent: there is no .*video7\. Found: .*video0; try `--source"):
+        open_source("7")
+    (devices / "video0").unlink()
+    with pytest.raises(SourceError, match=r"Camera 0 is absent.*No camera is connected.*`--source demo`"):
+        open_source("0")
+    with pytest.raises(SourceError, match="/dev/video98 is absent"):
+        open_source("/dev/video98")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_camera_without_permission(devices: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    assert "no permission" in camera_problem("camera 0", devices / "video0")
+    with pytest.raises(SourceError, match="usermod -aG video"):
+        open_source("0", capture=FakeCapture([PICTURE]))
+
+
+def test_camera_that_gives_nothing(devices: Path, fake_time: FakeTime) -> None:
+    closed, silent = FakeCapture([], opened=False), FakeCapture([])
+    for fake in (closed, silent):
+        with pytest.raises(SourceError, match="Camera 0 is there but gives no picture") as caught:
+            open_source("0", capture=fake, clock=fake_time.clock, wait=fake_time.wait)
+        assert not isinstance(caught.value, SourceStalled)
+        assert fake.released == 1
+
+
+def test_camera_frames_have_the_time_since_the_first(devices: Path, fake_time: FakeTime) -> None:
+    def one_every_half_second() -> Iterator[Image]:
+        for _ in range(6):
+            fake_time.now += 0.5
+            yield PICTURE
+
+    fake = FakeCapture(one_every_half_second(), properties={cv2.CAP_PROP_FPS: 30.0})
+    source = open_source("0", capture=fake, clock=fake_time.clock, wait=fake_time.wait, reconnect_s=0)
+    assert (source.name, source.live, source.fps, source.frame_count) == ("camera 0", True, 30, None)
+    assert cv2.CAP_PROP_BUFFERSIZE in fake.asked  # and refused, which is no failure
+    seen = [(frame.id, frame.time_s) for _, frame in zip(range(3), source, strict=False)]
+    assert seen == [(0, 0), (1, 0.5), (2, 1.0)]
+
+
+def test_device_path(devices: Path) -> None:
+    fake = FakeCapture([PICTURE] * 2)
+    source = open_source("/dev/null", capture=fake)  # exists and may be opened
+    assert source.name == "camera /dev/null" and fake.targets[0][0] == "/dev/null"
+    source.close()
+
+
+@pytest.mark.parametrize("scheme", ["rtsp", "rtmp", "http"])
+def test_streams_are_live_have_timeouts_and_hide_secrets(fake_time: FakeTime, scheme: str) -> None:
+    fake = FakeCapture([PICTURE] * 3)
+    url = f"{scheme}://me:secret@host/live?token=hidden"
+    source = open_source(url, capture=fake, clock=fake_time.clock, wait=fake_time.wait, reconnect_s=0)
+    assert source.live and source.name == f"{scheme}://host/live"
+    target, parameters = fake.targets[0]
+    assert target == url
+    assert dict(zip(parameters[::2], parameters[1::2], strict=True)) == {
+        cv2.CAP_PROP_OPEN_TIMEOUT_MSEC: 5000,
+        cv2.CAP_PROP_READ_TIMEOUT_MSEC: 5000,
+    }
+    with pytest.raises(SourceStalled, match="host/live"):
+        list(source)
+
+
+def test_a_stream_that_does_not_open_hides_secrets() -> None:
+    with pytest.raises(SourceError, match="rtsp://host/live gives no picture") as caught:
+        open_source("rtsp://me:secret@host/live?token=hidden", capture=FakeCapture([], opened=False))
+    assert "secret" not in str(caught.value) and "hidden" not in str(caught.value)
+
+
+def test_a_finite_video_behind_http_is_a_file() -> None:
+    fake = FakeCapture([PICTURE] * 3, properties={cv2.CAP_PROP_FRAME_COUNT: 3.0, cv2.CAP_PROP_FPS: 25.0})
+    source = open_source("https://host/clip.mp4", capture=fake)
+    assert not source.live and source.frame_count == 3 and len(list(source)) == 3
+
+
+# --- auto, demo, real clips
+
+
+def test_auto_takes_camera_0_where_there_is_one(devices: Path) -> None:
+    source = open_source("auto", capture=FakeCapture([PICTURE] * 2))
+    assert source.name == "camera 0" and "found" in source.note
+
+
+@pytest.mark.parametrize("make_absent", [True, False])
+def test_auto_takes_the_demo_otherwise_and_says_why(devices: Path, make_absent: bool) -> None:
+    if make_absent:
+        (devices / "video0").unlink()
+    source = open_source("auto", capture=FakeCapture([], opened=False))
+    assert isinstance(source, DemoSource) and source.name == "demo crowd" and source.live
+    assert ("absent" if make_absent else "gives no picture") in source.note
+
+
+@pytest.mark.parametrize(
+    ("file", "frames", "end_s"), [("head-pose-face-detection-male", 62, 5.08), ("face-demographics-walking", 35, 2.83)]
+)
+def test_real_clips(file: str, frames: int, end_s: float) -> None:
+    path = CLIPS / f"{file}.gif"
+    if not path.exists():
+        pytest.skip("no ../shared/clips beside this checkout")
+    source = open_source(str(path))
+    seen = list(source)
+    assert source.frame_count == len(seen) == frames and source.note == ""
+    assert {frame.image.shape for frame in seen} == {(270, 480, 3)}
+    assert all(b.time_s > a.time_s for a, b in pairwise(seen))
+    assert seen[-1].time_s == pytest.approx(end_s, abs=0.01)
+
+
+def test_every_source_has_the_whole_interface(tmp_path: Path, devices: Path) -> None:
+    makers: list[Callable] = [
+        lambda: open_source("demo"),
+        lambda: open_source("0", capture=FakeCapture([PICTURE])),
+        lambda: open_source(str(make_video(tmp_path / "a.avi", 1))),
+    ]
+    for make in makers:
+        source = make()
+        assert {"name", "note", "live", "fps", "frame_count"} <= set(dir(source))
+        assert source.status().state == SourceState.OK
+        source.close()
+        source.close()
+        assert list(source) == []

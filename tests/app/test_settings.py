@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from app.cli import build_parser
+from app.config import default_text, load
+from app.errors import UsageError
+from app.settings import Settings, options
+from tests.support.paths import ROOT
+
+
+def test_budget_and_rate_are_two_names_for_one_thing():
+    assert Settings(target_fps=25).frame_budget_ms == 40.0
+    assert Settings(budget_ms=33).frame_budget_ms == 33
+    assert Settings().frame_budget_ms == pytest.approx(1000 / 15)
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        {"target_fps": 0}, {"target_fps": -3}, {"target_fps": float("inf")}, {"budget_ms": 0.5}, {"budget_ms": float("nan")},
+        {"target_fps": 10**400}, {"target_fps": 20, "budget_ms": 20}, {"device": "tpu"}, {"max_faces": 0}, {"threads": 0},
+        {"source": ""}, {"results": "a.out", "log": "a.out"}, {"source": "clip.mp4", "output": "clip.mp4"},
+        {"source": "clip.mp4", "loop": True, "results": "r", "show": False}, {"output": "a\0b.mp4"},
+    ],
+)  # fmt: skip
+def test_nonsense_is_refused(nonsense):
+    kinds = {o.name: o.kind for o in options()}
+    given = {k: v if isinstance(v, int | float) else kinds[k](v) for k, v in nonsense.items()}
+    with pytest.raises(UsageError):
+        load(given)
+
+
+def test_settings_cannot_be_changed():
+    with pytest.raises(AttributeError):
+        Settings().source = "0"
+
+
+def test_every_setting_is_an_option_with_help_and_the_other_way_round():
+    args = vars(build_parser().parse_args(["run"]))
+    assert set(args) - {"run", "config"} == {o.name for o in options()}
+    assert all(args[o.name] is None for o in options()), "not given must be told from given as the default"
+    for option in options():
+        assert option.help and option.group and option.kind in (str, int, float, bool, Path)
+
+
+def test_the_documents_table_says_what_the_help_says():
+    docs = (ROOT / "docs" / "command-line.md").read_text(encoding="utf-8")
+    for option in options():
+        name = f"{option.flag} {option.metavar}".strip()
+        if option.kind is bool:
+            name += f"`, `--no-{option.flag[2:]}"
+        row = f"| `{name}` | {option.help} | {default_text(option)} |"
+        assert row in docs, f"docs/command-line.md lacks this row:\n{row}"

@@ -1,0 +1,494 @@
+"""The window without a screen, and the check that there is a screen."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from ctypes.util import find_library
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from app.domain import Box, Estimate, Frame, Person, Result, SourceState, SourceStatus, Stats
+from app.window import display, presenter
+from tests.support.fakes import FakeClock
+
+os.environ["QT_QPA_PLATFORM"] = "offscreen"
+NO_QT = display.why_no_display()
+needs_qt = pytest.mark.skipif(NO_QT is not None, reason=NO_QT or "")
+if NO_QT is None:
+    from PyQt5.QtCore import Qt
+    from PyQt5.QtTest import QTest
+    from PyQt5.QtWidgets import QApplication
+
+    from app.window import window
+
+SCREEN = {"DISPLAY": ":99"}
+
+
+def make_result(number: int = 0, people: int = 1) -> Result:
+    image = np.full((270, 480, 3), 40 + number, np.uint8)
+    estimate = Estimate(34.0, 29.0, 40.0, "female", 0.9, "happy", 0.9, "b9")
+    stats = Stats(
+        30.0, people, people, "b9", 128, 33.0, 14.0, 9.0, 10.0, 21.0, 0, 9, 0, "CPUExecutionProvider", "b9 fits"
+    )
+    image[:, :20] = (200, 0, 0)
+    seen = tuple(Person(i, Box(100 + 90 * i, 100, 80, 80), estimate, True) for i in range(people))
+    return Result(Frame(number, image, 0.0, 0.0), seen, stats)
+
+
+class Feed:
+    """Stands in for the pipeline; counts the calls of stop."""
+
+    def __init__(self) -> None:
+        self.result: Result | None = None
+        self.over = False
+        self.stops = 0
+        self.state = SourceStatus()
+        self.budget_ms, self.exit, self.exits = 33.0, "auto", ("auto", "exit_07@96", "exit_13@96")
+
+    def status(self) -> SourceStatus:
+        return self.state
+
+    def latest(self) -> Result | None:
+        return self.result
+
+    def finished(self) -> bool:
+        return self.over
+
+    def stop(self) -> None:
+        self.stops += 1
+
+
+@pytest.fixture
+def feed() -> Feed:
+    return Feed()
+
+
+@pytest.fixture(scope="session")
+def application() -> Any:
+    """Not pytest-qt's: without Qt's system libraries that plugin ends the whole test run."""
+    return QApplication.instance() or QApplication(["tests"])
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def kiosk(application: Any, feed: Feed, clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A shown window whose timer stands still: the tests poll."""
+    widget = window.KioskWindow(
+        feed.latest, feed.finished, feed.stop, title="faces", look=window.Look(language="en"),
+        status=feed.status, controls=feed, clock=clock,
+    )  # fmt: skip
+    failures: list[BaseException] = []
+    monkeypatch.setattr(sys, "excepthook", lambda kind, error, trace: failures.append(error))  # else PyQt5 aborts
+    widget.halt()
+    widget.show()
+    yield widget
+    widget.close()
+    assert failures == []
+
+
+def pixel(kiosk: Any, x: int, y: int) -> tuple[int, int, int]:
+    return kiosk.grab().toImage().pixelColor(x, y).getRgb()[:3]
+
+
+def pressed(kiosk: Any, *keys: str) -> Any:
+    for key in keys:
+        QTest.keyClick(kiosk, getattr(Qt, f"Key_{key}"))
+    return kiosk
+
+
+def picture(kiosk: Any) -> Any:
+    """What is on the screen, (height, width, 3) RGB."""
+    image = kiosk.grab().toImage().convertToFormat(4)  # QImage.Format_RGB32
+    pixels = np.frombuffer(image.constBits().asstring(image.byteCount()), np.uint8)
+    return pixels.reshape(image.height(), -1, 4)[:, : image.width(), 2::-1]
+
+
+@needs_qt
+def test_starts_with_a_card(kiosk: Any) -> None:
+    assert pixel(kiosk, 3, 3) == window.overlay.STANDARD.plate
+    assert picture(kiosk)[300:420].max() > 200
+    kiosk.settle()
+    assert not kiosk.is_closed
+
+
+@needs_qt
+def test_shows_the_newest_result(kiosk: Any, feed: Feed) -> None:
+    for number in (0, 7):
+        feed.result = make_result(number)
+        kiosk.settle()
+        assert pixel(kiosk, kiosk.width() - 9, kiosk.height() // 2) == (40 + number,) * 3
+    assert kiosk.failure is None
+
+
+@needs_qt
+def test_takes_the_pictures_shape_and_keeps_its_aspect(kiosk: Any, feed: Feed) -> None:
+    feed.result = make_result()
+    kiosk.settle()
+    assert kiosk.width() / kiosk.height() == pytest.approx(480 / 270, abs=0.01)
+    kiosk.resize(900, 300)
+    kiosk.settle()
+    assert pixel(kiosk, 5, 150) == window.overlay.STANDARD.plate
+    assert pixel(kiosk, 640, 290) == (40, 40, 40)
+    pressed(kiosk, "Z").settle()
+    assert pixel(kiosk, 893, 150) == (40, 40, 40)
+
+
+@needs_qt
+def test_repaints_only_for_another_result_or_where_something_moves(
+    kiosk: Any, feed: Feed, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    updates: list[int] = []
+    monkeypatch.setattr(kiosk, "update", lambda: updates.append(1))
+    feed.result = make_result()
+    kiosk.settle()
+    assert updates
+    clock.pass_ms(1000)
+    kiosk.grab()
+    updates.clear()
+    for _ in range(3):
+        kiosk.settle()
+    assert updates == []
+    feed.result = dataclasses.replace(feed.result)
+    kiosk.settle()
+    assert len(updates) == 2, "the new picture, and people who may move"
+
+
+@needs_qt
+def test_mirrors_the_picture_and_the_boxes(kiosk: Any, feed: Feed) -> None:
+    feed.result = make_result()
+    kiosk.settle()
+    blue, width, middle = (0, 0, 200), kiosk.width(), kiosk.height() // 2
+    left = round(100 / 480 * width)
+    assert pixel(kiosk, 9, middle) == blue and pixel(kiosk, width - 9, middle) == (40, 40, 40)
+    assert max(pixel(kiosk, left, middle)) > 90
+    pressed(kiosk, "M").settle()
+    assert pixel(kiosk, width - 9, middle) == blue and pixel(kiosk, 9, middle) == (40, 40, 40)
+    assert max(pixel(kiosk, left, middle)) < 60 and max(pixel(kiosk, width - left, middle)) > 90
+
+
+@needs_qt
+def test_texts_are_not_mirrored(kiosk: Any, feed: Feed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same letters in the same order, and never under a painter that turns them round."""
+    drawn: list[str] = []
+    plain = window.QtCanvas.text
+
+    def text(self: Any, text: str, *place: object) -> None:
+        drawn.append(text)
+        assert self._painter.worldTransform().m11() > 0
+        plain(self, text, *place)
+
+    monkeypatch.setattr(window.QtCanvas, "text", text)
+    feed.result = make_result()
+    kiosk.settle()
+    kiosk.grab()
+    before = set(drawn)
+    drawn.clear()
+    pressed(kiosk, "M").settle()
+    kiosk.grab()
+    assert set(drawn) == before == {"34", "female · happy", "29–40 years"}
+
+
+@needs_qt
+def test_nobody_for_a_while_brings_the_invitation_and_somebody_ends_it(
+    kiosk: Any, feed: Feed, clock: FakeClock
+) -> None:
+    feed.result = make_result(people=0)
+    kiosk.settle()
+    plain = picture(kiosk)
+    clock.pass_ms(1000 * (window.IDLE_S + window.FADE_S))
+    feed.result = make_result(people=0)
+    kiosk.settle()
+    invited = picture(kiosk)
+    assert plain.max() == 200 and invited.max() >= 250, "its letters are white"
+    assert invited[5, -5].max() < plain[5, -5].max(), "the picture is darker behind it"
+    feed.result = make_result(people=1)
+    kiosk.settle()
+    assert pixel(kiosk, kiosk.width() - 9, kiosk.height() // 2) == (40, 40, 40)
+
+
+@needs_qt
+def test_a_lost_camera_hides_the_last_picture(kiosk: Any, feed: Feed) -> None:
+    feed.result = make_result()
+    kiosk.settle()
+    feed.state = SourceStatus(SourceState.LOST, 12.0, 4.0, "camera 0 was unplugged")
+    kiosk.settle()
+    assert pixel(kiosk, 9, kiosk.height() // 2) == window.overlay.STANDARD.plate
+    feed.state = SourceStatus()
+    kiosk.settle()
+    assert pixel(kiosk, 9, kiosk.height() // 2) == (0, 0, 200)
+
+
+@needs_qt
+def test_the_lost_card_tells_time_and_cause(kiosk: Any, feed: Feed, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[str] = []
+    monkeypatch.setattr(window.QtCanvas, "text", lambda self, text, *place: drawn.append(text))
+    feed.state = SourceStatus(SourceState.LOST, 12.4, 3.2, "camera 0 was unplugged")
+    kiosk.settle()
+    kiosk.grab()
+    assert {"for 12 seconds · trying again in 4 seconds", "camera 0 was unplugged"} <= set(drawn)
+
+
+@needs_qt
+def test_h_shows_every_key_and_c_and_l_change_looks(kiosk: Any, feed: Feed, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[str] = []
+    monkeypatch.setattr(window.QtCanvas, "text", lambda self, text, *place: drawn.append(text))
+    pressed(kiosk, "H").grab()
+    assert {key for key, _ in window.cards.keys(kiosk.say)} <= set(drawn)
+    assert "high contrast" in drawn
+    pressed(kiosk, "L").grab()
+    assert "suuri kontrasti" in drawn
+    pressed(kiosk, "L", "L", "F1")
+    assert kiosk.say.language == "en" and not kiosk.help
+    pressed(kiosk, "C")
+    assert kiosk.theme is window.overlay.CONTRAST
+    assert pressed(kiosk, "C").theme is window.overlay.STANDARD
+
+
+@needs_qt
+def test_budget_and_exit_are_changed_from_the_panel_only(kiosk: Any, feed: Feed) -> None:
+    pressed(kiosk, "Up", "Right")
+    assert (feed.budget_ms, feed.exit) == (33.0, "auto")
+    pressed(kiosk, "P", "Up", "Right")
+    assert (feed.budget_ms, feed.exit) == (34.0, "exit_07@96")
+    pressed(kiosk, "Down", "Down", "Left", "Left")
+    assert (feed.budget_ms, feed.exit) == (30.0, "exit_13@96")
+    pressed(kiosk, "0")
+    assert (feed.budget_ms, feed.exit) == (33.0, "auto")
+
+
+@needs_qt
+def test_budget_steps_are_round_and_end_somewhere() -> None:
+    up = [1.0]
+    while up[-1] < window.next_budget(up[-1], 1):
+        up.append(window.next_budget(up[-1], 1))
+    down = [10_000.0]
+    while down[-1] > window.next_budget(down[-1], -1):
+        down.append(window.next_budget(down[-1], -1))
+    assert up == down[::-1] and up[0] == 1 and up[-1] == 10_000
+    assert {20, 22, 60, 65, 120, 140, 300, 400} <= set(up)
+    assert window.next_budget(66.7, 1) == 70 and window.next_budget(66.7, -1) == 65
+
+
+@needs_qt
+def test_another_size_of_the_picture_is_taken_up(kiosk: Any, feed: Feed) -> None:
+    """As when a camera comes back with another resolution."""
+    feed.result = make_result()
+    kiosk.settle()
+    image = np.full((480, 640, 3), 90, np.uint8)
+    feed.result = dataclasses.replace(make_result(), frame=Frame(1, image, 0.1, 0.0))
+    kiosk.settle()
+    assert pixel(kiosk, kiosk.width() // 2, kiosk.height() - 5) == (90, 90, 90)
+    assert pixel(kiosk, 3, kiosk.height() // 2) == window.overlay.STANDARD.plate
+
+
+@needs_qt
+@pytest.mark.parametrize("key", ["Key_Q", "Key_Escape"])
+def test_keys_close(kiosk: Any, feed: Feed, key: str) -> None:
+    signals: list[int] = []
+    kiosk.closed.connect(lambda: signals.append(1))
+    QTest.keyClick(kiosk, getattr(Qt, key))
+    kiosk.close()
+    assert signals == [1]
+    assert kiosk.is_closed
+    assert feed.stops == 1
+
+
+@needs_qt
+def test_closing_stops(kiosk: Any, feed: Feed) -> None:
+    kiosk.close()
+    assert feed.stops == 1
+
+
+@needs_qt
+def test_finished_closes_after_taking_the_last_result(kiosk: Any, feed: Feed) -> None:
+    feed.result, feed.over = make_result(), True
+    kiosk.settle()
+    assert kiosk.is_closed
+    assert feed.stops == 1
+
+
+@needs_qt
+def test_f11_switches_full_screen(kiosk: Any) -> None:
+    shape = kiosk.size()
+    QTest.keyClick(kiosk, Qt.Key_F11)
+    assert kiosk.isFullScreen()
+    QTest.keyClick(kiosk, Qt.Key_F11)
+    assert not kiosk.isFullScreen()
+    assert kiosk.size() == shape
+
+
+@needs_qt
+def test_p_switches_the_panel(kiosk: Any, feed: Feed) -> None:
+    feed.result = make_result()
+    kiosk.settle()
+    corner = 60, 60
+    assert pixel(kiosk, *corner) == (40, 40, 40)
+    pressed(kiosk, "P").settle()
+    assert pixel(kiosk, *corner) != (40, 40, 40)
+    pressed(kiosk, "P").settle()
+    assert pixel(kiosk, *corner) == (40, 40, 40)
+
+
+@needs_qt
+def test_starts_as_asked_for(application: Any, feed: Feed) -> None:
+    look = window.Look(
+        fullscreen=True, mirrored=True, fill=True, panel=True, high_contrast=True, language="sv", notice="Cameras"
+    )
+    widget = window.KioskWindow(feed.latest, feed.finished, feed.stop, title="faces", look=look)
+    widget.halt()
+    widget.open()
+    assert widget.isFullScreen() and widget.mirrored and widget.fill and widget.panel
+    assert widget.theme is window.overlay.CONTRAST and widget.say.language == "sv"
+    feed.result = make_result()
+    widget.settle()
+    assert pixel(widget, 3, widget.height() - 3) == (0, 0, 0), "the notice's strip"
+    widget.close()
+
+
+@needs_qt
+def test_show_returns_when_finished(application: Any, feed: Feed) -> None:
+    feed.result, feed.over = make_result(), True
+    window.show(feed.latest, feed.finished, feed.stop, title="faces", look=window.Look(fullscreen=True))
+    assert feed.stops == 1
+
+
+@needs_qt
+@pytest.mark.parametrize("failure", [ValueError("boom"), KeyboardInterrupt()])
+def test_show_raises_what_a_callback_raised(application: Any, feed: Feed, failure: BaseException) -> None:
+    def latest() -> Result | None:
+        raise failure
+
+    with pytest.raises(type(failure)):
+        window.show(latest, feed.finished, feed.stop, title="faces")
+    assert feed.stops == 1
+
+
+@needs_qt
+def test_show_raises_what_stop_raised(application: Any, feed: Feed) -> None:
+    def stop() -> None:
+        raise ValueError("stop")
+
+    feed.over = True
+    hook = sys.excepthook
+    with pytest.raises(ValueError, match="stop"):
+        window.show(feed.latest, feed.finished, stop, title="faces")
+    assert sys.excepthook is hook
+
+
+@needs_qt
+def test_show_raises_what_painting_raised(application: Any, feed: Feed, monkeypatch: pytest.MonkeyPatch) -> None:
+    def draw(*args: object, **options: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(window.overlay, "draw", draw)
+    feed.result = make_result()
+    with pytest.raises(ZeroDivisionError):
+        window.show(feed.latest, feed.finished, feed.stop, title="faces")
+    assert feed.stops == 1
+
+
+@needs_qt
+def test_show_raises_what_the_presenter_raised(application: Any, feed: Feed, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fitted(*args: object, **options: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(presenter, "fitted", fitted)
+    feed.result = make_result()
+    with pytest.raises(ZeroDivisionError):
+        window.show(feed.latest, feed.finished, feed.stop, title="faces")
+    assert feed.stops == 1
+
+
+@pytest.fixture
+def linux(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Linux with PyQt5; the function says what ldd answers."""
+    place = SimpleNamespace(submodule_search_locations=["/somewhere/PyQt5"])
+    monkeypatch.setattr(display.importlib.util, "find_spec", lambda name: place)
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(display, "_no_x_server", lambda screen: None)
+
+    def answer(listing: str) -> None:
+        done = SimpleNamespace(stdout=listing)
+        monkeypatch.setattr(display.subprocess, "run", lambda *args, **options: done)
+
+    answer("")
+    return answer
+
+
+def test_display_is_fine(linux: Callable[[str], None]) -> None:
+    assert display.why_no_display(SCREEN) is None
+
+
+def test_no_screen(linux: Callable[[str], None]) -> None:
+    assert display.why_no_display({}) == "no screen (DISPLAY is not set)"
+
+
+@pytest.mark.parametrize("platform", ["offscreen", "minimal"])
+def test_no_screen_is_needed(linux: Callable[[str], None], platform: str) -> None:
+    assert display.why_no_display({"QT_QPA_PLATFORM": platform}) is None
+
+
+def test_pyqt5_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(display.importlib.util, "find_spec", lambda name: None)
+    assert "PyQt5 is not installed" in (display.why_no_display(SCREEN) or "")
+
+
+@pytest.mark.parametrize("system", ["darwin", "win32"])
+def test_other_systems_always_have_a_screen(
+    linux: Callable[[str], None], monkeypatch: pytest.MonkeyPatch, system: str
+) -> None:
+    monkeypatch.setattr(sys, "platform", system)
+    assert display.why_no_display({}) is None
+
+
+def test_missing_libraries_are_named_with_their_packages(linux: Callable[[str], None]) -> None:
+    linux(
+        "/somewhere/QtWidgets.abi3.so:\n\tlibGL.so.1 => not found\n\tlibc.so.6 => /lib/libc.so.6 (0x1)\n"
+        "/somewhere/libqxcb.so:\n\tlibGL.so.1 => not found\n\tlibxcb-icccm.so.4 => not found\n"
+        "\tlibodd.so.1 => not found\n"
+    )
+    assert display.why_no_display(SCREEN) == (
+        "system libraries are missing: libGL.so.1, libodd.so.1, libxcb-icccm.so.4; "
+        "on Debian and Ubuntu: sudo apt-get install libgl1 libxcb-icccm4"
+    )
+
+
+def test_without_ldd_the_first_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(path: str) -> None:
+        raise OSError("libGL.so.1: cannot open shared object file: No such file or directory")
+
+    def run(*args: object, **options: object) -> None:
+        raise FileNotFoundError("ldd")
+
+    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setattr(display.ctypes, "CDLL", load)
+    assert display.missing_libraries([Path("QtWidgets.abi3.so"), Path("libqxcb.so")]) == ["libGL.so.1"]
+
+
+@pytest.mark.skipif(find_library("xcb") is None, reason="libxcb is not installed")
+@pytest.mark.parametrize("screen", [":4711", "unix:4711.0", "localhost:4711"])
+def test_dead_display(screen: str) -> None:
+    assert f"DISPLAY={screen} does not answer" in (display._no_x_server(screen) or "")
+
+
+def test_nonsense_display() -> None:
+    assert "host:number" in (display._no_x_server("nonsense") or "")
+
+
+def test_wayland_without_an_x_server(linux: Callable[[str], None], tmp_path: Path) -> None:
+    environment = {"WAYLAND_DISPLAY": "wayland-7", "XDG_RUNTIME_DIR": str(tmp_path)}
+    assert display.qt_platform(environment) == "wayland"
+    assert display.why_no_display(environment) == "the Wayland screen wayland-7 does not answer"
+    assert display.qt_platform(environment | SCREEN) == "xcb"

@@ -1,0 +1,284 @@
+from __future__ import annotations
+
+import io
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from scheduler.latency import LatencyModel, OperatingPoint
+from scheduler.log import LatencyLog, LogError, LogWriter, read_log
+from scheduler.policy import DeepestThatFits, Fixed, Load
+from scheduler.replay import as_recorded, differs, exact, replay, summarise
+from tests.support.fakes import POINTS, make_profile, make_record
+
+
+def made_log(path: Path, frames: int = 200) -> LatencyLog:
+    """A log as a run on a machine with changing speed would leave it, decided by the real policy."""
+    profile, policy = make_profile(), DeepestThatFits()
+    latency = LatencyModel(profile)
+    writer = LogWriter(
+        path.open("w"), {"policy": policy.to_json(), "profile": profile.to_json(), "correction": latency.to_json()}
+    )
+    for i in range(frames):
+        faces = round(8 - 8 * math.cos(i / 30))
+        left = 25.0 + 5 * math.sin(i * 1.7) / 3
+        slowdown = latency.slowdown
+        if not faces:
+            writer.frame(make_record(id=i, faces=0, wanted=0, served=0, exit="", size=0, bucket=0, left_ms=left, predicted_ms=0.0, measured_ms=0.0, age_ms=9.0))  # fmt: skip
+            continue
+        probe = 6.0 if i % 31 == 9 else 0.0
+        d = policy(Load(faces, left, probe=probe), latency)
+        tail = latency.tail(d.point)
+        took = (
+            profile.median_ms(d.point, d.serve)
+            * (5.0 if probe else 1.7 if 80 < i < 120 else 1.0)
+            * (1 + 0.05 * math.sin(i * 3.1))
+        )
+        latency.observe(d.point, d.serve, took, probe=probe)
+        age = 33.0 - left + took
+        writer.frame(make_record(id=i, faces=faces, wanted=faces, served=d.serve, exit=d.point.exit, size=d.point.size, left_ms=left, probe=probe,
+                                 predicted_ms=d.predicted_ms, measured_ms=took, slowdown=slowdown, tail=tail, age_ms=age, miss=age > 33.0))  # fmt: skip
+    writer.drop(frames, "grab_full")
+    writer.close()
+    return read_log(path)
+
+
+def test_the_recorded_policy_decides_the_same_again_bit_for_bit(tmp_path):
+    log = made_log(tmp_path / "log.jsonl")
+    assert len(log.frames) == 200 and log.drops == {"grab_full": 1} and not log.cut
+    assert len({d.point for _, d in exact(log) if d}) == 3, "the log must use every exit to prove anything"
+    assert [r.id for r, d in exact(log) if differs(r, d)] == []
+
+
+def test_a_changed_number_is_noticed(tmp_path):
+    made_log(tmp_path / "log.jsonl")
+    lines = (tmp_path / "log.jsonl").read_text().splitlines()
+    record = json.loads(lines[101])
+    lines[101] = json.dumps(record | {"measured_ms": record["measured_ms"] * 4})
+    (tmp_path / "log.jsonl").write_text("\n".join(lines))
+    assert any(differs(r, d) for r, d in exact(read_log(tmp_path / "log.jsonl")))
+
+
+def test_replay_under_the_same_policy_and_budget_gives_the_same_times(tmp_path):
+    log = made_log(tmp_path / "log.jsonl")
+    for frame, record in zip(replay(log, DeepestThatFits()), log.frames, strict=True):
+        assert frame.age_ms == pytest.approx(record.age_ms)
+        assert frame.miss == record.miss
+
+
+def test_a_fixed_deep_exit_misses_more_and_a_shallow_one_knows_less(tmp_path):
+    log = made_log(tmp_path / "log.jsonl")
+    recorded = summarise(as_recorded(log), log.profile, "", 33.0)
+    deep = summarise(list(replay(log, Fixed(POINTS[2]))), log.profile, "", 33.0)
+    shallow = summarise(list(replay(log, Fixed(POINTS[0]))), log.profile, "", 33.0)
+    assert deep.misses > recorded.misses
+    assert shallow.expected_mae > recorded.expected_mae > deep.expected_mae
+    assert deep.exits == {"exit_13@96": sum(r.wanted > 0 for r in log.frames)}
+
+
+def test_a_longer_budget_goes_deeper(tmp_path):
+    log = made_log(tmp_path / "log.jsonl")
+    longer = summarise(list(replay(log, DeepestThatFits(), 3000.0)), log.profile, "", 3000.0)
+    assert longer.expected_mae == pytest.approx(4.8) and longer.misses == 0
+    shorter = summarise(list(replay(log, DeepestThatFits(), 15.0)), log.profile, "", 15.0)
+    assert shorter.served < longer.served == shorter.faces
+
+
+def test_twice_the_same_replay_is_the_same(tmp_path):
+    log = made_log(tmp_path / "log.jsonl")
+    assert list(replay(log, DeepestThatFits(), 20.0)) == list(replay(log, DeepestThatFits(), 20.0))
+
+
+def test_a_cut_last_line_is_left_out(tmp_path):
+    made_log(tmp_path / "log.jsonl")
+    text = (tmp_path / "log.jsonl").read_text()
+    (tmp_path / "log.jsonl").write_text(text[: text.rindex('"cause"')])
+    log = read_log(tmp_path / "log.jsonl")
+    assert log.cut and len(log.frames) == 200
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "empty"),
+        ("hello", "not JSON"),
+        ('{"type": "frame"}', "no header"),
+        ('{"type": "header", "schema": 99}', "schema 99"),
+        ('{"type": "header", "schema": 1}', "profile"),
+        ('HEADER\n{"type": "event"}\n{}', "line 2"),
+        ('HEADER\n{"type": "event", "name": "policy", "policy": {"name": "magic"}}\n{}', "magic"),
+        ("[1]", "not a record"),
+        ("HEADER\n{broken\n{}", "line 2"),
+        ('HEADER\n{"type": "frame", "id": 1}\n', "line 2"),
+        ('HEADER\n{"type": "surprise"}\n', "surprise"),
+    ],
+)
+def test_what_is_no_log_says_so(tmp_path, text, says):
+    header = {"type": "header", "schema": 1, "policy": DeepestThatFits().to_json(), "profile": make_profile().to_json()}
+    (tmp_path / "log").write_text(text.replace("HEADER", json.dumps(header)))
+    with pytest.raises(LogError, match=says):
+        read_log(tmp_path / "log")
+
+
+def test_a_binary_or_missing_log_says_so(tmp_path):
+    (tmp_path / "log").write_bytes(bytes(range(256)) * 4)
+    with pytest.raises(LogError, match="not text"):
+        read_log(tmp_path / "log")
+    with pytest.raises(LogError, match="cannot be read"):
+        read_log(tmp_path / "none")
+
+
+def test_numbers_that_are_none_are_refused(tmp_path):
+    file = io.StringIO()
+    writer = LogWriter(file, {"policy": DeepestThatFits().to_json(), "profile": make_profile().to_json()})
+    writer.frame(make_record(measured_ms=float("nan")))
+    (tmp_path / "log").write_text(file.getvalue())
+    with pytest.raises(LogError, match="numbers of frame 0"):
+        read_log(tmp_path / "log")
+
+
+def test_a_replay_without_frames_is_refused():
+    with pytest.raises(ValueError, match="nothing to replay"):
+        summarise([], make_profile(), "", 33.0)
+
+
+def test_operating_points_print_as_people_name_them():
+    assert str(OperatingPoint("exit_09", 96)) == "exit_09@96"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"served": 0.5}, {"served": True}, {"id": [1]}, {"measured_ms": -1.0}, {"measured_ms": 10**400}, {"miss": "x"},
+        {"new": 99}, {"new": -1}, {"tail": 0.0}, {"slowdown": "x"}, {"size": "x"}, {"exit": [1]}, {"exit": "exit_99"}, {"exit": ""}, {"probe": -1.0}, {"probe": "x"}, {"stages_ms": 5}, {"unserved": {"unaligned": "x"}}, {"faces": 10**9, "wanted": 10**9}, {"wanted": 7},
+    ],
+)  # fmt: skip
+def test_a_record_that_cannot_be_is_refused(tmp_path, change):
+    made_log(tmp_path / "log.jsonl", 20)
+    lines = (tmp_path / "log.jsonl").read_text().splitlines()
+    lines[19] = json.dumps(json.loads(lines[19]) | change)
+    (tmp_path / "log.jsonl").write_text("\n".join(lines))
+    with pytest.raises(LogError, match="line 20"):
+        read_log(tmp_path / "log.jsonl")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"policy": {"name": "deepest-that-fits"}}, {"policy": {"name": "fixed", "exit": "exit_99", "size": 96}}, {"policy": None},
+        {"settings": {"align_share": "x"}}, {"settings": {"align_share": 7}}, {"settings": 5},
+        {"policy": {"name": "deepest-that-fits", "margin": None, "headroom": 0.1}}, {"profile": {"buckets": [1, float("inf")]}},
+    ],
+)  # fmt: skip
+def test_a_header_that_cannot_be_is_refused(tmp_path, change):
+    made_log(tmp_path / "log.jsonl", 20)
+    lines = (tmp_path / "log.jsonl").read_text().splitlines()
+    lines[0] = json.dumps(json.loads(lines[0]) | change)
+    (tmp_path / "log.jsonl").write_text("\n".join(lines))
+    with pytest.raises(LogError, match="line 1"):
+        read_log(tmp_path / "log.jsonl")
+
+
+def test_the_prediction_must_be_the_same_to_the_last_bit(tmp_path):
+    made_log(tmp_path / "log.jsonl", 60)
+    lines = (tmp_path / "log.jsonl").read_text().splitlines()
+    record = json.loads(lines[40])
+    lines[40] = json.dumps(record | {"predicted_ms": math.nextafter(record["predicted_ms"], math.inf)})
+    (tmp_path / "log.jsonl").write_text("\n".join(lines))
+    assert [r.id for r, d in exact(read_log(tmp_path / "log.jsonl")) if differs(r, d)] == [record["id"]]
+
+
+def test_another_budget_aligns_fewer_or_more_faces(tmp_path):
+    """Six of ten faces took 18 ms and began 18 ms after birth. Limits: 0.6 of 40 ms lets three begin, of 100 ms all ten."""
+    writer = LogWriter(
+        (tmp_path / "l").open("w"),
+        {"policy": Fixed(POINTS[0]).to_json(), "profile": make_profile().to_json(), "settings": {"align_share": 0.6}},
+    )
+    writer.frame(make_record(faces=10, wanted=6, served=6, exit="exit_07", bucket=8, budget_ms=66.0, left_ms=30.0,
+                             measured_ms=12.0, age_ms=48.0, stages_ms={"detect": 18.0, "align": 18.0}))  # fmt: skip
+    writer.close()
+    log = read_log(tmp_path / "l")
+    for budget, served, age in ((66.0, 6, 48.0), (40.0, 3, 48.0 - 9 - 6), (100.0, 10, 48.0 + 12 + 8)):
+        (frame,) = replay(log, Fixed(POINTS[0]), budget)
+        assert frame.decision.serve == served
+        assert frame.age_ms == pytest.approx(age)
+        assert frame.left_ms == pytest.approx(30.0 + budget - 66.0 + (6 - served) * 3)
+
+
+def test_a_policy_that_changed_during_the_run_is_followed(tmp_path):
+    """The frames before the event were decided by one rule, those behind by the other."""
+    profile, latency = make_profile(), LatencyModel(make_profile())
+    writer = LogWriter(
+        (tmp_path / "l").open("w"), {"policy": DeepestThatFits().to_json(), "profile": profile.to_json()}
+    )
+    for i in range(10):
+        policy = DeepestThatFits() if i < 5 else Fixed(POINTS[0])
+        if i == 5:
+            writer.event("reconnect", source="camera 0", after_s=2.5)
+            writer.event("policy", policy=policy.to_json())
+        d = policy(Load(2, 30.0), latency)
+        took = profile.median_ms(d.point, d.serve)
+        writer.frame(make_record(id=i, faces=2, wanted=2, served=2, exit=d.point.exit, predicted_ms=d.predicted_ms, measured_ms=took))  # fmt: skip
+        latency.observe(d.point, 2, took)
+    writer.close()
+    log = read_log(tmp_path / "l")
+    assert [(e.before, e.name) for e in log.events] == [(5, "reconnect"), (5, "policy")]
+    assert log.events[0].details == {"source": "camera 0", "after_s": 2.5}
+    assert (
+        {d.point for r, d in exact(log) if d and r.id >= 5}
+        == {POINTS[0]}
+        != {d.point for r, d in exact(log) if r.id < 5}
+    )
+    assert not [r.id for r, d in exact(log) if differs(r, d)]
+
+
+def test_a_log_of_the_first_schema_is_still_read(tmp_path):
+    made_log(tmp_path / "l", 20)
+    lines = [json.loads(line) for line in (tmp_path / "l").read_text().splitlines()]
+    lines[0]["schema"] = 1
+    for record in lines[1:]:
+        record.pop("new", None)
+    (tmp_path / "l").write_text("\n".join(map(json.dumps, lines)))
+    log = read_log(tmp_path / "l")
+    assert len(log.frames) == 20 and not log.repeatable and {r.new for r in log.frames} == {0}
+
+
+def test_a_log_from_before_the_probe_is_replayed_as_it_was_written(tmp_path):
+    made_log(tmp_path / "l", 60)
+    lines = [json.loads(line) for line in (tmp_path / "l").read_text().splitlines()]
+    lines[0]["schema"] = 3
+    told = [record.pop("probe", 0.0) for record in lines[1:]]
+    (tmp_path / "l").write_text("\n".join(map(json.dumps, lines)))
+    log = read_log(tmp_path / "l")
+    assert log.repeatable and {r.probe for r in log.frames} == {0.0}
+    # Up to where the one that made it had heard something.
+    assert next(r.id for r, d in exact(log) if differs(r, d)) == told.index(6.0)
+
+
+def test_a_log_that_does_not_say_how_its_tail_moved_is_replayed_as_it_was_written(tmp_path):
+    """The numbers behind the tail have changed since; older logs go on with theirs, and nonsense is refused."""
+    path = tmp_path / "log.jsonl"
+    made_log(path)
+    header, *frames = path.read_text().splitlines()
+    data = json.loads(header)
+    assert read_log(path).latency().to_json() == LatencyModel(make_profile()).to_json()
+    older = {"further_quantile": 0.995, "tail_limit": 8.0}
+    data["correction"] = {"tail_quantile": 0.995, "tail_step": 0.3}
+    path.write_text("\n".join([json.dumps(data), *frames]))
+    assert read_log(path).latency().to_json() == {"tail_quantile": 0.995, "tail_step": 0.3, **older}
+    del data["correction"]
+    path.write_text("\n".join([json.dumps(data), *frames]))
+    assert read_log(path).latency().to_json() == {"tail_quantile": 0.99, "tail_step": 0.15, **older}
+    for wrong in (
+        {"tail_quantile": 0.9},
+        {"tail_quantile": 1.5, "tail_step": 0.1},
+        {"tail_quantile": "x", "tail_step": 0.1},
+        {"tail_quantile": 0.9, "tail_step": 0.1, "tail_limit": 0.5},
+        {"tail_quantile": 0.9, "tail_step": 0.1, "other": 0.5},
+        3,
+    ):
+        path.write_text("\n".join([json.dumps(data | {"correction": wrong}), *frames]))
+        with pytest.raises(LogError, match="garbles"):
+            read_log(path)

@@ -1,0 +1,93 @@
+"""A pipeline on fakes, and its run to the end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from align.geometry import PAPER_MARGINS, Template, load_mean_shape
+from app.domain import Box, Result
+from app.faces.front_end import FrontEnd
+from app.faces.tracker import Tracker
+from app.network.engine import Engine
+from app.people.estimates import People
+from app.pipeline import Pipeline
+from models.manifest import Exit, Manifest
+from scheduler.latency import LatencyModel
+from scheduler.policy import DeepestThatFits
+from tests.support.fakes import (
+    MAES,
+    POINTS,
+    FakeClock,
+    FakeEngine,
+    FakePredictor,
+    FakeScanner,
+    FakeSource,
+    make_profile,
+)
+
+GENDERS, EXPRESSIONS = ("male", "female"), ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
+TEMPLATE = Template.from_shape(load_mean_shape(), PAPER_MARGINS)
+MANIFEST = Manifest(
+    name="fake", network=Path("fake.onnx"), sha256="", input_name="faces", input_sizes=(96,), template=TEMPLATE.points,
+    genders=GENDERS, expressions=EXPRESSIONS, licence="", about={},
+    exits=tuple(
+        Exit(name=p.exit, block=int(p.exit[-2:]), multiply_adds={96: 10 * i + 10}, age_interval_scale={96: {50: 0.7, 68: 1.0, 90: 1.7}}, validation={96: {"mae": m, "gender": 0.9, "expression": 0.6}})
+        for i, (p, m) in enumerate(zip(POINTS, MAES, strict=True))
+    ),
+)  # fmt: skip
+WAIT_S = 20.0
+
+
+class Collected:
+    """A sink that keeps everything."""
+
+    def __init__(self) -> None:
+        self.results: list[Result] = []
+        self.closed = 0
+
+    def deliver(self, result: Result) -> None:
+        self.results.append(result)
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def images(n: int, side: int = 240) -> list[np.ndarray]:
+    return [np.full((side, 2 * side, 3), i % 200, np.uint8) for i in range(n)]
+
+
+def crowd(n: int) -> list[Box]:
+    return [Box(30.0 + 50 * i, 80.0, 40.0, 40.0) for i in range(n)]
+
+
+def acquainted(boxes: list[Box]) -> Tracker:
+    """A tracker that knows these people already."""
+    tracker = Tracker()
+    for person, _ in tracker.update(boxes, -0.04):
+        tracker.confirm(person)
+    return tracker
+
+
+def make(source: FakeSource, boxes=None, engine: Engine | None = None, **changes) -> tuple[Pipeline, Collected]:
+    clock = changes.pop("clock", FakeClock())
+    sink = Collected()
+    front_end = FrontEnd(
+        FakeScanner(crowd(1) if boxes is None else boxes), FakePredictor(load_mean_shape()), TEMPLATE, Tracker(),
+        changes.pop("max_faces", 32), None, FakeClock(),  # of its own: preparing takes no time, whatever the engine does meanwhile
+    )  # fmt: skip
+    values = {
+        "source": source, "front_end": front_end, "policy": DeepestThatFits(), "latency": LatencyModel(make_profile()),
+        "engine": engine or FakeEngine(), "manifest": MANIFEST, "people": People(GENDERS, EXPRESSIONS), "budget_ms": 33.0,
+        "sinks": [sink], "clock": clock,
+    }  # fmt: skip
+    return Pipeline(**{**values, **changes}), sink
+
+
+def run(pipeline: Pipeline) -> None:
+    pipeline.start()
+    try:
+        assert pipeline.wait(WAIT_S), "the pipeline did not end"
+    finally:
+        pipeline.close()
