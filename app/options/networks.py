@@ -54,7 +54,7 @@ def add_card(sub: argparse._SubParsersAction) -> None:
 def _card(args: argparse.Namespace) -> int:
     from app.commands import models
 
-    return models.shipping.card(args.model, args.report)
+    return models.card(args.model, args.report)
 
 
 def add_evaluate(sub: argparse._SubParsersAction) -> None:

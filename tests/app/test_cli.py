@@ -208,10 +208,10 @@ def test_replay_of_what_is_no_log_says_so(tmp_path, capsys):
 @pytest.mark.parametrize(
     "args",
     [
-        ["bench", "--faces", "0..4"],
-        ["bench", "--faces", "x"],
         ["bench", "--rounds", "1"],
-        ["bench", "--budget-ms", "0"],
+        ["bench", "front-end", "--faces", "x"],
+        ["bench", "front-end", "--budget-ms", "0"],
+        ["bench", "crowd", "--minutes", "0"],
     ],
 )
 def test_nonsense_for_bench_is_refused(args, capsys):
@@ -295,28 +295,6 @@ def test_readme_names_every_command_and_option_of_run():
             for option in action.option_strings:
                 if option not in ("-h", "--help"):
                     assert option in docs, f"{name} {option}"
-
-
-def test_bench_of_the_scheduler_measures_every_policy_in_turn(tmp_path, capsys):
-    out = tmp_path / "bench.json"
-    assert main(["bench", "--faces", "1..2", "--rounds", "3", "--budget-ms", "50", "--json", str(out)]) == 0
-    report = json.loads(out.read_text())
-    assert [row["faces"] for row in report["rows"]] == [1, 2]
-    for row in report["rows"]:
-        assert {"auto", "exit_07", "exit_13"} <= set(row)
-        assert 7 <= row["auto"]["mean_exit"] <= 13 and row["exit_13"]["served"] == 1.0
-    assert "auto missed" in capsys.readouterr().out
-
-
-def test_benchs_verdict_tells_chance_from_a_fault():
-    from app.bench.exits import _verdict
-
-    def row(faces, auto, first):
-        return {"faces": faces, "auto": {"misses": auto}, "exit_07": {"misses": first}}
-
-    fine = _verdict([row(1, 0, 0), row(2, 1, 0), row(3, 4, 60)], "exit_07", 100)
-    assert "auto missed 5, exit_07 60" in fine and "2 (1 against 0)" in fine and fine.endswith("at none")
-    assert _verdict([row(5, 20, 2)], "exit_07", 100).endswith("at 5")
 
 
 def test_bench_of_the_exits_names_ratios_and_memory(tmp_path, capsys):
