@@ -15,7 +15,7 @@ from align.landmarks import LandmarkModelError, LandmarkPredictor
 from app.errors import ModelError, UsageError
 from app.faces.detectors import open_detector
 from app.faces.front_end import FrontEnd
-from app.faces.front_end_process import CaptureProcess
+from app.faces.front_end_process import FrontEndProcess
 from app.faces.scan import Scanner
 from app.faces.tracker import Tracker
 from app.files import TextFile, check_writable
@@ -29,7 +29,7 @@ from app.outputs.metrics import Metrics, parse_address
 from app.outputs.privacy import protection, read_notice
 from app.outputs.video import VideoWriter, check_video_name, results_writer
 from app.people.estimates import People
-from app.pipeline import Pipeline, Sink
+from app.pipeline import Outlets, Pipeline, Scheduling, Sink, Stages
 from app.settings import Settings, cache_folder
 from app.sources.open import FALLBACK_FPS, Source, open_source
 from models.manifest import Manifest, ManifestError, find_manifest
@@ -106,9 +106,9 @@ def build(
         metrics = Metrics(*address) if address else None
         if metrics:
             undo.callback(metrics.close)
-        make = partial(capture_side, settings, manifest.template)
+        make = partial(front_end_of, settings, manifest.template)
         # Live, so that landmarks do not hold up window and network; a file loses nothing by waiting.
-        front_end = CaptureProcess(make) if source.live else make()
+        front_end = FrontEndProcess(make) if source.live else make()
         undo.callback(front_end.close)
         points = [fixed] if fixed else candidates(manifest)
         engine = OnnxEngine(manifest, settings.device, settings.threads, points=points, progress=progress)
@@ -119,18 +119,14 @@ def build(
         sinks, log = _outputs(settings, source, manifest, engine, profile, policy, undo)
         latency = LatencyModel(profile)
         pipeline = Pipeline(
-            source=source,
-            front_end=front_end,
-            policy=policy,
-            latency=latency,
-            engine=wrap(engine),
-            manifest=manifest,
-            people=People(manifest.genders, manifest.expressions),
-            budget_ms=settings.frame_budget_ms,
-            sinks=[*sinks, *([metrics] if metrics else [])],
-            log=log,
-            protect=protection(settings.privacy),
-            probe=probe_of(engine),
+            source,
+            Stages(
+                front_end=front_end,
+                engine=wrap(engine),
+                people=People(manifest.genders, manifest.expressions),
+            ),
+            Scheduling(policy=policy, latency=latency, budget_ms=settings.frame_budget_ms, probe=probe_of(engine)),
+            Outlets(sinks=[*sinks, *([metrics] if metrics else [])], log=log, protect=protection(settings.privacy)),
         )
         if metrics:
             about = {"network": manifest.name, "provider": engine.provider, "exit": settings.exit}
@@ -159,15 +155,14 @@ def _profile(
     return profile, "remembered from an earlier run" if remembered else "measured now"
 
 
-def capture_side(settings: Settings, template: Sequence[tuple[float, float]]) -> FrontEnd:
+def front_end_of(settings: Settings, template: Sequence[tuple[float, float]]) -> FrontEnd:
     """What finds and aligns the faces of a run. Also called in a process of its own, so its arguments are picklable."""
     # With a fixed exit everybody is read in every frame, so that the same file gives the same answer.
-    limits = (None, None) if settings.exit != "auto" else (ALIGN_SHARE, SCAN_SHARE)
-    align_ms, scan_ms = (share and share * settings.frame_budget_ms for share in limits)
+    align_share, scan_share = (None, None) if settings.exit != "auto" else (ALIGN_SHARE, SCAN_SHARE)
     covers = settings.privacy in ("blur", "pixelate")
-    probe = Probe() if scan_ms else lambda: 0.0
-    scanner = Scanner(open_detector(settings.detector), settings.min_face, scan_ms, every_frame=covers, probe=probe)
-    return make_front_end(Template(tuple(template)), Tracker(), scanner, settings.max_faces, align_ms)
+    probe = Probe() if scan_share else lambda: 0.0
+    scanner = Scanner(open_detector(settings.detector), settings.min_face, scan_share, every_frame=covers, probe=probe)
+    return make_front_end(Template(tuple(template)), Tracker(), scanner, settings.max_faces, align_share)
 
 
 def make_front_end(
@@ -175,7 +170,7 @@ def make_front_end(
     tracker: Tracker,
     scanner: Scanner | None = None,
     max_faces: int = 32,
-    align_ms: float | None = None,
+    align_share: float | None = None,
 ) -> FrontEnd:
     """With the shipped landmark predictor; without a scanner by Viola-Jones. Raises ModelError."""
     try:
@@ -183,7 +178,7 @@ def make_front_end(
     except LandmarkModelError as error:
         raise ModelError(str(error)) from error
     scanner = scanner or Scanner(open_detector("viola-jones"))
-    return FrontEnd(scanner, predictor, template, tracker, max_faces, align_ms)
+    return FrontEnd(scanner, predictor, template, tracker, max_faces, align_share)
 
 
 def load_profile(

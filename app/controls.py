@@ -27,7 +27,7 @@ class Operation:
     exit: str  # "auto", or the operating point that is always taken
 
 
-class Operations:
+class Controls:
     """The operation from the next frame on. Any thread may read and change it."""
 
     def __init__(self, budget_ms: float, policy: Policy, points: Sequence[OperatingPoint]) -> None:

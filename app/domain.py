@@ -6,6 +6,7 @@ Images are (height, width, 3) uint8 BGR, OpenCV's order, and nobody writes into 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -37,14 +38,14 @@ class DropCause(StrEnum):
     """Why a frame was not shown, or a face not read, in time."""
 
     GRAB_FULL = "newer frame came before this one was taken up"
-    PREPARE_FULL = "newer frame was prepared before this one reached the network"
+    FRONT_END_FULL = "newer frame was prepared before this one reached the network"
     NO_BUDGET = "no operating point fits all faces into what is left of the budget"
     NO_TIME = "no time was left to align all faces"
     MAX_FACES = "more faces in view than --max-faces"
     UNCONFIRMED = "not yet certain to be a face"
     UNALIGNED = "face turned away, at the edge of the frame or too small"
     VIDEO_FULL = "the video encoder is behind"
-    FAILED = "the capture side or the network failed on it"
+    FAILED = "the front end or the network failed on it"
     BROKEN = "the source sent a picture that is empty or of a wrong kind"
 
 
@@ -88,6 +89,7 @@ class Frame:
     image: Image
     time_s: float  # position in the source: seconds since its first frame
     born_s: float  # monotonic clock when the picture came into being for us; the deadline counts from here
+    budget_ms: float = math.inf  # from birth to result; the pipeline sets it
 
 
 @dataclass(frozen=True, slots=True)

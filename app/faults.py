@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 # Failures in a row of one part, after which a live run ends too: about ten seconds of a camera's frames.
 PATIENCE = 300
 
-NETWORK, CAPTURE, OUTPUT, LOG = "network", "capture side", "output", "latency log"
+NETWORK, FRONT_END, OUTPUT, LOG = "network", "front end", "output", "latency log"
 
 
 class Faults:

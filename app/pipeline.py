@@ -1,10 +1,10 @@
 """From source to screen: three loops, in the order in which a frame meets them.
 
-    grab  ->  Mailbox  ->  prepare  ->  Mailbox  ->  infer  ->  latest result, sinks, log
+    grab  ->  Mailbox  ->  front end  ->  Mailbox  ->  infer  ->  latest result, sinks, log
 
-grab     takes the newest picture from the source
-prepare  finds the faces and aligns them (front_end.py)
-infer    asks the policy for an operating point, runs the network, fuses estimates per person
+grab       takes the newest picture from the source
+front end  finds the faces and aligns them (faces/front_end.py)
+infer      asks the policy for an operating point, runs the network, fuses estimates per person
 
 Live sources drop the oldest frame where a loop is behind; files wait, so that nothing is lost and the same file gives
 the same answer. A failure in any loop ends all three and is kept for the caller, unless the source is live and faults.py
@@ -18,28 +18,29 @@ import threading
 import time
 from collections import deque
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from align.crop import crop_batch
-from app.controls import Operation, Operations
+from app.controls import Controls
 from app.domain import Box, DropCause, Face, Frame, Person, Result, SourceEvent, SourceEventKind, SourceState, Stats
 from app.errors import AppError, InternalError, OutputError, SourceStalled
-from app.faults import CAPTURE, NETWORK, OUTPUT, Diary, Faults
+from app.faults import FRONT_END, NETWORK, OUTPUT, Diary, Faults
 from app.mailbox import Closed, Mailbox, WhenFull
-from app.network.engine import bucket_of, readings
+from app.network.engine import bucket_of
+from app.served import Served, count, frame_record
 from app.totals import Totals
-from scheduler.log import FrameRecord, LogWriter, Run
+from scheduler.log import LogWriter, Run
 from scheduler.policy import Decision, Load, Policy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from app.faces.front_end import FrontEnd, Prepared
-    from app.faces.front_end_process import CaptureProcess
+    from app.faces.front_end import FrameFaces, FrontEnd
+    from app.faces.front_end_process import FrontEndProcess
     from app.network.engine import Engine
     from app.people.estimates import People
     from app.sources.open import Source
-    from models.manifest import Manifest
     from scheduler.latency import LatencyModel
 
 # Longer than any pause of a healthy source; sources themselves report a stall after 5 s where they can.
@@ -55,40 +56,59 @@ class Sink(Protocol):
     def close(self) -> None: ...
 
 
+@dataclass(frozen=True, kw_only=True)
+class Stages:
+    """What a frame goes through."""
+
+    front_end: FrontEnd | FrontEndProcess
+    engine: Engine
+    people: People
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scheduling:
+    """What decides how deep a frame's faces are read, and by when."""
+
+    policy: Policy
+    latency: LatencyModel
+    budget_ms: float
+    #: says before each decision how many times slower than usual the machine is (network/probe.py), or 0
+    probe: Callable[[], float] = lambda: 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outlets:
+    """Where results go. `protect` makes of a Result, and of all places where a face may be, what sinks and window see."""
+
+    sinks: Sequence[Sink] = ()
+    log: LogWriter | None = None
+    protect: Callable[[Result, Sequence[Box]], Result] | None = None
+
+
 class Pipeline:
     """Runs until the source ends, `stop` is called, or something fails."""
 
     def __init__(
         self,
-        *,
         source: Source,
-        front_end: FrontEnd | CaptureProcess,
-        policy: Policy,
-        latency: LatencyModel,
-        engine: Engine,
-        manifest: Manifest,
-        people: People,
-        budget_ms: float,
-        sinks: Sequence[Sink] = (),
-        log: LogWriter | None = None,
-        protect: Callable[[Result, Sequence[Box]], Result] | None = None,
-        probe: Callable[[], float] = lambda: 0.0,
+        stages: Stages,
+        scheduling: Scheduling,
+        outlets: Outlets,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`protect` makes of a Result, and of all places where a face may be, what sinks and window get to see.
-        `probe` says before each decision how many times slower than usual the machine is (probe.py), or 0."""
-        self._source, self._front_end, self._engine, self._manifest = source, front_end, engine, manifest
-        self._policy, self._latency, self._people = policy, latency, people
-        self.operations = Operations(budget_ms, policy, tuple(p.point for p in latency.profile.points))
-        self._sinks, self._clock, self._probe = tuple(sinks), clock, probe
+        self._source, self._clock = source, clock
+        self._front_end, self._engine, self._people = stages.front_end, stages.engine, stages.people
+        self._policy, self._latency, self._probe = scheduling.policy, scheduling.latency, scheduling.probe
+        self._sinks, self._protect = tuple(outlets.sinks), outlets.protect
+        points = tuple(p.point for p in self._latency.profile.points)
+        self.controls = Controls(scheduling.budget_ms, self._policy, points)
         self.faults = Faults(source.live)
-        self._log = Diary(log, self.faults, self._keep) if log else None
+        self._log = Diary(outlets.log, self.faults, self._keep) if outlets.log else None
         if self._log:
             self.faults.note = lambda part, text: self._log.event("fault", part=part, text=text)
-        self._protect = protect
         when_full = WhenFull.DROP_OLDEST if source.live else WhenFull.WAIT
         self._grabbed: Mailbox[Frame] = Mailbox(1, when_full)
-        self._prepared: Mailbox[tuple[Operation, Prepared]] = Mailbox(1, when_full)
+        self._aligned: Mailbox[FrameFaces] = Mailbox(1, when_full)
         self.totals = Totals()
         # Says to the user that the source is lost or back.
         self.tell: Callable[[SourceEvent], None] = lambda event: None
@@ -100,11 +120,11 @@ class Pipeline:
         self._stopping = threading.Event()
         self._done = threading.Event()
         self._threads = [
-            threading.Thread(target=self._guard, args=(loop, end), name=loop.__name__.strip("_"), daemon=True)
-            for loop, end in (
-                (self._grab, self._grabbed.close),
-                (self._prepare, self._prepared.close),
-                (self._infer, self._done.set),
+            threading.Thread(target=self._guard, args=(loop, end), name=name, daemon=True)
+            for name, loop, end in (
+                ("grab", self._grab, self._grabbed.close),
+                ("front end", self._find, self._aligned.close),
+                ("infer", self._infer, self._done.set),
             )
         ]
 
@@ -116,64 +136,30 @@ class Pipeline:
             if dropped:
                 self._count_drop(dropped, DropCause.GRAB_FULL)
 
-    def _prepare(self) -> None:
-        budget_ms = self.operations.budget_ms
-        while True:
+    def _find(self) -> None:
+        while (frame := self._next_frame()) is not None:
             try:
-                frame = self._grabbed.get(STALL_S)
-            except TimeoutError:
-                if self._source.status().state is SourceState.LOST:
-                    continue  # it knows, and is looking for it
-                raise SourceStalled(
-                    f"{self._source.name} has not delivered a picture for {STALL_S:.0f} s: "
-                    "check that it is connected and on"
-                ) from None
-            if not self._source.live:
-                frame = dataclasses.replace(frame, born_s=self._clock())
-            operation = self.operations.now
-            if operation.budget_ms != budget_ms:
-                self._front_end.budget_changed(operation.budget_ms / budget_ms)
-                budget_ms = operation.budget_ms
-            try:
-                prepared = self._front_end(frame)
+                found = self._front_end(self._stamped(frame))
             except Exception as error:
-                self.faults.survive(CAPTURE, error)
+                self.faults.survive(FRONT_END, error)
                 self._count_drop(frame, DropCause.FAILED)
                 continue
-            self.faults.well(CAPTURE)
-            dropped = self._prepared.put((operation, prepared))
+            self.faults.well(FRONT_END)
+            dropped = self._aligned.put(found)
             if dropped:
-                self._front_end.give_back(dropped[1].faces)
-                self._count_drop(dropped[1].frame, DropCause.PREPARE_FULL)
+                self._front_end.give_back(dropped.faces)
+                self._count_drop(dropped.frame, DropCause.FRONT_END_FULL)
 
     def _infer(self) -> None:
         while True:
-            operation, prepared = self._prepared.get()
-            self._take_up(operation.policy)
-            if not self._source.live:
-                prepared = self._without_waiting(prepared)
-            new = sum(self._people.estimate(f.person) is None for f in prepared.faces)
-            probe = self._probe() if prepared.faces else 0.0
-            left_ms = operation.budget_ms - (self._clock() - prepared.frame.born_s) * 1e3
-            load = Load(len(prepared.faces), left_ms, new, self._late, probe=probe)
-            self.totals.slow += probe > 0
-            decision = self._policy(load, self._latency) if load.faces else None
-            slowdown, tail = self._latency.slowdown, self._latency.tail(decision.point) if decision else 1.0
-            try:
-                read, measured_ms, more = self._run(prepared, decision, load, operation.budget_ms)
-            except Exception as error:
-                self.faults.survive(NETWORK, error)
-                decision, read, measured_ms, more = None, set[int](), 0.0, ()
-            else:
-                self.faults.well(NETWORK)
-            result = self._result(prepared, decision, read, operation.budget_ms, left_ms, measured_ms)
+            found = self._aligned.get()
+            self._take_up(self.controls.now.policy)
+            born_s = self._born_s(found)
+            served = self._serve(found, born_s)
+            result = self._result(found, served, born_s)
             self._late = result.stats.frame_age_ms > result.stats.budget_ms
-            if prepared.faces and not decision:
-                self._count_drop(prepared.frame, DropCause.FAILED)  # no decision that a replay could repeat
-            else:
-                self._write_log(prepared, result, decision, slowdown, tail, load, more)
             if self._protect:
-                result = self._protect(result, prepared.places)
+                result = self._protect(result, found.places)
             self._deliver(result)
             self._latest = result
 
@@ -193,11 +179,28 @@ class Pipeline:
                 if dropped:
                     self._count_drop(dropped.frame, DropCause.VIDEO_FULL)
 
-    def _without_waiting(self, prepared: Prepared) -> Prepared:
-        """A file's frame is born when it is taken up, and its waiting for the network is no age: it is the file that
-        waits for us, and each frame is to get the depth that a camera's frame would get."""
-        born_s = self._clock() - sum(prepared.stages_ms.values()) / 1e3
-        return dataclasses.replace(prepared, frame=dataclasses.replace(prepared.frame, born_s=born_s))
+    def _next_frame(self) -> Frame | None:
+        """The next one that was grabbed. Raises SourceStalled where none comes, and Closed."""
+        while True:
+            try:
+                return self._grabbed.get(STALL_S)
+            except TimeoutError:
+                if self._source.status().state is SourceState.LOST:
+                    continue  # it knows, and is looking for it
+                raise SourceStalled(
+                    f"{self._source.name} has not delivered a picture for {STALL_S:.0f} s: "
+                    "check that it is connected and on"
+                ) from None
+
+    def _stamped(self, frame: Frame) -> Frame:
+        """With its budget; a file's frame is born now, where it is taken up."""
+        born_s = frame.born_s if self._source.live else self._clock()
+        return dataclasses.replace(frame, budget_ms=self.controls.budget_ms, born_s=born_s)
+
+    def _born_s(self, found: FrameFaces) -> float:
+        """When a frame's time began to run. A file waits for us: what its frame waited for the network is no age, so that each
+        gets the depth that a camera's frame would get."""
+        return found.frame.born_s if self._source.live else self._clock() - sum(found.stages_ms.values()) / 1e3
 
     def _take_up(self, policy: Policy) -> None:
         """Another rule decides from this frame on: the log says so."""
@@ -208,131 +211,89 @@ class Pipeline:
 
     # --- what infer is made of -------------------------------------------------------------------------------------
 
-    def _run(
-        self, prepared: Prepared, decision: Decision | None, load: Load, budget_ms: float
-    ) -> tuple[set[int], float, tuple[Run, ...]]:
-        """Reads the chosen faces, and others while the policy finds time for them; returns who was read, the milliseconds
-        of the first run, cropping included, and what was decided after it."""
-        self._people.keep(prepared.alive)
-        if decision is None:
-            return set(), 0.0, ()
-        waiting = self._people.stalest_first(prepared.faces)
-        read, measured_ms = self._read(prepared.frame, waiting[: decision.serve], decision)
+    def _serve(self, found: FrameFaces, born_s: float) -> Served:
+        """Decides and reads, in as many runs of the network as the policy finds time for."""
+        self._people.keep(found.alive)
+        new = sum(self._people.estimate(f.person) is None for f in found.faces)
+        probe = self._probe() if found.faces else 0.0
+        served = Served(Load(len(found.faces), self._left_ms(found.frame, born_s), new, self._late, probe=probe))
+        if not found.faces:
+            return served
+        decision = self._policy(served.load, self._latency)
+        served.slowdown, served.tail = self._latency.slowdown, self._latency.tail(decision.point)
+        try:
+            self._run(found, decision, served, born_s)
+        except Exception as error:
+            self.faults.survive(NETWORK, error)
+            return Served(served.load)
+        self.faults.well(NETWORK)
+        return served
+
+    def _run(self, found: FrameFaces, decision: Decision, served: Served, born_s: float) -> None:
+        """Reads the chosen faces, and others while the policy finds time for them; notes in `served` what was done."""
+        frame, load, waiting = found.frame, served.load, self._people.stalest_first(found.faces)
+        read, measured_ms = self._read(frame, waiting[: decision.serve], decision)
         self._latency.observe(decision.point, decision.serve, measured_ms, probe=load.probe)
         more = list[Run]()
         while len(read) < len(waiting):
-            left_ms = budget_ms - (self._clock() - prepared.frame.born_s) * 1e3
+            left_ms = self._left_ms(frame, born_s)
             again = self._policy.again(load.after(len(read), left_ms, 1 + len(more)), self._latency)
             if again is None:
                 more.append(Run(left_ms))
                 break
-            others, took_ms = self._read(prepared.frame, waiting[len(read) :][: again.serve], again)
+            others, took_ms = self._read(frame, waiting[len(read) :][: again.serve], again)
             self._latency.observe(again.point, again.serve, took_ms, further=True)
             more.append(Run(left_ms, again.serve, again.point.exit, again.point.size, again.predicted_ms, took_ms))
             read |= others
-        return read, measured_ms, tuple(more)
+        served.decision, served.people, served.measured_ms, served.more = decision, read, measured_ms, tuple(more)
+
+    def _left_ms(self, frame: Frame, born_s: float) -> float:
+        return frame.budget_ms - (self._clock() - born_s) * 1e3
 
     def _read(self, frame: Frame, chosen: Sequence[Face], decision: Decision) -> tuple[set[int], float]:
-        """One run of the network."""
+        """One run of the network: who was read, and the milliseconds that it took."""
         started = self._clock()
         crops = crop_batch(frame.image, [f.matrix for f in chosen], decision.point.size)
-        outputs = self._engine.run(decision.point, crops)
-        for face, reading in zip(chosen, readings(self._manifest, decision.point, outputs), strict=True):
+        for face, reading in zip(chosen, self._engine.read(decision.point, crops), strict=True):
             self._people.read(face.person, reading, frame.id, frame.time_s)
         return {f.person for f in chosen}, (self._clock() - started) * 1e3
 
-    def _result(
-        self,
-        prepared: Prepared,
-        decision: Decision | None,
-        read: set[int],
-        budget_ms: float,
-        left_ms: float,
-        measured_ms: float,
-    ) -> Result:
-        in_view = [(f.person, f.box) for f in prepared.faces] + list(prepared.unread)
+    def _result(self, found: FrameFaces, served: Served, born_s: float) -> Result:
+        """The frame's result, counted and logged."""
+        in_view = [(f.person, f.box) for f in found.faces] + list(found.unread)
         people = tuple(
-            Person(i, box, self._people.estimate(i), i in read, prepared.unfit.get(i)) for i, box in sorted(in_view)
+            Person(i, box, self._people.estimate(i), i in served.people, found.unfit.get(i))
+            for i, box in sorted(in_view)
         )
-        now, totals = self._clock(), self.totals
-        age_ms = (now - prepared.frame.born_s) * 1e3
-        self._times.append(now)
-        totals.frames += 1
-        totals.faces += len(prepared.faces) + sum(prepared.unserved.values())
-        totals.read += len(read)
-        totals.misses += age_ms > budget_ms
-        totals.ages_ms.append(age_ms)
-        totals.drops.update(self._unserved(prepared, decision, len(read)))
-        totals.first_result_s, totals.last_result_s = totals.first_result_s or now, now
-        if decision:
-            totals.exits[str(decision.point)] += 1
+        now_s, totals, decision = self._clock(), self.totals, served.decision
+        age_ms = (now_s - born_s) * 1e3
+        self._times.append(now_s)
+        unserved = served.unserved(found)
+        count(totals, found, served, unserved, age_ms, now_s)
         span = self._times[-1] - self._times[0]
-        dropped = totals.drops[DropCause.GRAB_FULL] + totals.drops[DropCause.PREPARE_FULL]
         stats = Stats(
             fps=(len(self._times) - 1) / span if span > 0 else 0.0,
             faces=len(people),
-            served=len(read),
+            served=len(served.people),
             exit=decision.point.exit if decision else "",
             input_size=decision.point.size if decision else 0,
-            budget_ms=budget_ms,
-            left_ms=left_ms,
+            budget_ms=found.frame.budget_ms,
+            left_ms=served.load.left_ms,
             predicted_ms=decision.predicted_ms if decision else 0.0,
-            measured_ms=measured_ms,
+            measured_ms=served.measured_ms,
             frame_age_ms=age_ms,
             misses=totals.misses,
             frames=totals.frames,
-            dropped=dropped,
+            dropped=totals.drops[DropCause.GRAB_FULL] + totals.drops[DropCause.FRONT_END_FULL],
             provider=self._engine.provider,
-            why=decision.why if decision else "the network failed" if prepared.faces else "nobody in view",
+            why=decision.why if decision else "the network failed" if found.faces else "nobody in view",
         )
-        return Result(prepared.frame, people, stats)
-
-    @staticmethod
-    def _unserved(prepared: Prepared, decision: Decision | None, read: int) -> dict[DropCause, int]:
-        waiting = len(prepared.faces) - read if decision else 0
-        return {**prepared.unserved, **({DropCause.NO_BUDGET: waiting} if waiting else {})}
-
-    def _write_log(
-        self,
-        prepared: Prepared,
-        result: Result,
-        decision: Decision | None,
-        slowdown: float,
-        tail: float,
-        load: Load,
-        more: tuple[Run, ...],
-    ) -> None:
-        if self._log is None:
-            return
-        s, n = result.stats, len(prepared.faces)
-        self._log.frame(
-            FrameRecord(
-                id=result.frame.id,
-                time_s=result.frame.time_s,
-                faces=n + sum(prepared.unserved.values()),
-                wanted=n,
-                new=load.new,
-                served=decision.serve if decision else 0,
-                exit=s.exit,
-                size=s.input_size,
-                bucket=bucket_of(self._engine.buckets, decision.serve) if decision else 0,
-                budget_ms=s.budget_ms,
-                left_ms=s.left_ms,
-                probe=load.probe,
-                predicted_ms=s.predicted_ms,
-                measured_ms=s.measured_ms,
-                slowdown=slowdown,
-                tail=tail,
-                age_ms=s.frame_age_ms,
-                miss=s.frame_age_ms > s.budget_ms,
-                provider=s.provider,
-                stages_ms=prepared.stages_ms,
-                unserved={
-                    cause.name.lower(): count for cause, count in self._unserved(prepared, decision, s.served).items()
-                },
-                more=more,
-            )
-        )
+        if found.faces and not decision:
+            self._count_drop(found.frame, DropCause.FAILED)  # no decision that a replay could repeat
+        elif self._log:
+            bucket = bucket_of(self._engine.buckets, decision.serve) if decision else 0
+            self._log.frame(frame_record(found, served, stats, unserved, bucket))
+        return Result(found.frame, people, stats)
 
     def _count_drop(self, frame: Frame, cause: DropCause) -> None:
         self.totals.drops[cause] += 1
@@ -369,7 +330,7 @@ class Pipeline:
         """Asks all loops to end soon; frames that wait are thrown away. May be called from anywhere, also twice."""
         self._stopping.set()
         self._source.close()
-        for box in (self._grabbed, self._prepared):
+        for box in (self._grabbed, self._aligned):
             box.close()
             box.clear()
 
@@ -402,7 +363,7 @@ class Pipeline:
             self._source.close()
             self._grabbed.close()
             if loop == self._infer:
-                self._prepared.close()
+                self._aligned.close()
         finally:
             end()
 

@@ -37,7 +37,7 @@ def _ratio(record: FrameRecord, profile: Profile) -> float:
 def world_of(
     log: LatencyLog, profile: Profile | None = None, drawn: Sequence[Moment] = (), budget_ms: float | None = None
 ) -> World:
-    """The crowd, the births and the capture side of a log. Moments are those recorded (that of the run before where nothing
+    """The crowd, the births and the front end of a log. Moments are those recorded (that of the run before where nothing
     was run) unless `drawn` gives others; the machine is the log's unless `profile` is another's."""
     recorded, last = list[Moment](), Moment(1.0)
     for r in log.frames:
@@ -59,7 +59,7 @@ def world_of(
 
 
 def _ready(frames: Sequence[FrameRecord]) -> list[float]:
-    """When each frame could be taken up: when it was, where nothing was in its way; else when the capture side was done."""
+    """When each frame could be taken up: when it was, where nothing was in its way; else when the front end was done."""
     ready, free_ms = list[float](), 0.0
     for r in frames:
         born_ms = r.time_s * 1e3

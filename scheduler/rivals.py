@@ -307,7 +307,7 @@ VARIANTS = (
 
 
 def usual_left_ms(world: World) -> float:
-    """What the capture side leaves of the budget in the median frame."""
+    """What the front end leaves of the budget in the median frame."""
     each = zip(world.budget_ms, world.ready_ms, world.born_ms, strict=True)
     return quantile([budget - (ready - born) for budget, ready, born in each], 0.5)
 

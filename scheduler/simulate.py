@@ -1,6 +1,6 @@
 """The path of a frame on a machine that exists on paper: a crowd, a profile and a noise in, what a rule makes of it out.
 
-The machine is the application's: frames are born at a steady rate, the capture side prepares them, a place for one frame
+The machine is the application's: frames are born at a steady rate, the front end prepares them, a place for one frame
 holds the newest of those prepared, and the network's loop takes it as soon as it is free. What it takes is the true
 median of the point chosen for the faces served, times that frame's moment (a recorded ratio measured / median): every
 rule meets the same moments at the same frames. Further runs of a frame meet its moment too, or one of their own where the
@@ -60,7 +60,7 @@ class World:
     profile: Profile  # as it truly is; what a rule believes is another matter
     budget_ms: Sequence[float]
     born_ms: Sequence[float]
-    ready_ms: Sequence[float]  # when the capture side is done with the frame
+    ready_ms: Sequence[float]  # when the front end is done with the frame
     faces: Sequence[int]
     arrivals: Sequence[int]
     moments: Sequence[float]
@@ -94,7 +94,7 @@ def make_world(
     further_moments: Sequence[float] = (),
     probes: Sequence[float] = (),
 ) -> World:
-    """A crowd before a machine. The capture side takes `front_ms` a frame and `front_ms_per_face` for each face."""
+    """A crowd before a machine. The front end takes `front_ms` a frame and `front_ms_per_face` for each face."""
     period = 1000 / crowd.fps
     born = [i * period for i in range(len(crowd.faces))]
     ready = [b + front_ms + front_ms_per_face * n for b, n in zip(born, crowd.faces, strict=True)]

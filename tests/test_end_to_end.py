@@ -41,7 +41,7 @@ def test_the_demo_crowd_is_read_person_by_person(tmp_path):
     from app.faces.scan import Scanner
     from app.faces.tracker import Tracker
     from app.faces.viola_jones import ViolaJones
-    from app.network.engine import OnnxEngine, readings
+    from app.network.engine import OnnxEngine
     from app.sources.demo import CYCLE_FRAMES, DemoCrowd
     from scheduler.latency import OperatingPoint
 
@@ -55,8 +55,7 @@ def test_the_demo_crowd_is_read_person_by_person(tmp_path):
         prepared = front_end(Frame(i, image, i / 25, 0.0))
         faces, truth = faces + len(prepared.faces), truth + len(crowd.truth(i))
         if prepared.faces:
-            outputs = engine.run(point, crop_batch(image, [f.matrix for f in prepared.faces], point.size))
-            for reading in readings(manifest, point, outputs):
+            for reading in engine.read(point, crop_batch(image, [f.matrix for f in prepared.faces], point.size)):
                 genders[manifest.genders[int(reading.gender.argmax())]] += 1
                 ages.append(reading.age)
     assert faces >= 0.9 * truth > 50

@@ -89,7 +89,7 @@ def _measure(
     from app.compose import load_manifest
     from app.faces.detectors import open_detector
     from app.faces.tilt import landmarks_at
-    from app.network.engine import OnnxEngine, readings
+    from app.network.engine import OnnxEngine
 
     manifest = load_manifest(model)
     predict, template, detect = LandmarkPredictor(), Template(manifest.template), open_detector("viola-jones")
@@ -111,9 +111,7 @@ def _measure(
             crops.append(crop_batch(tried.image, [matrix], point.size))
             shake = unsteadiness(partial(predict, tried.gray), tried.box) if name == "roll 0" else np.nan
             fits.append((misfit, not refused, shake, abs(yaw(points))))
-        for name, fit, reading in zip(
-            views, fits, readings(manifest, point, engine.run(point, np.concatenate(crops))), strict=True
-        ):
+        for name, fit, reading in zip(views, fits, engine.read(point, np.concatenate(crops)), strict=True):
             found = (np.nan, np.nan) if name.startswith("crop") else _found(detect, views[name], tilts[name])
             seen.setdefault(name, []).append((abs(reading.age - portrait.sample.age), reading.half, *fit, *found))
     tables = {name: np.array(values, float) for name, values in seen.items()}

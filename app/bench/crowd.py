@@ -1,7 +1,7 @@
 """`bench crowd`: the live engine under crowds that come and go, other programs that come and go, and four budgets.
 
 Frames are born at a steady rate; the loop takes the newest, as the pipeline does, and everything from birth to the end of
-the network counts against the budget (there is no capture side). For each frame that was missed it is worked out whether
+the network counts against the budget (there is no front end). For each frame that was missed it is worked out whether
 the cheapest point could have made it for one face, had it met the same moment; and a second, shorter run of the same
 crowd uses nothing but the cheapest point.
 """
@@ -199,7 +199,7 @@ class Loop:
             decide_us = (decided - asked) * 1e6, own * 1e6
             point, served = decision.point, decision.serve
             predicted, tail = decision.predicted_ms, latency.tail(point)
-            engine.run(point, crop_batch(self._picture, [self._matrix] * served, point.size))
+            engine.read(point, crop_batch(self._picture, [self._matrix] * served, point.size))
             took = (time.perf_counter() - decided) * 1e3
             latency.observe(point, served, took, probe=load.probe)
             more = self._further(load, served, born, budget_ms)
@@ -240,7 +240,7 @@ class Loop:
                 return [*more, Run(left_ms)]
             started = time.perf_counter()
             point, count = again.point, again.serve
-            self._engine.run(point, crop_batch(self._picture, [self._matrix] * count, point.size))
+            self._engine.read(point, crop_batch(self._picture, [self._matrix] * count, point.size))
             took = (time.perf_counter() - started) * 1e3
             self._latency.observe(point, count, took, True)
             more.append(Run(left_ms, count, point.exit, point.size, again.predicted_ms, took))

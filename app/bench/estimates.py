@@ -99,7 +99,6 @@ def _watch(clip: Path, manifest: Manifest, engine: OnnxEngine) -> dict[int, Watc
     from align.geometry import Template
     from app.compose import make_front_end
     from app.faces.tracker import Tracker
-    from app.network.engine import readings
     from app.sources.open import open_source
 
     front_end, watched = make_front_end(Template(manifest.template), Tracker()), defaultdict[int, Any](list)
@@ -108,7 +107,7 @@ def _watch(clip: Path, manifest: Manifest, engine: OnnxEngine) -> dict[int, Watc
         faces = front_end(frame).faces
         if faces:
             crops = crop_batch(frame.image, [f.matrix for f in faces], points[0].size)
-            by_exit = [readings(manifest, point, engine.run(point, crops)) for point in points]
+            by_exit = [engine.read(point, crops) for point in points]
             for i, face in enumerate(faces):
                 watched[face.person].append((frame.id, frame.time_s, [r[i] for r in by_exit]))
     return watched
@@ -189,7 +188,6 @@ def _faces(root: Path, names: Path | None, count: int, manifest: Manifest, engin
     from align.geometry import Template
     from align.landmarks import LandmarkPredictor
     from app.bench.face_views import frames, portraits
-    from app.network.engine import readings
     from app.people.estimates import People
 
     predict, template, rng = LandmarkPredictor(), Template(manifest.template), np.random.default_rng(0)
@@ -200,7 +198,7 @@ def _faces(root: Path, names: Path | None, count: int, manifest: Manifest, engin
         crops = np.concatenate(
             [crop_batch(v.image, [template.fit(predict(v.gray, v.box))], points[0].size) for v in views]
         )
-        by_exit = [readings(manifest, p, engine.run(p, crops)) for p in points]
+        by_exit = [engine.read(p, crops) for p in points]
         ages.append([[r.age for r in exit_] for exit_ in by_exit])
         squared.append([[r.half**2 for r in exit_] for exit_ in by_exit])
         truth.append(portrait.sample.age)

@@ -68,7 +68,7 @@ def _exits(manifest: Manifest, device: str, rounds: int) -> dict[str, Any]:
         for one in manifest.exits:
             names = [one.output(h) for h in HEADS]
             ways = {
-                "early": partial(engine.run, OperatingPoint(one.name, size), crops),
+                "early": partial(engine.outputs, OperatingPoint(one.name, size), crops),
                 "cut": partial(cut[one.name].run, names, {manifest.input_name: crops}),
                 "whole": partial(whole.run, names, {manifest.input_name: crops}),
             }
@@ -109,7 +109,7 @@ def _memory_mb(what: str, manifest_path: str, device: str) -> float:
         engine = OnnxEngine(manifest, device)
         for point in engine.points:
             for faces in batches:
-                engine.run(point, faces)
+                engine.read(point, faces)
     else:
         session = onnxruntime.InferenceSession(manifest.verify(), session_options(), providers=["CPUExecutionProvider"])
         for faces in batches:

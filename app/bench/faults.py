@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from app.domain import Image
-    from app.network.engine import Engine, Outputs
+    from app.domain import Image, Reading
+    from app.network.engine import Engine
     from scheduler.latency import OperatingPoint
 
 #: cause, and when it begins and ends in seconds of the cycle
@@ -133,13 +133,13 @@ class FaultyEngine:
         self.provider, self.note, self.points = engine.provider, engine.note, engine.points
         self.buckets, self.pads = engine.buckets, engine.pads
 
-    def run(self, point: OperatingPoint, faces: NDArray[np.uint8]) -> Outputs:
+    def read(self, point: OperatingPoint, faces: NDArray[np.uint8]) -> list[Reading]:
         fault = self._timetable.now()
         if fault == "engine throws":
             raise RuntimeError("injected: the engine failed")
         if fault == "slow inference":
             time.sleep(SLOW_S)
-        return self._engine.run(point, faces)
+        return self._engine.read(point, faces)
 
 
 def fill_disk(path: Path) -> bool:

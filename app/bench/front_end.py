@@ -1,4 +1,4 @@
-"""`bench front-end`: what the capture side (detection, landmarks, alignment) takes and finds, beside scanning every frame.
+"""`bench front-end`: what the front end (detection, landmarks, alignment) takes and finds, beside scanning every frame.
 
 All ways get the same frames in turn in one run, on one thread. The demo crowd is enlarged to 1280x720, and its truth is
 known; of clips there is no truth, there each way is held against the other. Processor time is given beside the clock's, for
@@ -231,9 +231,9 @@ def _arms(model: str, detector: str, min_face: float | None, budget_ms: float) -
     template = Template(load_manifest(model).template)
     plain = ViolaJones(PLAIN_STEP) if detector == "viola-jones" else open_detector(detector)
 
-    def front_end(scanner: Any, align_ms: float | None = None) -> Arm:
-        clock = time.monotonic if align_ms else time.thread_time
-        return Arm(FrontEnd(scanner, LandmarkPredictor(), template, Tracker(), 256, align_ms, clock))
+    def front_end(scanner: Any, align_share: float | None = None) -> Arm:
+        clock = time.monotonic if align_share else time.thread_time
+        return Arm(FrontEnd(scanner, LandmarkPredictor(), template, Tracker(), 256, align_share, clock))
 
     return {
         BUDGET: front_end(Scanner(open_detector(detector), min_face)),

@@ -2,7 +2,7 @@
 
 A timer in the loop of the real window ticks every TICK_MS; by how much a tick comes late is how long an event has to wait:
 for painting, for the interpreter's lock, or for a core. Measured in turn: the window alone with one still picture, with the
-whole pipeline in its process, and with the capture side in a process of its own.
+whole pipeline in its process, and with the front end in a process of its own.
 """
 
 from __future__ import annotations
@@ -94,13 +94,13 @@ def bench_responsiveness(faces: str | None, frames: int, model: str, out: Path |
 
 
 def _run(name: str, people: int, frames: int, model: str) -> dict[str, float]:
-    from app.compose import capture_side, load_manifest
-    from app.faces.front_end_process import CaptureProcess
+    from app.compose import front_end_of, load_manifest
+    from app.faces.front_end_process import FrontEndProcess
     from app.settings import Settings
     from app.window.window import Look, show
 
-    make = partial(capture_side, Settings(), load_manifest(model).template)
-    side = CaptureProcess(make) if name == APART else make()
+    make = partial(front_end_of, Settings(), load_manifest(model).template)
+    side = FrontEndProcess(make) if name == APART else make()
     if name == APART:
         side.ready()
     pipeline = _pipeline(side, people, model)

@@ -51,7 +51,7 @@ def run(settings: Settings) -> int:
         finally:
             notify("STOPPING=1")
             pipeline.close()
-    for line in summary(pipeline.totals, started, pipeline.operations.budget_ms):
+    for line in summary(pipeline.totals, started, pipeline.controls.budget_ms):
         print(line)
     note = getattr(app.source, "note", "")
     if note:
@@ -100,7 +100,7 @@ def _show(app: App) -> None:
         title=TITLE,
         look=look,
         status=app.source.status,
-        controls=pipeline.operations,
+        controls=pipeline.controls,
     )
 
 

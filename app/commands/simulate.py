@@ -55,7 +55,7 @@ def simulate_crowd(
         people, profile, budget_ms, ratios, front_ms, front_ms_per_face, further_moments=apart, probes=probes
     )
     print(f"{about}; crowd {crowd}, {len(world.faces)} frames at {fps:g} fps, up to {max(world.faces)} faces; "
-          f"budget {budget_ms:g} ms, of which the capture side takes {front_ms:g}"
+          f"budget {budget_ms:g} ms, of which the front end takes {front_ms:g}"
           + (f" + {front_ms_per_face:g} a face" if front_ms_per_face else "")
           + (f"; noise of {noise}" if noise else "; no noise") + (", of each run" if runs_apart else ""))  # fmt: skip
     started = time.perf_counter()

@@ -154,7 +154,7 @@ def _watch(app: App, watch: Watch, seconds: float, settings: Any) -> None:
 
 
 def _memory_mb(process: Any) -> float:
-    """Resident memory of this process and of the capture side's."""
+    """Resident memory of this process and of the front end's."""
     import psutil
 
     total = process.memory_info().rss

@@ -1,4 +1,4 @@
-"""The capture side of a frame: detect, name, find landmarks, fit the template."""
+"""The front end of a frame: detect, name, find landmarks, fit the template."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from app.faces.tracker import Tracker
 
 # A new face counts as one at once where its landmarks are this steady, else when it was found in this many frames; of 51
-# false faces none was so steady, and 85 % of UTKFace's. Looking costs three landmark predictions: with `align_ms` no look
+# false faces none was so steady, and 85 % of UTKFace's. Looking costs three landmark predictions: with `align_share` no look
 # but the first is begun once half of it is spent. After the first frame so many faces are looked at in one; the others wait
 # for the next one, or until they were found often enough.
 STEADY, CONFIRM_HITS, LOOKS = 0.012, 3, 6
@@ -34,7 +34,7 @@ INTERVAL_SHARE = 0.4
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
+class FrameFaces:
     """A frame with its faces ready for the network."""
 
     frame: Frame
@@ -50,9 +50,9 @@ class Prepared:
 class FrontEnd:
     """Prepares frames one after another; keeps the tracker's state.
 
-    Landmarks take more time than the network: with `align_ms` no face is begun that would be done later than so long after
-    the frame's birth, nor later than INTERVAL_SHARE of the time between frames, and those aligned longest ago come first, so
-    that a crowd takes turns.
+    Landmarks take more time than the network: with `align_share` no face is begun that would be done when more than that
+    share of the budget is over, nor later than INTERVAL_SHARE of the time between frames, and those aligned longest ago come
+    first, so that a crowd takes turns.
     """
 
     def __init__(
@@ -62,11 +62,11 @@ class FrontEnd:
         template: Template,
         tracker: Tracker,
         max_faces: int,
-        align_ms: float | None = None,
+        align_share: float | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._scanner, self._predict, self._template, self._tracker = scanner, predictor, template, tracker
-        self._max_faces, self._align_ms, self._clock = max_faces, align_ms, clock
+        self._max_faces, self._align_share, self._clock = max_faces, align_share, clock
         self._last_s = math.nan  # the source's time of the last frame
         self._interval_ms = math.inf  # between frames of late
         self._face_ms = 0.0  # what aligning a face took of late
@@ -75,11 +75,13 @@ class FrontEnd:
         self._looks = math.inf  # how many new faces may be looked at in a frame
         self._at_hand: dict[tuple[float, ...], Points] = {}  # this frame's landmarks at boxes
 
-    def __call__(self, frame: Frame) -> Prepared:
+    def __call__(self, frame: Frame) -> FrameFaces:
         started = self._clock()
         self._note_interval(frame.time_s)
         gray = cv2.cvtColor(frame.image, cv2.COLOR_BGR2GRAY)
-        scan = self._scanner(frame.image, gray, frame.time_s, self._tracker.expected(frame.time_s), self._rolls)
+        scan = self._scanner(
+            frame.image, gray, frame.time_s, self._tracker.expected(frame.time_s), self._rolls, frame.budget_ms
+        )
         detected = self._clock()
         size = (gray.shape[1], gray.shape[0])
         people = self._tracker.update(scan.faces, frame.time_s, scan.looked_for, size)
@@ -116,13 +118,7 @@ class FrontEnd:
         unread += [(person, box) for person, box in coasting if person in scan.looked_for]
         stages = {"detect": (detected - started) * 1e3, "align": (self._clock() - detected) * 1e3}
         places = (*scan.faces, *scan.suspects, *self._tracker.expected(frame.time_s).values())
-        return Prepared(frame, tuple(faces), tuple(unread), alive, stages, unserved, places, reasons)
-
-    def budget_changed(self, ratio: float) -> None:
-        """Frames may take so many times as long from now on."""
-        self._scanner.budget_changed(ratio)
-        if self._align_ms is not None:
-            self._align_ms *= ratio
+        return FrameFaces(frame, tuple(faces), tuple(unread), alive, stages, unserved, places, reasons)
 
     def give_back(self, faces: Iterable[Face]) -> None:
         """A prepared frame never reached the network: its faces are due again, before all others."""
@@ -130,7 +126,7 @@ class FrontEnd:
             self._aligned[face.person] = -1
 
     def close(self) -> None:
-        """There is nothing to end; see CaptureProcess."""
+        """There is nothing to end; see FrontEndProcess."""
 
     def _note_interval(self, time_s: float) -> None:
         passed_ms, self._last_s = (time_s - self._last_s) * 1e3, time_s
@@ -140,9 +136,9 @@ class FrontEnd:
 
     def _late(self, frame: Frame, share: float = 1.0, ahead_ms: float = 0.0) -> bool:
         """Whether that share of the limit is over, or will be in `ahead_ms`."""
-        if self._align_ms is None:
+        if self._align_share is None:
             return False
-        limit_ms = min(self._align_ms, INTERVAL_SHARE * self._interval_ms)
+        limit_ms = min(self._align_share * frame.budget_ms, INTERVAL_SHARE * self._interval_ms)
         return (self._clock() - frame.born_s) * 1e3 + ahead_ms > share * limit_ms
 
     def _confirm(self, frame: Frame, gray: cv2.typing.MatLike, tracked: list[tuple[tuple[int, Box], Box]]) -> None:

@@ -1,5 +1,5 @@
-"""The capture side in a process of its own, for live sources: landmarks hold the interpreter's lock, which window and
-network need as well (docs/decisions/0009-the-capture-side-has-its-own-process.md).
+"""The front end in a process of its own, for live sources: landmarks hold the interpreter's lock, which window and
+network need as well (docs/decisions/0009-the-front-end-has-its-own-process.md).
 
 A frame's pixels go over in shared memory, everything else through a pipe, one question and one answer at a time.
 """
@@ -18,7 +18,7 @@ import numpy as np
 
 from app.domain import Frame
 from app.errors import AppError, InternalError
-from app.faces.front_end import Prepared
+from app.faces.front_end import FrameFaces
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -30,23 +30,23 @@ if TYPE_CHECKING:
     from app.faces.front_end import FrontEnd
 
 STOP_S = 2.0
-READY, PREPARE, GIVE_BACK, BUDGET = "ready", "prepare", "give back", "budget"
+READY, FIND, GIVE_BACK = "ready", "find", "give back"
 
 
-class CaptureEnded(InternalError):
+class FrontEndEnded(InternalError):
     """The other process is gone."""
 
 
-class CaptureProcess:
+class FrontEndProcess:
     """Has FrontEnd's interface. `make` builds the front end over there; it must be picklable.
 
-    Where the process dies, for lack of memory say, the frame that meets it fails with CaptureEnded and the next one finds
+    Where the process dies, for lack of memory say, the frame that meets it fails with FrontEndEnded and the next one finds
     a new process, which knows nobody yet.
     """
 
     def __init__(self, make: Callable[[], FrontEnd]) -> None:
         """Only begins to start; see `ready`."""
-        self._make, self._ratio = make, 1.0  # of the budget to that of the start
+        self._make = make
         self._memory: SharedMemory | None = None
         self._start()
 
@@ -61,25 +61,20 @@ class CaptureProcess:
         """Waits until it has started. Raises what making the front end raised."""
         self._ask(READY)
 
-    def __call__(self, frame: Frame) -> Prepared:
+    def __call__(self, frame: Frame) -> FrameFaces:
         if not self._process.is_alive():
             self._pipe.close()
             self._start()
-            self._ask(BUDGET, self._ratio)
         memory = self._room(frame.image.nbytes)
         np.copyto(_pixels(memory, frame.image.shape), frame.image)
-        return Prepared(
-            frame, *self._ask(PREPARE, memory.name, frame.image.shape, frame.id, frame.time_s, frame.born_s)
+        return FrameFaces(
+            frame,
+            *self._ask(FIND, memory.name, frame.image.shape, (frame.id, frame.time_s, frame.born_s, frame.budget_ms)),
         )
 
     def give_back(self, faces: Iterable[Face]) -> None:
-        with contextlib.suppress(CaptureEnded):  # a new process owes nobody a turn
+        with contextlib.suppress(FrontEndEnded):  # a new process owes nobody a turn
             self._ask(GIVE_BACK, tuple(faces))
-
-    def budget_changed(self, ratio: float) -> None:
-        self._ratio *= ratio
-        with contextlib.suppress(CaptureEnded):
-            self._ask(BUDGET, ratio)
 
     def close(self) -> None:
         self._pipe.close()  # it ends by itself then
@@ -95,7 +90,7 @@ class CaptureProcess:
             answer = self._pipe.recv()
         except (EOFError, OSError) as error:
             self._process.join(STOP_S)
-            raise CaptureEnded(
+            raise FrontEndEnded(
                 "the process that finds faces has ended. This is a fault of the program or a lack of memory; start again"
             ) from error
         if isinstance(answer, BaseException):
@@ -140,23 +135,23 @@ def _serve(pipe: Connection, make: Callable[[], FrontEnd]) -> None:
             what, *about = pipe.recv()
             answer: object = None
             try:
-                if what == PREPARE:
+                if what == FIND:
                     if memory is None or memory.name != about[0]:
                         memory = SharedMemory(about[0])
-                    answer = _prepare(front_end, memory, *about[1:])
+                    answer = _find(front_end, memory, *about[1:])
                 elif what == GIVE_BACK:
                     front_end.give_back(about[0])
-                elif what == BUDGET:
-                    front_end.budget_changed(about[0])
             except Exception as error:
                 answer = InternalError(
-                    f"prepare failed: {type(error).__name__}: {error}. This is a fault of the program; please report it"
+                    f"the front end failed: {type(error).__name__}: {error}. This is a fault of the program; please report it"
                 )
             pipe.send(answer)
 
 
-def _prepare(
-    front_end: FrontEnd, memory: SharedMemory, shape: tuple[int, ...], frame_id: int, time_s: float, born_s: float
+def _find(
+    front_end: FrontEnd, memory: SharedMemory, shape: tuple[int, ...], about: tuple[int, float, float, float]
 ) -> tuple[object, ...]:
-    p = front_end(Frame(frame_id, _pixels(memory, shape), time_s, born_s))
-    return tuple(getattr(p, field.name) for field in dataclasses.fields(p) if field.name != "frame")
+    """`about`: the frame's id, time_s, born_s and budget_ms."""
+    frame_id, *times = about
+    found = front_end(Frame(frame_id, _pixels(memory, shape), *times))
+    return tuple(getattr(found, field.name) for field in dataclasses.fields(found) if field.name != "frame")

@@ -6,13 +6,13 @@ parts within a sweep. A part is searched coarsely with the known faces painted o
 again, finely and at a better scale.
 
 All of it goes by the source's own time and by counts, so that a file gives the same answer however fast it is run.
-Only with `scan_ms` sweeps slow down, up to SLOWEST_SWEEP_S, where a part costs more than that leaves for a frame or more than
+Only with `scan_share` sweeps slow down, up to SLOWEST_SWEEP_S, where a part costs more than that share of the budget or than
 PART_SHARE of the time between frames; and no local search but the first is begun that would be done after NEAR_SHARE of that
 time, or would leave less than the parts that are due will take until CANDIDATES_SHARE of it is over, after which no candidate
 but the first is looked at. In a moment in which the probe says that everything takes several times as long (probe.py), the part
 that is due waits for the next frame.
 
-Bounds: somebody who walks in is looked for within a sweep, 0.25 s (with `scan_ms` up to 1 s, and four times as long while the
+Bounds: somebody who walks in is looked for within a sweep, 0.25 s (with `scan_share` up to 1 s, four times as long while the
 probe says nothing else than slow). A frame costs at most so many local searches (two for a person who is missed), the parts
 that are due (one at 25 frames a second), and for each part NEW_MAX looks at candidates.
 """
@@ -44,10 +44,10 @@ STRIPS = 5
 SPAN = 2.5  # strips look for faces from the smallest to so many times it; larger ones are cheap, all in one part
 
 NEAR_PER_S, NEAR_MIN = 150, 6  # and so many in any frame
-# With `scan_ms`: looking for faces must leave time for their landmarks. Of the time between frames: local searches for known
+# With `scan_share`: looking for faces must leave time for their landmarks. Of the time between frames: local searches for known
 # people and what a part may take on average; looks at candidates, since the scan began.
 NEAR_SHARE, PART_SHARE, CANDIDATES_SHARE = 0.2, 0.15, 0.3
-# With `scan_ms`: times slower than usual from which a part waits, and for how many frames in a row.
+# With `scan_share`: times slower than usual from which a part waits, and for how many frames in a row.
 PUT_OFF, PUT_OFF_MOST = 2.0, 3
 NEW_MAX = 8
 # A window reaches this much of a face's width beyond its box, sizes this factor from its own: around a known face, one that
@@ -87,13 +87,14 @@ class Scanner:
         self,
         detector: Detector,
         min_face: float | None = None,
-        scan_ms: float | None = None,
+        scan_share: float | None = None,
         clock: Callable[[], float] = time.monotonic,
         *,
         every_frame: bool = False,
         probe: Callable[[], float] = lambda: 0.0,
     ) -> None:
-        self._detector, self._min_face, self._scan_ms, self._clock = detector, min_face, scan_ms, clock
+        self._detector, self._min_face, self._scan_share, self._clock = detector, min_face, scan_share, clock
+        self._scan_ms = math.inf if scan_share else None  # of this frame
         self._every_frame, self._suspects, self._probe = every_frame, list[Box](), probe
         self._put_off = 0  # frames in a row
         self._shape, self._parts = (0, 0), list[Part]()
@@ -111,10 +112,12 @@ class Scanner:
         time_s: float,
         known: Mapping[int, Box],
         rolls: Mapping[int, float] | None = None,
+        budget_ms: float = math.inf,
     ) -> Scan:
         """`image` is (h, w, 3) BGR and `gray` the same in grey; `known` says where people are expected, `rolls` by how many
         degrees their heads were tilted."""
         picture = image if self._detector.in_colour else gray
+        self._scan_ms = self._scan_share and self._scan_share * budget_ms
         due, passed_s = self._due(gray.shape, time_s)
         if not self._parts:
             return Scan([], set(known))
@@ -129,11 +132,6 @@ class Scanner:
                     found.append(box)
             self._part_ms += 0.2 * ((self._clock() - started) * 1e3 - self._part_ms)
         return Scan(largest_first(found), looked_for, self._suspects)
-
-    def budget_changed(self, ratio: float) -> None:
-        """A frame's parts may cost so many times as much from now on."""
-        if self._scan_ms is not None:
-            self._scan_ms *= ratio
 
     def _known(
         self,
@@ -247,7 +245,7 @@ class Scanner:
         return due, passed_s
 
     def _sweep_s(self, count: int) -> float:
-        """So long that a frame's parts cost `scan_ms`, within limits."""
+        """So long that a frame's parts cost `scan_share`, within limits."""
         if self._scan_ms is None:
             return SWEEP_S
         per_ms = max(self._interval_s / self._scan_ms, 1e-3 / PART_SHARE)

@@ -88,7 +88,7 @@ def calibrate(
         for i, (point, bucket) in enumerate(order, start=1):
             times = (slow if probe() else usual)[point, bucket]
             started = clock()
-            engine.run(point, crop_batch(frame, [matrix] * bucket, point.size))
+            engine.read(point, crop_batch(frame, [matrix] * bucket, point.size))
             if turn > 0:  # the first round warms every shape up
                 times.append((clock() - started) * 1e3)
             if progress:
@@ -126,7 +126,7 @@ def warm_times(engine: Engine, points: Sequence[OperatingPoint], repeats: int = 
             took = []
             for _ in range(repeats):
                 started = time.perf_counter()
-                engine.run(point, faces)
+                engine.read(point, faces)
                 took.append((time.perf_counter() - started) * 1e3)
             times[bucket] = quantile(took[2:], 0.5)
         out.append(times)

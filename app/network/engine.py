@@ -58,7 +58,7 @@ class Engine(Protocol):
     buckets: tuple[int, ...]
     pads: bool  # batches are filled up to the next bucket
 
-    def run(self, point: OperatingPoint, faces: NDArray[np.uint8]) -> Outputs:
+    def read(self, point: OperatingPoint, faces: NDArray[np.uint8]) -> list[Reading]:
         """Reads (n, s, s, 3) uint8 RGB crops, n >= 1, s = point.size. More than the largest bucket go in several runs."""
         ...
 
@@ -74,7 +74,7 @@ def available_cores() -> int:
 
 
 def default_threads() -> int:
-    """One core is left to the capture side and the window: ONNX Runtime's workers spin between frames as if they were alone
+    """One core is left to the front end and the window: ONNX Runtime's workers spin between frames as if they were alone
     (docs/decisions/0008-one-core-is-left-alone.md)."""
     return max(1, available_cores() - 1)
 
@@ -107,7 +107,7 @@ class OnnxEngine:
             raise ModelError(f"network {manifest.network} is not an ONNX file: {error}") from error
         _share_pool_and_arena(onnxruntime, self.threads)
         self._manifest = manifest
-        self._outputs = {e.name: [e.output(head) for head in HEADS] for e in manifest.variants}
+        self._names = {e.name: [e.output(head) for head in HEADS] for e in manifest.variants}
         chosen = [
             p
             for p in (
@@ -141,7 +141,7 @@ class OnnxEngine:
                 network = point.size if point.size in apart else 0
                 if network not in known:
                     try:
-                        graph = cut(networks[network], [manifest.input_name], self._outputs[one.name])
+                        graph = cut(networks[network], [manifest.input_name], self._names[one.name])
                         known[network] = mirrored(graph) if one.mirrored else graph
                     except Exception as error:  # onnx raises several types of its own
                         raise ModelError(f"{manifest.name} does not fit its manifest at {point}: {error}") from error
@@ -219,7 +219,7 @@ class OnnxEngine:
         blank = np.zeros((faces, point.size, point.size, 3), np.uint8)
         promised = [(faces, AGE_CLASSES), (faces, len(manifest.genders)), (faces, len(manifest.expressions))]
         try:
-            given = session.run(self._outputs[point.exit], {manifest.input_name: blank})
+            given = session.run(self._names[point.exit], {manifest.input_name: blank})
         except Exception as error:  # ONNX Runtime raises a dozen types of its own
             raise ModelError(f"{manifest.name} does not take its manifest's input at {point}: {error}") from error
         if [o.shape for o in given] != promised or not all(np.isfinite(o).all() for o in given):
@@ -228,17 +228,21 @@ class OnnxEngine:
                 f"it gives {[o.shape for o in given]}"
             )
 
-    def run(self, point: OperatingPoint, faces: NDArray[np.uint8]) -> Outputs:
+    def read(self, point: OperatingPoint, faces: NDArray[np.uint8]) -> list[Reading]:
+        return readings(self._manifest, point, self.outputs(point, faces))
+
+    def outputs(self, point: OperatingPoint, faces: NDArray[np.uint8]) -> Outputs:
+        """What `read` makes its readings of."""
         largest = self.buckets[-1]
         if len(faces) > largest:
-            parts = [self.run(point, faces[i : i + largest]) for i in range(0, len(faces), largest)]
+            parts = [self.outputs(point, faces[i : i + largest]) for i in range(0, len(faces), largest)]
             return Outputs(*(np.concatenate(column) for column in zip(*parts, strict=True)))
         n = len(faces)
         bucket = bucket_of(self.buckets, n)
         if self.pads and bucket > n:
             faces = np.concatenate([faces, np.repeat(faces[:1], bucket - n, axis=0)])
         session = self._sessions[point, bucket]
-        outputs = session.run(self._outputs[point.exit], {self._manifest.input_name: faces})
+        outputs = session.run(self._names[point.exit], {self._manifest.input_name: faces})
         return Outputs(*(o[:n] for o in outputs))
 
 

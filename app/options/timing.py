@@ -106,7 +106,7 @@ def add_simulate(sub: argparse._SubParsersAction) -> None:
         type=float,
         default=0.0,
         metavar="MS",
-        help="what the capture side takes of the budget, a frame; default 0",
+        help="what the front end takes of the budget, a frame; default 0",
     )
     p.add_argument("--front-ms-per-face", type=float, default=0.0, metavar="MS", help="and for each face; default 0")
     p.add_argument(

@@ -78,7 +78,7 @@ def _figures(ages: list[float], misses: float, read: float, points: Counter[str]
 
 
 def compare(known: LatencyLog, live: LatencyLog) -> Comparison:
-    """Simulates the crowd, the births, the capture side and the budgets of `live` on the machine that `known` shows: its
+    """Simulates the crowd, the births, the front end and the budgets of `live` on the machine that `known` shows: its
     profile, and its ups and downs in another order. Both may be one log. Frames that `live` dropped before they were
     decided are in neither."""
     recorded, chance = moments(known.frames, known.profile), random.Random(SEED).random

@@ -77,7 +77,7 @@ def write_report(path: Path, log: LatencyLog, name: str, outcomes: list[Outcome]
             ("Frame ages", _ages(log.frames),
              "Each frame's age as a share of its budget; what lies right of the line came too late."),
             ("Simulated against live", _compared(comparison),
-             "The same crowd and capture side on the profile with the recorded ups and downs in another order: ages (left) and "
+             "The same crowd and front end on the profile with the recorded ups and downs in another order: ages (left) and "
              "points chosen (right)."),
         ]  # fmt: skip
         sections = [

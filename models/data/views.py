@@ -130,7 +130,7 @@ def held_out_of(dataset: DataSet, progress: Callable = iter) -> NDArray[np.bool_
 
 @dataclass(frozen=True)
 class Views:
-    """Prepared faces of one data set and split: `pixels` (n, v, v[, 3]) uint8 memory-mapped, labels as (n,) int16.
+    """FrameFaces faces of one data set and split: `pixels` (n, v, v[, 3]) uint8 memory-mapped, labels as (n,) int16.
 
     `age_mean` and `age_std`, (n,) float32 years: mean and standard deviation of people's guesses, nan where nobody guessed.
     """

@@ -20,10 +20,10 @@ def picture(tmp_path) -> str:
 
 def test_a_fixed_exit_aligns_everybody_and_auto_only_while_there_is_time(picture):
     fixed = build(Settings(source=picture, exit="13", budget_ms=50.0))
-    assert fixed.pipeline._front_end._align_ms is None
+    assert fixed.pipeline._front_end._align_share is None
     assert isinstance(fixed.pipeline._policy, Fixed) and len(fixed.engine.points) == 1
     auto = build(Settings(source=picture, budget_ms=50.0))
-    assert auto.pipeline._front_end._align_ms == pytest.approx(ALIGN_SHARE * 50)
+    assert auto.pipeline._front_end._align_share == ALIGN_SHARE
     assert isinstance(auto.pipeline._policy, LeastError) and len(auto.engine.points) > 3
     for app in (fixed, auto):
         app.pipeline.close()

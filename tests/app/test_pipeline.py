@@ -78,10 +78,10 @@ def test_a_slow_live_run_shows_new_frames_and_counts_the_old_ones():
     gate, in_engine, release = threading.Semaphore(0), threading.Event(), threading.Event()
 
     class Slow(FakeEngine):
-        def run(self, point, faces):
+        def read(self, point, faces):
             in_engine.set()
             assert release.wait(WAIT_S)
-            return super().run(point, faces)
+            return super().read(point, faces)
 
     pipeline, sink = make(FakeSource(images(50), live=True, gate=gate), engine=Slow())
     pipeline.start()
@@ -94,7 +94,7 @@ def test_a_slow_live_run_shows_new_frames_and_counts_the_old_ones():
     assert pipeline.wait(WAIT_S)
     pipeline.close()
     shown = [r.frame.id for r in sink.results]
-    dropped = pipeline.totals.drops[DropCause.GRAB_FULL] + pipeline.totals.drops[DropCause.PREPARE_FULL]
+    dropped = pipeline.totals.drops[DropCause.GRAB_FULL] + pipeline.totals.drops[DropCause.FRONT_END_FULL]
     assert shown[0] == 0 and shown[-1] == 49, "the newest frame is shown in the end"
     assert len(shown) + dropped == 50 and len(shown) <= 6
 
@@ -252,7 +252,7 @@ def test_budget_and_exit_change_while_it_runs_and_the_log_still_replays_to_the_b
         FakeSource(images(len(sizes), 500)), boxes=lambda i: crowd(sizes[i]), engine=engine, clock=clock,
         policy=policy, latency=latency, log=log,
     )  # fmt: skip
-    keep, operations = sink.deliver, pipeline.operations
+    keep, operations = sink.deliver, pipeline.controls
 
     changes = {15: ("budget_ms", 12.0), 30: ("exit", "exit_13@96"), 45: ("budget_ms", 60.0), 60: ("exit", "auto")}
 
@@ -298,11 +298,8 @@ def test_a_longer_budget_aligns_more_faces():
 
     from app.domain import Frame
 
-    front_end = FrontEnd(
-        FakeScanner(crowd(9)), Slow(load_mean_shape()), TEMPLATE, acquainted(crowd(9)), 32, 10.0, clock
-    )
-    front_end.budget_changed(2.0)
-    assert len(front_end(Frame(0, images(1, 500)[0], 0.0, clock())).faces) == 6, "18 of 20 ms"
+    front_end = FrontEnd(FakeScanner(crowd(9)), Slow(load_mean_shape()), TEMPLATE, acquainted(crowd(9)), 32, 0.5, clock)
+    assert len(front_end(Frame(0, images(1, 500)[0], 0.0, clock(), budget_ms=40.0)).faces) == 6, "18 of 20 ms"
 
 
 def test_a_failure_is_kept_before_anybody_is_told_of_the_end():
@@ -342,12 +339,10 @@ def test_a_crowd_takes_turns_when_there_is_no_time_to_align_all():
 
     from app.domain import Frame
 
-    front_end = FrontEnd(
-        FakeScanner(crowd(9)), Slow(load_mean_shape()), TEMPLATE, acquainted(crowd(9)), 32, 10.0, clock
-    )
+    front_end = FrontEnd(FakeScanner(crowd(9)), Slow(load_mean_shape()), TEMPLATE, acquainted(crowd(9)), 32, 0.5, clock)
     turns = []
     for i in range(6):
-        prepared = front_end(Frame(i, images(1, 500)[0], i / 25, clock()))
+        prepared = front_end(Frame(i, images(1, 500)[0], i / 25, clock(), budget_ms=20.0))
         turns.append({f.person for f in prepared.faces})
         assert len(prepared.faces) == 3 and prepared.unserved == {DropCause.NO_TIME: 6}
     assert turns[0] | turns[1] | turns[2] == set(range(1, 10)), "three frames reach everybody"
@@ -363,10 +358,8 @@ def test_misfits_do_not_use_up_the_time_of_all():
 
     from app.domain import Frame
 
-    front_end = FrontEnd(
-        FakeScanner(crowd(9)), Lost(load_mean_shape()), TEMPLATE, acquainted(crowd(9)), 32, 10.0, clock
-    )
-    prepared = front_end(Frame(0, images(1, 500)[0], 0.0, clock()))
+    front_end = FrontEnd(FakeScanner(crowd(9)), Lost(load_mean_shape()), TEMPLATE, acquainted(crowd(9)), 32, 0.5, clock)
+    prepared = front_end(Frame(0, images(1, 500)[0], 0.0, clock(), budget_ms=20.0))
     assert prepared.unserved == {DropCause.UNALIGNED: 3, DropCause.NO_TIME: 6}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -9,9 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from app.domain import Box, Frame, Image, SourceEvent, SourceStatus
+from app.domain import Box, Frame, Image, Reading, SourceEvent, SourceStatus
 from app.faces.scan import Scan
-from app.network.engine import Outputs
 from scheduler.latency import OperatingPoint, PointProfile, Profile
 from scheduler.log import FrameRecord
 
@@ -64,7 +64,7 @@ class FakeEngine:
         self.runs: list[tuple[OperatingPoint, int]] = []
         self.failure: Exception | None = None
 
-    def run(self, point: OperatingPoint, faces: NDArray[np.uint8]) -> Outputs:
+    def read(self, point: OperatingPoint, faces: NDArray[np.uint8]) -> list[Reading]:
         if self.failure:
             raise self.failure
         assert faces.shape[1:] == (point.size, point.size, 3) and faces.dtype == np.uint8
@@ -72,11 +72,8 @@ class FakeEngine:
         self.runs.append((point, n))
         if self._clock:
             self._clock.pass_ms(self._cost_ms(point, n))
-        age = np.zeros((n, 101), np.float32)
-        age[:, self._age] = 1
-        return Outputs(
-            age, np.tile(np.float32([0.9, 0.1]), (n, 1)), np.tile(np.float32([0, 0, 0, 0.6, 0.4, 0, 0]), (n, 1))
-        )
+        gender, expression = np.float32([0.9, 0.1]), np.float32([0, 0, 0, 0.6, 0.4, 0, 0])
+        return [Reading(float(self._age), 0.5, gender, expression, point.exit, point.size) for _ in range(n)]
 
 
 class FakeSource:
@@ -131,13 +128,11 @@ class FakeScanner:
         time_s: float,
         known: Mapping[int, Box],
         rolls: Mapping[int, float] | None = None,
+        budget_ms: float = math.inf,
     ) -> Scan:
         boxes = self._boxes(self.calls) if callable(self._boxes) else self._boxes
         self.calls += 1
         return Scan(boxes, set(known))
-
-    def budget_changed(self, ratio: float) -> None:
-        pass
 
 
 class FakePredictor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from app.faces.front_end import FrontEnd
 from app.faces.tracker import Tracker
 from app.network.engine import Engine
 from app.people.estimates import People
-from app.pipeline import Pipeline
+from app.pipeline import Outlets, Pipeline, Scheduling, Stages
 from models.manifest import Exit, Manifest
 from scheduler.latency import LatencyModel
 from scheduler.policy import DeepestThatFits
@@ -78,11 +79,15 @@ def make(source: FakeSource, boxes=None, engine: Engine | None = None, **changes
         changes.pop("max_faces", 32), None, FakeClock(),  # of its own: preparing takes no time, whatever the engine does meanwhile
     )  # fmt: skip
     values = {
-        "source": source, "front_end": front_end, "policy": DeepestThatFits(), "latency": LatencyModel(make_profile()),
-        "engine": engine or FakeEngine(), "manifest": MANIFEST, "people": People(GENDERS, EXPRESSIONS), "budget_ms": 33.0,
-        "sinks": [sink], "clock": clock,
-    }  # fmt: skip
-    return Pipeline(**{**values, **changes}), sink
+        "front_end": front_end, "engine": engine or FakeEngine(), "people": People(GENDERS, EXPRESSIONS),
+        "policy": DeepestThatFits(), "latency": LatencyModel(make_profile()), "budget_ms": 33.0, "sinks": [sink],
+    } | changes  # fmt: skip
+    groups = [
+        kind(**{f.name: values.pop(f.name) for f in dataclasses.fields(kind) if f.name in values})
+        for kind in (Stages, Scheduling, Outlets)
+    ]
+    assert not values, f"no part of a pipeline: {values}"
+    return Pipeline(source, *groups, clock), sink
 
 
 def run(pipeline: Pipeline) -> None:

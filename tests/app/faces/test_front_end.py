@@ -74,13 +74,12 @@ class Slow(FakePredictor):
 
 def test_no_face_is_begun_that_would_be_done_too_late_and_all_have_their_turn():
     clock = FakeClock()
-    end = FrontEnd(FakeScanner(CROWD[:5]), Slow(clock), TEMPLATE, Tracker(), 32, 10_000.0, clock)
+    end = FrontEnd(FakeScanner(CROWD[:5]), Slow(clock), TEMPLATE, Tracker(), 32, 1.0, clock)
     assert len(end(Frame(0, PICTURE, 0.0, clock())).faces) == 5
-    end.budget_changed(0.001)
     turns, took_ms = [], []
     for i in range(1, 6):
         born = clock()
-        prepared = end(Frame(i, PICTURE, i / 25, born))
+        prepared = end(Frame(i, PICTURE, i / 25, born, budget_ms=10.0))
         took_ms.append(round((clock() - born) * 1e3))
         turns.append({face.person for face in prepared.faces})
         assert prepared.unserved == {DropCause.NO_TIME: 3}
@@ -88,13 +87,13 @@ def test_no_face_is_begun_that_would_be_done_too_late_and_all_have_their_turn():
     assert set().union(*turns[:3]) == set().union(*turns[2:]) == {1, 2, 3, 4, 5}
 
 
-@pytest.mark.parametrize(("fps", "align_ms", "fits"), [(18, 1e6, 5), (18, 10.0, 2), (9, 1e6, 11), (9, 41.0, 10)])
-def test_no_more_is_aligned_than_keeps_up_with_the_source(fps, align_ms, fits):
+@pytest.mark.parametrize(("fps", "budget_ms", "fits"), [(18, 1e6, 5), (18, 10.0, 2), (9, 1e6, 11), (9, 41.0, 10)])
+def test_no_more_is_aligned_than_keeps_up_with_the_source(fps, budget_ms, fits):
     """A face takes 4 ms: 0.4 of the time between frames, or the budget's share where that is less, holds so many."""
     clock = FakeClock()
-    end = FrontEnd(FakeScanner(lambda _: CROWD), Slow(clock), TEMPLATE, Tracker(), 32, align_ms, clock)
+    end = FrontEnd(FakeScanner(lambda _: CROWD), Slow(clock), TEMPLATE, Tracker(), 32, 1.0, clock)
     for i in range(8):
-        prepared = end(Frame(i, PICTURE, i / fps, clock()))
+        prepared = end(Frame(i, PICTURE, i / fps, clock(), budget_ms))
     assert len(prepared.faces) == fits < MANY
     everybody = {person for person, _ in prepared.unread} | {face.person for face in prepared.faces}
     assert len(everybody) == MANY

@@ -1,4 +1,4 @@
-"""The capture side in its own process: same answers, clear ends, nothing left behind."""
+"""The front end in its own process: same answers, clear ends, nothing left behind."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import cv2
 import numpy as np
 import pytest
 
-from app.compose import capture_side, load_manifest
+from app.compose import front_end_of, load_manifest
 from app.domain import Frame
 from app.errors import InternalError, ModelError
-from app.faces.front_end_process import CaptureProcess
+from app.faces.front_end_process import FrontEndProcess
 from app.settings import Settings
 
 TEMPLATE = load_manifest("mobilenet_v1_075").template
@@ -30,14 +30,14 @@ def frames(side: int, count: int = 4) -> list[Frame]:
 
 @pytest.fixture
 def capture():
-    process = CaptureProcess(partial(capture_side, Settings(exit="exit_10"), TEMPLATE))
+    process = FrontEndProcess(partial(front_end_of, Settings(exit="exit_10"), TEMPLATE))
     process.ready()
     yield process
     process.close()
 
 
 def test_it_answers_as_the_front_end_does_also_when_the_picture_changes_size(capture):
-    here = capture_side(Settings(exit="exit_10"), TEMPLATE)
+    here = front_end_of(Settings(exit="exit_10"), TEMPLATE)
     for frame in (*frames(400), *frames(640), *frames(300)):
         theirs, ours = capture(frame), here(frame)
         assert theirs.frame is frame and len(theirs.faces) == len(ours.faces) == 1
@@ -49,7 +49,6 @@ def test_it_answers_as_the_front_end_does_also_when_the_picture_changes_size(cap
         assert theirs.places, "where faces may be is what privacy hides"
         assert set(theirs.stages_ms) == {"detect", "align"}
     capture.give_back(theirs.faces)
-    capture.budget_changed(0.5)
 
 
 def test_why_a_face_is_not_read_comes_over_too(capture):
@@ -79,23 +78,22 @@ def test_when_it_dies_that_is_said_and_its_memory_is_freed(capture):
 
 def test_the_frame_after_its_death_finds_a_new_process(capture):
     assert len(capture(frames(400)[0]).faces) == 1
-    capture.budget_changed(0.5)
     first = capture._process.pid
     capture._process.kill()
     capture._process.join(10)
     capture.give_back(())  # nobody is owed anything: no failure
     assert len(capture(frames(400)[0]).faces) == 1
-    assert capture._process.pid != first and capture._ratio == 0.5
+    assert capture._process.pid != first
 
 
 def test_what_goes_wrong_at_its_start_is_raised_here(tmp_path):
-    broken = CaptureProcess(partial(capture_side, Settings(detector=f"yunet:{tmp_path / 'none.onnx'}"), TEMPLATE))
+    broken = FrontEndProcess(partial(front_end_of, Settings(detector=f"yunet:{tmp_path / 'none.onnx'}"), TEMPLATE))
     with pytest.raises(ModelError, match="there is no file"):
         broken.ready()
     broken.close()
 
 
 def test_a_fault_over_there_does_not_hang_anybody(capture):
-    with pytest.raises(InternalError, match="prepare failed"):
+    with pytest.raises(InternalError, match="the front end failed"):
         capture(Frame(0, np.zeros((40, 40), np.uint8), 0.0, 0.0))
     assert len(capture(frames(400)[0]).faces) == 1

@@ -29,8 +29,10 @@ def scene(*faces: Box) -> np.ndarray:
     return picture
 
 
-def look(scanner: Scanner, gray: np.ndarray, time_s: float, known: dict[int, Box] | None = None):
-    return scanner(cv2.cvtColor(gray, cv2.COLOR_GRAY2BGR), gray, time_s, known or {})
+def look(
+    scanner: Scanner, gray: np.ndarray, time_s: float, known: dict[int, Box] | None = None, budget_ms: float = 1.0
+):
+    return scanner(cv2.cvtColor(gray, cv2.COLOR_GRAY2BGR), gray, time_s, known or {}, budget_ms=budget_ms)
 
 
 class Counting:
@@ -172,7 +174,7 @@ def test_sweeps_keep_their_time_at_any_rate(fps):
 
 
 @pytest.mark.parametrize(
-    ("scan_ms", "part_ms", "sweep_s"),
+    ("scan_share", "part_ms", "sweep_s"),
     [
         # Six parts of 10 ms at 25 frames a second, 5 ms for each frame: 12 frames.
         *((5.0, 1, SWEEP_S), (5.0, 10, 0.48), (5.0, 1000, SLOWEST_SWEEP_S)),
@@ -180,10 +182,10 @@ def test_sweeps_keep_their_time_at_any_rate(fps):
         *((100.0, 5, SWEEP_S), (100.0, 10, 0.4), (100.0, 1000, SLOWEST_SWEEP_S)),
     ],
 )
-def test_dear_parts_slow_the_sweep_down_to_a_limit(scan_ms, part_ms, sweep_s):
+def test_dear_parts_slow_the_sweep_down_to_a_limit(scan_share, part_ms, sweep_s):
     clock = FakeClock()
     detector = Counting(clock=clock, ms=part_ms)
-    scanner = Scanner(detector, scan_ms=scan_ms, clock=clock)
+    scanner = Scanner(detector, scan_share=scan_share, clock=clock)
     for i in range(100):
         look(scanner, EMPTY, i / FPS)
     before = detector.coarse
@@ -196,7 +198,7 @@ def test_known_faces_leave_time_for_the_part_that_is_due():
     """Of 12 ms a part takes 9: that leaves one search of 2 ms beside it, and four of them, a fifth of 40 ms, where none is due."""
     clock, known = FakeClock(), {n: Box(10 + 120 * n, 100, 80, 80) for n in range(8)}
     detector = Counting(clock=clock, ms=9.0, fine_ms=2.0)
-    scanner, taken = Scanner(detector, scan_ms=100.0, clock=clock), {True: set(), False: set()}
+    scanner, taken = Scanner(detector, scan_share=100.0, clock=clock), {True: set(), False: set()}
     for i in range(100):
         coarse = detector.coarse
         detector.found = [Box(0, 0, 40, 40)]
@@ -210,7 +212,7 @@ def test_in_a_slow_moment_the_part_that_is_due_waits_but_not_for_ever():
     """25 frames a second, six parts: about one is due in each frame. It waits for three, then is looked at all the same."""
     clock, said = FakeClock(), [0.0]
     detector = Counting(clock=clock, ms=1.0)
-    scanner, parts = Scanner(detector, scan_ms=100.0, clock=clock, probe=lambda: said[0]), []
+    scanner, parts = Scanner(detector, scan_share=100.0, clock=clock, probe=lambda: said[0]), []
     for i in range(29):
         said[0] = 8.0 if i > 20 else 0.0
         before = detector.coarse
@@ -228,7 +230,7 @@ def test_in_a_slow_moment_the_part_that_is_due_waits_but_not_for_ever():
 def test_what_was_put_off_is_not_made_up_for(fps):
     clock, said, parts = FakeClock(), iter([0.0, 0.0, 7.0, 7.0, 7.0, 0.0] * 40), []
     detector = Counting(clock=clock, ms=1.0)
-    scanner = Scanner(detector, scan_ms=100.0, clock=clock, probe=lambda: next(said))
+    scanner = Scanner(detector, scan_share=100.0, clock=clock, probe=lambda: next(said))
     for i in range(100):
         before = detector.coarse
         look(scanner, EMPTY, i / fps)
@@ -238,7 +240,7 @@ def test_what_was_put_off_is_not_made_up_for(fps):
 
 def test_two_frames_of_one_time_are_no_trouble():
     clock = FakeClock()
-    scanner = Scanner(Counting(clock=clock, ms=9.0), scan_ms=5.0, clock=clock)
+    scanner = Scanner(Counting(clock=clock, ms=9.0), scan_share=5.0, clock=clock)
     for time_s in (0.0, 0.0, 0.0, 0.04, 0.02):
         assert look(scanner, EMPTY, time_s).faces == []
 
@@ -246,11 +248,9 @@ def test_two_frames_of_one_time_are_no_trouble():
 def test_a_longer_budget_sweeps_faster():
     clock = FakeClock()
     detector = Counting(clock=clock, ms=10.0)
-    scanner, looks = Scanner(detector, scan_ms=2.5, clock=clock), []
+    scanner, looks = Scanner(detector, scan_share=2.5, clock=clock), []
     for i in range(500):
-        if i == 250:
-            scanner.budget_changed(2.0)
-        look(scanner, EMPTY, i / FPS)
+        look(scanner, EMPTY, i / FPS, budget_ms=1.0 if i < 250 else 2.0)
         looks.append(detector.coarse)
     assert (looks[499] - looks[350]) / (looks[249] - looks[100]) == pytest.approx(2.0, rel=0.1)
 
@@ -260,7 +260,7 @@ def test_slow_looks_at_candidates_are_bounded_too(fine_ms, looks):
     """0.3 of 40 ms holds three looks of 3.5 ms; how long one takes is known of looks for known faces, of whom there are none."""
     clock = FakeClock()
     detector = Counting([Box(5.0 + 30 * n, 5, 24, 24) for n in range(12)], clock, fine_ms=fine_ms)
-    scanner = Scanner(detector, scan_ms=5.0, clock=clock)
+    scanner = Scanner(detector, scan_share=5.0, clock=clock)
     look(scanner, EMPTY, 0.0)
     before = detector.fine
     for i in range(1, 61):
@@ -274,7 +274,7 @@ def test_slow_local_searches_leave_time_for_landmarks_and_everybody_gets_a_turn(
     clock, known = FakeClock(), {n: Box(10 + 120 * n, 100, 80, 80) for n in range(8)}
     detector = Counting(clock=clock, fine_ms=fine_ms)
     detector.found = [Box(0, 0, 40, 40)]  # something, so that one look is enough
-    scanner, scans = Scanner(detector, scan_ms=5.0, clock=clock), []
+    scanner, scans = Scanner(detector, scan_share=5.0, clock=clock), []
     for i in range(40):
         scans.append(look(scanner, EMPTY, i / FPS, known if i else {}))
     assert {len(scan.looked_for) for scan in scans[20:]} == {looked_for}

@@ -49,7 +49,7 @@ def test_every_exit_says_what_the_whole_graph_says(manifest, engine):
         if manifest.exit(point.exit).mirrored:
             mirror = whole[point.size].run(names, {manifest.input_name: np.ascontiguousarray(faces[:, :, ::-1])})
             expected = [(a + b) / 2 for a, b in zip(expected, mirror, strict=True)]
-        for mine, theirs in zip(engine.run(point, faces), expected, strict=True):
+        for mine, theirs in zip(engine.outputs(point, faces), expected, strict=True):
             np.testing.assert_allclose(mine, theirs, atol=1e-5)
             np.testing.assert_allclose(mine.sum(axis=1), 1, atol=1e-4)
 
@@ -57,10 +57,10 @@ def test_every_exit_says_what_the_whole_graph_says(manifest, engine):
 def test_a_batch_changes_nobodys_answer_and_may_be_larger_than_the_largest_bucket(engine):
     point = engine.points[0]
     faces = crops(2 * CPU_BUCKETS[-1] + 3, point.size)
-    together = engine.run(point, faces)
+    together = engine.outputs(point, faces)
     assert len(together.age) == len(faces)
     for i in (0, 17, len(faces) - 1):
-        np.testing.assert_allclose(engine.run(point, faces[i : i + 1]).age[0], together.age[i], atol=1e-4)
+        np.testing.assert_allclose(engine.outputs(point, faces[i : i + 1]).age[0], together.age[i], atol=1e-4)
 
 
 def test_a_shallow_exits_graph_holds_no_deeper_layer(manifest, engine):
@@ -80,9 +80,9 @@ def test_padding_engines_cut_the_padding_off_again(manifest):
     padding = OnnxEngine(manifest, "cpu", exits=["exit_07"])
     point = padding.points[0]
     faces = crops(3, point.size)
-    plain = padding.run(point, faces)
+    plain = padding.outputs(point, faces)
     padding.pads = True
-    for mine, theirs in zip(padding.run(point, faces), plain, strict=True):
+    for mine, theirs in zip(padding.outputs(point, faces), plain, strict=True):
         np.testing.assert_allclose(mine, theirs, atol=1e-5)
 
 
@@ -103,7 +103,7 @@ def test_on_cuda_every_batch_has_a_session_of_its_own(manifest, monkeypatch):
     for point in apart.points:
         for faces in (1, 2, 8, 9, 32, 45):
             given = crops(faces, point.size)
-            for mine, theirs in zip(apart.run(point, given), plain.run(point, given), strict=True):
+            for mine, theirs in zip(apart.outputs(point, given), plain.outputs(point, given), strict=True):
                 np.testing.assert_allclose(mine, theirs, atol=1e-5)
     assert all(seen == {bucket} for (_, bucket), seen in shapes.items())
 
@@ -121,7 +121,7 @@ def test_a_gpu_that_gives_out_while_loading_is_not_used_at_all(manifest, monkeyp
             engine = OnnxEngine(manifest, device, exits=["exit_07"])
             assert not engine.pads and engine.buckets == CPU_BUCKETS and engine.provider == "CPUExecutionProvider"
             assert "memory" in engine.note and len(engine.points) == 4
-            assert len(engine.run(engine.points[0], crops(3, engine.points[0].size)).age) == 3
+            assert len(engine.outputs(engine.points[0], crops(3, engine.points[0].size)).age) == 3
 
 
 class Watched:
@@ -142,7 +142,7 @@ def test_only_the_exits_asked_for_are_loaded(manifest):
 
 def test_readings_are_expectations_with_calibrated_intervals(manifest, engine):
     point = engine.points[-1]
-    outputs = engine.run(point, crops(4, point.size))
+    outputs = engine.outputs(point, crops(4, point.size))
     for i, reading in enumerate(readings(manifest, point, outputs)):
         assert reading.age == pytest.approx(float(outputs.age[i] @ np.arange(101)), abs=1e-3)
         assert 0 < reading.half < 60 and reading.exit == point.exit

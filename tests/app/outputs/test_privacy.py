@@ -25,7 +25,7 @@ from app.faces.detectors import open_detector
 from app.faces.scan import Scanner
 from app.faces.viola_jones import ViolaJones
 from app.mailbox import WhenFull
-from app.network.engine import OnnxEngine, readings
+from app.network.engine import OnnxEngine
 from app.outputs.privacy import BLOCKS, LEAST_PEOPLE, MARGIN, Aggregate, covered, protection, read_notice
 from app.outputs.video import VideoWriter
 from app.overlay.people import paint
@@ -141,7 +141,7 @@ def test_our_own_network_no_longer_reads_a_covered_face(utkface_tar, tmp_path):
             pictures = {"plain": image} | {m: covered(image, found[:1], smooth=m == "blur") for m in COVERS}
             for mode, picture in pictures.items():
                 point = engine.points[-1]
-                reading = readings(manifest, point, engine.run(point, crop_batch(picture, [matrix], point.size)))[0]
+                reading = engine.read(point, crop_batch(picture, [matrix], point.size))[0]
                 right[mode].append(int(reading.gender.argmax()) == int(parts[1]))
     assert len(right["plain"]) >= 100 and np.mean(right["plain"]) > 0.88
     assert np.mean(right["blur"]) < 0.68 and np.mean(right["pixelate"]) < 0.68  # chance, and three deviations of it
