@@ -27,11 +27,13 @@ from app.network.profiles import machine, read_profile
 from app.outputs.events import EventsWriter
 from app.outputs.metrics import Metrics, parse_address
 from app.outputs.privacy import protection, read_notice
-from app.outputs.video import VideoWriter, check_video_name, results_writer
+from app.outputs.results import results_writer
+from app.outputs.video import VideoWriter, check_video_name
 from app.people.estimates import People
 from app.pipeline import Outlets, Pipeline, Scheduling, Sink, Stages
 from app.settings import Settings, cache_folder
-from app.sources.open import FALLBACK_FPS, Source, open_source
+from app.sources.open import open_source
+from app.sources.source import FALLBACK_FPS, Source
 from models.manifest import Manifest, ManifestError, find_manifest
 from scheduler.latency import LatencyModel, OperatingPoint, Profile
 from scheduler.log import LogWriter

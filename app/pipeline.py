@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from app.faces.front_end_process import FrontEndProcess
     from app.network.engine import Engine
     from app.people.estimates import People
-    from app.sources.open import Source
+    from app.sources.source import Source
     from scheduler.latency import LatencyModel
 
 # Longer than any pause of a healthy source; sources themselves report a stall after 5 s where they can.

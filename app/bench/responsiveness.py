@@ -157,7 +157,7 @@ def _pipeline(side: Any, people: int, model: str) -> Pipeline:
     from app.people.estimates import People
     from app.pipeline import Pipeline
     from app.settings import Settings
-    from app.sources.open import DemoSource
+    from app.sources.demo import DemoSource
     from scheduler.latency import LatencyModel
     from scheduler.policy import LeastError
 

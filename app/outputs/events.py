@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from app.files import TextFile
-from app.outputs.video import estimate_record
+from app.outputs.results import estimate_record
 from app.people.visits import Visits
 
 if TYPE_CHECKING:

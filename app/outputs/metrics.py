@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from app.domain import Result, Stats
-    from app.sources.open import Source
+    from app.sources.source import Source
     from app.totals import Totals
     from scheduler.latency import LatencyModel
 

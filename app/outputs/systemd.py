@@ -13,7 +13,7 @@ from app.domain import SourceState
 
 if TYPE_CHECKING:
     from app.domain import Result
-    from app.sources.open import Source
+    from app.sources.source import Source
     from app.totals import Totals
 
 EVERY_S = 5.0

@@ -31,6 +31,25 @@ PROBE_S, RAREST_PROBE_S = 0.2, 3.2  # how often to look: it takes 12 ms with 32 
 FULL = 0.75  # share of the picture that labels and faces may take together; beyond it nobody need try
 
 
+class Wanted(NamedTuple):
+    """A label that wants a place."""
+
+    size: Size
+    box: Box  # its face
+    own: int  # the face's row among the faces
+    now: Point | None  # the corner where it is, if it is anywhere
+    moves: float  # what leaving that corner costs
+
+
+class Room(NamedTuple):
+    """What labels have to live with."""
+
+    area: Box
+    faces: Corners
+    blocked: Corners
+    gap: float
+
+
 def place(
     sizes: Sequence[Size],
     boxes: Sequence[Box],
@@ -52,7 +71,7 @@ def place(
     blocked[: len(taken)] = _corners(taken)
     count, spots = len(taken), list[Box | None]()
     for i, (size, box, now) in enumerate(zip(sizes, boxes, held or [None] * len(sizes), strict=True)):
-        spot, cost = _spot(size, box, i, area, faces, blocked[:count], now, gap, moves)
+        spot, cost = _spot(Wanted(size, box, i, now, moves), Room(area, faces, blocked[:count], gap))
         if all_or_none and cost > FREE_FACES * COVERS_FACE * box.width * box.height / (size[0] * size[1]) + 1.5:
             return [None] * len(sizes)
         if spot is not None:
@@ -71,23 +90,14 @@ def covered(spots: Sequence[Box | None], boxes: Sequence[Box]) -> float:
     return float((_overlap(faces, labels).sum(axis=1) / areas).max())
 
 
-def _spot(
-    size: Size,
-    box: Box,
-    own: int,
-    area: Box,
-    faces: Corners,
-    blocked: Corners,
-    now: Point | None,
-    gap: float,
-    moves: float,
-) -> tuple[Point | None, float]:
+def _spot(label: Wanted, room: Room) -> tuple[Point | None, float]:
     """The cheapest allowed corner of a label and its cost, in labels' areas; infinite where there is none."""
-    if size[0] > area.width or size[1] > area.height:
+    size, now = label.size, label.now
+    if size[0] > room.area.width or size[1] > room.area.height:
         return None, math.inf
 
     def cheapest(tried: Corners) -> tuple[Point | None, float]:
-        spots, costs = _judge(tried, size, box, own, area, faces, blocked, now, gap, moves)
+        spots, costs = _judge(tried, label, room)
         if not len(spots):
             return None, math.inf
         best = int(np.argmin(costs))
@@ -95,49 +105,38 @@ def _spot(
 
     if now is not None:
         spot, cost = cheapest(np.array([now]))
-        if cost <= STAYS and moves == MOVES:
+        if cost <= STAYS and label.moves == MOVES:
             return spot, cost
-    near = _near(size, box, gap) if now is None else np.concatenate([np.array([now]), _near(size, box, gap)])
-    spot, cost = cheapest(near)
+    near = _near(size, label.box, room.gap)
+    spot, cost = cheapest(near if now is None else np.concatenate([np.array([now]), near]))
     if cost > CROWDED:  # nothing, or only over a face: look along the borders of what is in the way
-        spot, cost = min((spot, cost), cheapest(_along(size, box, faces, blocked, gap)), key=lambda found: found[1])
+        spot, cost = min((spot, cost), cheapest(_along(label, room)), key=lambda found: found[1])
     return spot, cost
 
 
-def _judge(
-    tried: Corners,
-    size: Size,
-    box: Box,
-    own: int,
-    area: Box,
-    faces: Corners,
-    blocked: Corners,
-    now: Point | None,
-    gap: float,
-    moves: float,
-) -> tuple[Corners, NDArray[np.float64]]:
+def _judge(tried: Corners, label: Wanted, room: Room) -> tuple[Corners, NDArray[np.float64]]:
     """Those of the corners that are allowed, and what each costs in areas of the label."""
-    width, height = size
-    low, shape = np.array([area.x, area.y]), np.array(size)
+    (width, height), box, area, faces = label.size, label.box, room.area, room.faces
+    low, shape = np.array([area.x, area.y]), np.array(label.size)
     tried = np.clip(tried, low, low + np.array([area.width, area.height]) - shape)
     rects = np.concatenate([tried, tried + shape], axis=1)
-    away = _distances(rects, faces[own : own + 1])
+    away = _distances(rects, faces[label.own : label.own + 1])
     allowed = away <= REACH * height
     tried, rects, away = tried[allowed], rects[allowed], away[allowed]
-    if len(blocked) and len(rects):
-        over = np.ones((len(rects), len(blocked)), bool)
+    if len(room.blocked) and len(rects):
+        over = np.ones((len(rects), len(room.blocked)), bool)
         for side in (0, 1):
-            over &= rects[:, None, side] < blocked[None, :, side + 2] + gap
-            over &= rects[:, None, side + 2] > blocked[None, :, side] - gap
+            over &= rects[:, None, side] < room.blocked[None, :, side + 2] + room.gap
+            over &= rects[:, None, side + 2] > room.blocked[None, :, side] - room.gap
         allowed = np.logical_not(over.any(axis=1))
         tried, rects, away = tried[allowed], rects[allowed], away[allowed]
     weights = np.full(len(faces), COVERS_FACE)
-    weights[own] = COVERS_OWN
+    weights[label.own] = COVERS_OWN
     costs = _overlap(rects, faces) @ weights / (width * height) + 0.25 * away / height
     costs += 0.15 * np.abs(rects[:, 0] - box.x) / max(width, box.width)  # flush left over its face where that is free
     costs += np.where(rects[:, 3] <= box.y + 1, 0.0, 0.12)
-    if now is not None:
-        costs += moves * (np.abs(tried - np.array(now)).max(axis=1) > 2.0)
+    if label.now is not None:
+        costs += label.moves * (np.abs(tried - np.array(label.now)).max(axis=1) > 2.0)
     return tried, costs
 
 
@@ -149,9 +148,10 @@ def _near(size: Size, box: Box, gap: float) -> NDArray[np.float64]:
     return np.array([(x, y) for y in down for x in across])
 
 
-def _along(size: Size, box: Box, faces: Corners, blocked: Corners, gap: float) -> Corners:
+def _along(label: Wanted, room: Room) -> Corners:
     """Corners that touch what is in the way."""
-    things = np.concatenate([faces, blocked])
+    size, box, gap = label.size, label.box, room.gap
+    things = np.concatenate([room.faces, room.blocked])
     reach = REACH * size[1]
     around = np.array([box.x - reach - size[0], box.y - reach - size[1]])
     until = np.array([box.x + box.width + reach + size[0], box.y + box.height + reach + size[1]])

@@ -80,6 +80,18 @@ STALE_S = 1.0  # since a person was read, from which on the label is dimmer
 EXPRESSIONS = {"disgust": "disgusted", "fear": "afraid", "surprise": "surprised"}  # as a label says it
 
 
+@dataclass(frozen=True, kw_only=True)
+class Style:
+    """How people are shown, and in which language; `detail` adds exit and id to the labels."""
+
+    theme: Theme = STANDARD
+    say: Texts = ENGLISH
+    detail: bool = False
+
+
+PLAIN = Style()
+
+
 class Canvas(Protocol):
     """What the painters need. Everything is in pixels of the canvas and clipped to it."""
 
@@ -132,17 +144,13 @@ def draw(
     canvas: Canvas,
     view: View,
     labels: Labels,
+    style: Style = PLAIN,
     *,
-    theme: Theme = STANDARD,
-    say: Texts = ENGLISH,
-    detail: bool = False,
     taken: Sequence[Box] = (),
     now_s: float = 0.0,
 ) -> None:
-    """Boxes and labels over the canvas, on which the picture already is.
-
-    `detail` adds exit and id to the labels, `taken` are areas that labels stay off.
-    """
+    """Boxes and labels over the canvas, on which the picture already is; `taken` are areas that labels stay off."""
+    theme = style.theme
     people = sorted(people, key=lambda p: p.id)
     boxes = [view.box(p.box) for p in people]
     unit = text_size(canvas.width, canvas.height, theme)
@@ -155,7 +163,7 @@ def draw(
     @cache
     def cards_at(level: int) -> list[Card]:
         make, scale = LEVELS[level]
-        return [make(person, canvas, scale * unit, theme, say, detail) for person, _ in seen]
+        return [make(person, canvas, scale * unit, style) for person, _ in seen]
 
     gap, inset = 0.2 * unit, 0.25 * unit
     area = Box(view.area.x + inset, view.area.y + inset, view.area.width - 2 * inset, view.area.height - 2 * inset)
@@ -223,19 +231,20 @@ def interval(person: Shown) -> str:
     return f"{person.low}–{person.high}"
 
 
-def _full(person: Shown, canvas: Canvas, unit: float, theme: Theme, say: Texts, detail: bool) -> Card:
+def _full(person: Shown, canvas: Canvas, unit: float, style: Style) -> Card:
     """The age large; beside it what the face says, and the age's interval."""
     if not person.known:
-        return _waiting(person, canvas, unit, theme)
+        return _waiting(canvas, unit, style.theme)
+    theme = style.theme
     ink = theme.ink if person.stale_s <= STALE_S else theme.muted
     age, size, height = f"{person.age}", 2.5 * unit, 3.0 * unit
-    says = label_words(person, say)
-    below = say("{interval} years").format(interval=interval(person))
+    says = label_words(person, style.say)
+    below = style.say("{interval} years").format(interval=interval(person))
     if person.unfit:
-        below = f"{interval(person)} · {say(person.unfit)}"
-    if detail:
+        below = f"{interval(person)} · {style.say(person.unfit)}"
+    if style.detail:
         number = person.exit.rpartition("_")[2].lstrip("0")
-        below += f"  {say('exit {number}').format(number=number)}  #{person.id}"
+        below += f"  {style.say('exit {number}').format(number=number)}  #{person.id}"
     middle = 0.85 * unit + canvas.measure(age, size, True) + 0.5 * unit
     right = max(middle + canvas.measure(says, unit, True), middle + canvas.measure(below, 0.92 * unit, False))
     runs = (
@@ -246,10 +255,11 @@ def _full(person: Shown, canvas: Canvas, unit: float, theme: Theme, say: Texts, 
     return Card(right + 0.6 * unit, height, runs)
 
 
-def _short(person: Shown, canvas: Canvas, unit: float, theme: Theme, say: Texts, detail: bool) -> Card:
+def _short(person: Shown, canvas: Canvas, unit: float, style: Style) -> Card:
     """Age and interval."""
     if not person.known:
-        return _waiting(person, canvas, unit, theme)
+        return _waiting(canvas, unit, style.theme)
+    theme = style.theme
     ink = theme.ink if person.stale_s <= STALE_S else theme.muted
     age, size, height = f"{person.age}", 1.7 * unit, 1.9 * unit
     middle, baseline = 0.8 * unit + canvas.measure(age, size, True) + 0.35 * unit, (height + CAP_HEIGHT * size) / 2
@@ -260,16 +270,17 @@ def _short(person: Shown, canvas: Canvas, unit: float, theme: Theme, say: Texts,
     return Card(middle + canvas.measure(interval(person), 0.92 * unit, False) + 0.5 * unit, height, runs)
 
 
-def _age(person: Shown, canvas: Canvas, unit: float, theme: Theme, say: Texts, detail: bool) -> Card:
+def _age(person: Shown, canvas: Canvas, unit: float, style: Style) -> Card:
     if not person.known:
-        return _waiting(person, canvas, unit, theme)
+        return _waiting(canvas, unit, style.theme)
+    theme = style.theme
     ink = theme.ink if person.stale_s <= STALE_S else theme.muted
     age, size, height = f"{person.age}", 1.5 * unit, 1.7 * unit
     run = Run(age, 0.8 * unit, (height + CAP_HEIGHT * size) / 2, size, ink, True)
     return Card(0.8 * unit + canvas.measure(age, size, True) + 0.45 * unit, height, (run,))
 
 
-def _waiting(person: Shown, canvas: Canvas, unit: float, theme: Theme) -> Card:
+def _waiting(canvas: Canvas, unit: float, theme: Theme) -> Card:
     """Somebody who was not read yet."""
     height, dots = 1.3 * unit, "···"
     return Card(
@@ -287,5 +298,5 @@ def paint(image: Image, result: Result, labels: Labels | None = None) -> Image:
     canvas = ImageCanvas(painted)
     view = View.of((canvas.width, canvas.height), (canvas.width, canvas.height))
     people = [as_it_is(person) for person in result.people]
-    draw(people, canvas, view, labels or Labels(), detail=True, now_s=result.frame.time_s)
+    draw(people, canvas, view, labels or Labels(), Style(detail=True), now_s=result.frame.time_s)
     return painted

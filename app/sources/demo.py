@@ -8,15 +8,19 @@ cores that were training a network: 4 ms a frame with 12 people in view, 7 ms wi
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import count
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from app.domain import Box, Image
+from app.domain import Box, Frame, Image
 from app.errors import SourceError
+from app.sources.live import Clock, Wait
+from app.sources.source import Closable, Pacer
 
 WIDTH, HEIGHT, FPS = 960, 540, 25.0
 CYCLE_S = 40.0
@@ -253,3 +257,36 @@ def _backdrop(ledges: list[int], random: np.random.Generator) -> Image:
     image *= (0.72 + 0.36 * spot)[..., None]
     image += random.normal(0, 1.2, (HEIGHT, WIDTH, 1))  # against banding
     return np.clip(np.rint(image), 0, 255).astype(np.uint8)
+
+
+class DemoSource(Closable):
+    """The demo crowd at 25 frames a second; `paced=False` gives it as fast as it is read, and waits like a file."""
+
+    name, fps = "demo crowd", FPS
+
+    def __init__(
+        self,
+        crowd: Callable[[float], int] | None = None,
+        *,
+        paced: bool = True,
+        loop: bool = False,
+        clock: Clock = time.monotonic,
+        wait: Wait | None = None,
+    ) -> None:
+        super().__init__(None, clock, wait)
+        self._crowd, self._loop = DemoCrowd(crowd), loop
+        self.note, self.live, self.frame_count = "", paced, None if loop else CYCLE_FRAMES
+
+    def truth(self, frame_id: int) -> list[tuple[int, Box]]:
+        return self._crowd.truth(frame_id)
+
+    def __iter__(self) -> Iterator[Frame]:
+        self._start()
+        pacer = Pacer(self._clock, self._wait)
+        for frame_id in count() if self._loop else range(CYCLE_FRAMES):
+            image = self._crowd.picture(frame_id)
+            if self.live:
+                pacer.until(frame_id / FPS)
+            if self._closed.is_set():
+                return
+            yield Frame(frame_id, image, frame_id / FPS, self._clock())

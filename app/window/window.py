@@ -142,6 +142,7 @@ class KioskWindow(QWidget):
         self._seen_s = self._painted_s = self._rests_until_s = clock()
         self._history, self._motion, self._labels = panel.History(), Motion(), Labels()
         self._presenter, self._canvas = Presenter(), QtCanvas()
+        self._keys = self._key_table()
         self.setWindowTitle(title)
         self.setAttribute(Qt.WA_OpaquePaintEvent)
         self.setMinimumSize(320, 180)
@@ -256,10 +257,8 @@ class KioskWindow(QWidget):
             rows, columns = ready.want.result.frame.image.shape[:2]
             size = (self.width(), self.height())
             view = View.of((columns, rows), size, mirrored=ready.want.mirrored, fill=ready.want.fill)
-            overlay.draw(
-                people, self._canvas, view, self._labels, theme=self.theme, say=self.say, detail=self.panel,
-                taken=taken, now_s=now_s,
-            )  # fmt: skip
+            style = overlay.Style(theme=self.theme, say=self.say, detail=self.panel)
+            overlay.draw(people, self._canvas, view, self._labels, style, taken=taken, now_s=now_s)
         elif (crowd := ready.want.result.crowd) and idle == 0:
             cards.count(self._canvas, self.theme, self.say, crowd.present)
         elif idle > 0 and not self.panel and not self.help:
@@ -273,28 +272,42 @@ class KioskWindow(QWidget):
 
     def keyPressEvent(self, event: object) -> None:
         key = event.key()
-        if key in (Qt.Key_Q, Qt.Key_Escape):
-            self.close()
-        elif key == Qt.Key_F11:
-            self.leave_full_screen() if self.isFullScreen() else self.fill_screen()
-        elif key == Qt.Key_P:
-            self.panel = not self.panel
-        elif key in (Qt.Key_H, Qt.Key_F1):
-            self.help = not self.help
-        elif key == Qt.Key_M:
-            self.mirrored = not self.mirrored
-            self._ask()
-        elif key == Qt.Key_Z:
-            self.fill = not self.fill
-            self._ask()
-        elif key == Qt.Key_C:
-            self.theme = overlay.STANDARD if self.theme is overlay.CONTRAST else overlay.CONTRAST
-        elif key == Qt.Key_L:
-            names = list(LANGUAGES)
-            self.say = load_texts(names[(names.index(self.say.language) + 1) % len(names)])
+        if act := self._keys.get(key):
+            act()
         elif self.panel and self._controls:
             self._change(key, self._controls)
         self.update()
+
+    def _key_table(self) -> dict[int, Callable[[], object]]:
+        """What each key does, whether the panel is open or not; cards.keys() is what visitors read of it."""
+        return {
+            Qt.Key_Q: self.close,
+            Qt.Key_Escape: self.close,
+            Qt.Key_F11: self._switch_full_screen,
+            Qt.Key_P: lambda: self._switch("panel"),
+            Qt.Key_H: lambda: self._switch("help"),
+            Qt.Key_F1: lambda: self._switch("help"),
+            Qt.Key_M: lambda: self._switch("mirrored"),
+            Qt.Key_Z: lambda: self._switch("fill"),
+            Qt.Key_C: self._switch_contrast,
+            Qt.Key_L: self._next_language,
+        }
+
+    def _switch(self, what: str) -> None:
+        """Of what is on or off; how the picture lies changes with some of it."""
+        setattr(self, what, not getattr(self, what))
+        if what in ("mirrored", "fill"):
+            self._ask()
+
+    def _switch_full_screen(self) -> None:
+        self.leave_full_screen() if self.isFullScreen() else self.fill_screen()
+
+    def _switch_contrast(self) -> None:
+        self.theme = overlay.STANDARD if self.theme is overlay.CONTRAST else overlay.CONTRAST
+
+    def _next_language(self) -> None:
+        names = list(LANGUAGES)
+        self.say = load_texts(names[(names.index(self.say.language) + 1) % len(names)])
 
     def _change(self, key: int, controls: Controls) -> None:
         """Budget and exit of the run; they hold from the next frame on."""

@@ -14,7 +14,8 @@ from app.domain import Box, Estimate, Frame, Person, Result
 from app.errors import OutputError
 from app.files import TextFile, check_writable
 from app.mailbox import WhenFull
-from app.outputs.video import CsvWriter, ResultsWriter, VideoWriter, results_writer
+from app.outputs.results import CsvWriter, ResultsWriter, results_writer
+from app.outputs.video import VideoWriter
 from tests.support.builders import STATS
 
 

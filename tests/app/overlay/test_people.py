@@ -34,11 +34,13 @@ def crowd(width: int, height: int) -> list[Box]:
     return [Box((c + 0.4) * width / 4, (r + 0.45) * height / 3, side, side) for r in range(3) for c in range(4)]
 
 
-def recorded(result: Result, width: float = 960, height: float = 540, **options: object) -> Recorder:
+def recorded(
+    result: Result, width: float = 960, height: float = 540, taken: list[Box] = (), **style: object
+) -> Recorder:
     canvas = Recorder(width, height)
     rows, columns = result.frame.image.shape[:2]
     view = View.of((columns, rows), (width, height))
-    overlay.draw([as_it_is(p) for p in result.people], canvas, view, Labels(), **options)
+    overlay.draw([as_it_is(p) for p in result.people], canvas, view, Labels(), overlay.Style(**style), taken=taken)
     return canvas
 
 

@@ -7,8 +7,18 @@ import numpy as np
 import pytest
 
 from app.domain import Box
-from app.sources.demo import CYCLE_FRAMES, FPS, HEIGHT, MAX_PEOPLE, SHOWN_PEOPLE, WIDTH, DemoCrowd, default_crowd
-from app.sources.open import DemoSource, open_source
+from app.sources.demo import (
+    CYCLE_FRAMES,
+    FPS,
+    HEIGHT,
+    MAX_PEOPLE,
+    SHOWN_PEOPLE,
+    WIDTH,
+    DemoCrowd,
+    DemoSource,
+    default_crowd,
+)
+from app.sources.open import open_source
 
 FULL_FRAME = round(20 * FPS)
 

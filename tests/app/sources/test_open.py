@@ -14,7 +14,9 @@ from app.domain import Image, SourceState
 from app.errors import SourceError, SourceStalled
 from app.sources import captures
 from app.sources.captures import as_bgr, camera_problem
-from app.sources.open import DemoSource, broke_off, open_source
+from app.sources.demo import DemoSource
+from app.sources.files import broke_off
+from app.sources.open import open_source
 from tests.support.fakes import FakeTime
 from tests.support.paths import SHARED
 

@@ -15,7 +15,8 @@ import pytest
 
 from app.domain import Frame, SourceEvent, SourceEventKind, SourceState
 from app.errors import SourceError
-from app.sources.open import Source, open_source
+from app.sources.open import open_source
+from app.sources.source import Source
 from tests.support.paths import ROOT
 
 SERVER = ROOT / "tests" / "support" / "rtsp_server.py"
