@@ -10,6 +10,7 @@ do not add to it.
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 import cv2
@@ -21,7 +22,7 @@ from align.landmark_scenes import ENLARGE, box_of_face, jittered, picture_rng, t
 from align.landmarks import LandmarkPredictor, TeacherPredictor, face_box, mirrored, teacher_box
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from align.landmarks import BoxXYWH
@@ -69,28 +70,11 @@ def evaluate_landmarks(
             keep("ours, no face detected", distance(predictor(gray, face_box(truth)[0]), truth, truth))
             continue
         found += 1
-        ours = predictor(gray, box)
-        keep("ours", distance(ours, truth, truth))
-        keep("teacher", distance(teacher(gray, teacher_box(box)), truth, truth))
-        a, b = (_sharp(teacher, gray, jittered(teacher_box(box), rng, JITTER)) for _ in range(2))
-        keep("teacher against itself", distance(a, b, truth))
-        c, d = (predictor(gray, jittered(box, rng, JITTER)) for _ in range(2))
-        keep("ours against itself", distance(c, d, truth))
-        flipped = np.ascontiguousarray(gray[:, ::-1])
-        x, y, w, h = box
-        back = mirrored(predictor(flipped, (gray.shape[1] - x - w, y, w, h)), gray.shape[1])
-        keep("ours, mirrored picture", distance(back, ours, truth))
-        keep(f"ours, after {DRIFT_ROUNDS} rounds", distance(_rounds(predictor, gray, ours), ours, truth))
-        if i % 4 == 0:
-            for share in STRAY_SHARES:
-                stray = jittered(box, rng, share)
-                keep(f"ours, box astray {share:.0%}", distance(predictor(gray, stray), truth, truth))
-                keep(f"teacher, box astray {share:.0%}", distance(teacher(gray, teacher_box(stray)), truth, truth))
-            for tilt in TILTS_DEG:
-                turned, points = _turned(gray, truth, tilt if i % 8 else -tilt)
-                upright = face_box(points)[0]
-                keep(f"ours, tilted {tilt}", distance(predictor(turned, upright), points, points))
-                keep(f"teacher, tilted {tilt}", distance(teacher(turned, teacher_box(upright)), points, points))
+        face = _Face(gray, box, truth, rng)
+        for name, error in face.errors(predictor, teacher):
+            keep(name, error)
+        for name, error in face.hard_errors(predictor, teacher, turn=1 if i % 8 else -1) if i % 4 == 0 else ():
+            keep(name, error)
     return {
         "pictures": read,
         "found": found,
@@ -104,6 +88,46 @@ def evaluate_landmarks(
             for name, v in kept.items()
         },
     }
+
+
+@dataclass(frozen=True)
+class _Face:
+    """A detected face of one picture: predictors are asked for it, and their errors yielded by name."""
+
+    gray: NDArray[np.uint8]
+    box: BoxXYWH
+    truth: Points
+    rng: np.random.Generator
+
+    def errors(self, predictor: LandmarkPredictor, teacher: TeacherPredictor) -> Iterator[tuple[str, float]]:
+        gray, box, truth = self.gray, self.box, self.truth
+        ours = predictor(gray, box)
+        yield "ours", distance(ours, truth, truth)
+        yield "teacher", distance(teacher(gray, teacher_box(box)), truth, truth)
+        a, b = (_sharp(teacher, gray, jittered(teacher_box(box), self.rng, JITTER)) for _ in range(2))
+        yield "teacher against itself", distance(a, b, truth)
+        c, d = (predictor(gray, jittered(box, self.rng, JITTER)) for _ in range(2))
+        yield "ours against itself", distance(c, d, truth)
+        flipped = np.ascontiguousarray(gray[:, ::-1])
+        x, y, w, h = box
+        back = mirrored(predictor(flipped, (gray.shape[1] - x - w, y, w, h)), gray.shape[1])
+        yield "ours, mirrored picture", distance(back, ours, truth)
+        yield f"ours, after {DRIFT_ROUNDS} rounds", distance(_rounds(predictor, gray, ours), ours, truth)
+
+    def hard_errors(
+        self, predictor: LandmarkPredictor, teacher: TeacherPredictor, turn: int
+    ) -> Iterator[tuple[str, float]]:
+        """With boxes that stray, and of the head tilted to the side that the sign of `turn` says."""
+        gray, truth = self.gray, self.truth
+        for share in STRAY_SHARES:
+            stray = jittered(self.box, self.rng, share)
+            yield f"ours, box astray {share:.0%}", distance(predictor(gray, stray), truth, truth)
+            yield f"teacher, box astray {share:.0%}", distance(teacher(gray, teacher_box(stray)), truth, truth)
+        for tilt in TILTS_DEG:
+            turned, points = _turned(gray, truth, turn * tilt)
+            upright = face_box(points)[0]
+            yield f"ours, tilted {tilt}", distance(predictor(turned, upright), points, points)
+            yield f"teacher, tilted {tilt}", distance(teacher(turned, teacher_box(upright)), points, points)
 
 
 def _sharp(teacher: TeacherPredictor, gray: NDArray[np.uint8], box: BoxXYWH) -> Points:
