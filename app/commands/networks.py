@@ -141,39 +141,40 @@ def train(
     if devices < 1:
         raise UsageError(f"--devices must be at least 1, got {devices}")
     with training_errors():
-        from models.training import train as training
+        from models.training.config import Config, TrainingError
         from models.training.curves import draw_curves
+        from models.training.loop import Hardware, Start
+        from models.training.protocol import train_by_protocol
+        from models.training.train import smoke as try_out
+        from models.training.train import train as train_by_recipe
 
         if plot:
             check_writable(plot)
             draw_curves(out, plot)
-        elif smoke:
-            for name, value in training.smoke(
-                config, faces, initial, teacher=teacher, device=device, half=half
-            ).items():
+            return 0
+        options: dict[str, Any] = {
+            "start": Start(initial=initial, average_with=average_with),
+            "hardware": Hardware(device=device, devices=devices, half=half),
+        }
+        training = train_by_protocol if Config.read(config).protocol else train_by_recipe
+        if training is train_by_recipe:
+            options["teacher"] = teacher
+        elif teacher:
+            raise TrainingError("--teacher goes with a configuration that has an [optimiser]")
+        if smoke:
+            for name, value in try_out(training, config, faces, **options).items():
                 print(f"{name}: {value:.2f}")
             print("all parts fit: nothing was kept")
         else:
-            training.train(
-                config,
-                faces,
-                out,
-                initial,
-                average_with=average_with,
-                teacher=teacher,
-                device=device,
-                devices=devices,
-                half=half,
-                progress=lambda **k: tqdm(dynamic_ncols=True, **k),
-            )
+            training(config, faces, out, **options, progress=lambda **k: tqdm(dynamic_ncols=True, **k))
     return 0
 
 
-def export(run: Path, faces: Path, out: Path) -> int:
+def export(folder: Path, faces: Path, out: Path) -> int:
     with training_errors():
         from models.shipping.export import export as export_network
 
-        manifest = export_network(run, faces, out)
+        manifest = export_network(folder, faces, out)
     difference = manifest.about["largest_difference_to_torch"]
     print(f"wrote {manifest.network} and its manifest; outputs differ from torch's by at most {difference:.1g}")
     return 0
@@ -202,6 +203,7 @@ def evaluate(
     with translated():
         from align.landmarks import LandmarkModelError
         from models.judging.compare_landmarks import compare_landmarks, comparison_table
+        from models.judging.evaluate import Pictures
         from models.judging.evaluate import evaluate as evaluate_network
         from models.judging.figures import draw, table
         from models.manifest import Manifest, find_manifest
@@ -211,12 +213,13 @@ def evaluate(
             wanted = names.read_text(encoding="utf-8").splitlines() if names else None
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(f"--list {names} cannot be read as a list of file names: {error}") from error
-        options = {"split": split, "names": wanted, "align": align, "size": size, "progress": tqdm}
+        pictures = Pictures(dataset=dataset, root=root, split=split, names=wanted)
+        options = {"align": align, "size": size, "progress": tqdm}
         try:
             if landmarks == "both":
-                report = compare_landmarks(manifest, dataset, root, **options)
+                report = compare_landmarks(manifest, pictures, **options)
             else:
-                report = evaluate_network(manifest, dataset, root, teacher=landmarks == "teacher", **options)
+                report = evaluate_network(manifest, pictures, teacher=landmarks == "teacher", **options)
         except LandmarkModelError as error:
             raise ModelError(str(error)) from error
     report["split"] = names.name if names else "every picture" if dataset == "utkface" else split

@@ -1,4 +1,4 @@
-"""Training batches, each a pure function of (seed, step): a resumed run sees exactly what an unbroken one would."""
+"""Training batches, each a pure function of (seed, step): a resumed training sees exactly what an unbroken one would."""
 
 from __future__ import annotations
 

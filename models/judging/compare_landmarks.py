@@ -12,30 +12,30 @@ from models.judging.evaluate import read_outputs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from models.data.sets.base import Sample
+    from models.judging.evaluate import Pictures
     from models.manifest import Manifest
 
 
-def compare_landmarks(manifest: Manifest, dataset: str, root: Path, **options: Any) -> dict[str, Any]:
+def compare_landmarks(manifest: Manifest, pictures: Pictures, **options: Any) -> dict[str, Any]:
     """Per input size and exit, paired picture by picture: mean absolute error in years (UTKFace) or share of wrong
     expressions (FER2013) with either predictor's landmarks; ours minus the teacher's, with its 95 % interval."""
-    ours, theirs = (read_outputs(manifest, dataset, root, teacher=teacher, **options) for teacher in (False, True))
+    ours, theirs = (read_outputs(manifest, pictures, teacher=teacher, **options) for teacher in (False, True))
     kept = ours[0]
     rows: dict[int, dict[str, Any]] = {}
     for size in ours[1]:
         rows[size] = {}
         names = [e.name for e in manifest.variants if not e.mirrored or size in e.multiply_adds]
         for name in names:
-            a, b = (_errors(outputs[size], name, kept, dataset) for _, outputs, _ in (ours, theirs))
+            a, b = (_errors(outputs[size], name, kept, pictures.dataset) for _, outputs, _ in (ours, theirs))
             rows[size][name] = {
                 "ours": float(a.mean()),
                 "teacher": float(b.mean()),
                 "difference": float((a - b).mean()),
                 "difference_95": metrics.bootstrap_interval(a - b),
             }
-    return {"model": manifest.name, "dataset": dataset, "pictures": len(kept), "rows": rows}
+    return {"model": manifest.name, "dataset": pictures.dataset, "pictures": len(kept), "rows": rows}
 
 
 def _errors(

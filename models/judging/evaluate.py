@@ -7,6 +7,7 @@ where a face sits unusually.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -24,7 +25,7 @@ from models.onnx_file import at_size
 from models.session import cpu_session
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from models.manifest import Manifest
@@ -38,13 +39,29 @@ FIXED_CROP = {"utkface": (1.0955, -0.0396, 0.0308), "fer2013": (1.112, -0.047, -
 PLACINGS = {"utkface": utkface.PLACING, "fer2013": fer2013.PLACING, "appa_real": appa_real.PLACING}
 
 
+@dataclass(frozen=True, kw_only=True)
+class Pictures:
+    """Which pictures of which data set."""
+
+    dataset: str  # utkface, fer2013 or appa_real
+    root: Path
+    split: str = "validation"  # of fer2013 and appa_real
+    names: Sequence[str] | None = None  # of utkface: only these files
+
+    def read(self) -> tuple[Sequence[Sample], Report]:
+        """Raises DataError."""
+        if self.dataset == "utkface":
+            return utkface.read_utkface(self.root, self.names)
+        if self.dataset == "fer2013":
+            return fer2013.read_fer2013(self.root, self.split)
+        found = appa_real.read(self.root, splits=["valid" if self.split == "validation" else self.split])
+        return found.samples, found.report
+
+
 def evaluate(
     manifest: Manifest,
-    dataset: str,
-    root: Path,
+    pictures: Pictures,
     *,
-    split: str = "validation",
-    names: Iterable[str] | None = None,
     align: bool = True,
     size: int | None = None,
     teacher: bool = False,
@@ -52,15 +69,13 @@ def evaluate(
 ) -> dict[str, Any]:
     """All figures, ready for JSON. With `teacher` the landmarks are those of dlib's 68-point model instead of our own.
     Raises DataError and ManifestError."""
-    kept, by_size, report = read_outputs(
-        manifest, dataset, root, split=split, names=names, align=align, size=size, teacher=teacher, progress=progress
-    )
+    kept, by_size, report = read_outputs(manifest, pictures, align=align, size=size, teacher=teacher, progress=progress)
     labels = {k: np.array([getattr(s, k) for s in kept]) for k in (*HEADS, "ethnicity", "age_mean", "age_std")}
     landmarks = "landmarks of dlib's 68-point model" if teacher else "landmarks of each picture"
     return {
         "model": manifest.name,
         "sha256": manifest.sha256,
-        "dataset": dataset,
+        "dataset": pictures.dataset,
         "pictures": len(kept),
         "alignment": landmarks if align else "one fixed crop",
         "data": report.lines(),
@@ -80,11 +95,8 @@ def evaluate(
 
 def read_outputs(
     manifest: Manifest,
-    dataset: str,
-    root: Path,
+    pictures: Pictures,
     *,
-    split: str = "validation",
-    names: Iterable[str] | None = None,
     align: bool = True,
     size: int | None = None,
     teacher: bool = False,
@@ -94,19 +106,19 @@ def read_outputs(
     sizes = [size] if size else list(manifest.input_sizes)
     if not all(32 <= s <= 512 for s in sizes):
         raise DataError(f"--size must be from 32 to 512 px, got {size}")
-    if not align and dataset not in FIXED_CROP:
-        raise DataError(f"{dataset} has no fixed crop: leave --aligned out")
-    samples, report = _read(dataset, root, split, names)
+    if not align and pictures.dataset not in FIXED_CROP:
+        raise DataError(f"{pictures.dataset} has no fixed crop: leave --aligned out")
+    samples, report = pictures.read()
     sessions = _sessions(manifest, sizes)
-    crops = _Cropper(dataset, manifest, sizes, align, report, teacher)
+    crops = _Cropper(pictures.dataset, manifest, sizes, align, report, teacher)
     kept: list[Sample] = []
     outputs: dict[int, list[dict[str, NDArray[np.float32]]]] = {s: [] for s in sizes}
     batch: list[list[NDArray[np.uint8]]] = []
     for i, sample in enumerate(progress(samples)):
-        pictures = crops(sample)
-        if pictures is not None:
+        crop_by_size = crops(sample)
+        if crop_by_size is not None:
             kept.append(sample)
-            batch.append(pictures)
+            batch.append(crop_by_size)
         if batch and (len(batch) == BATCH or i == len(samples) - 1):
             for s, faces in zip(sizes, zip(*batch, strict=True), strict=True):
                 outputs[s].append(_read_batch(sessions[s], manifest, s, np.stack(faces)))
@@ -129,15 +141,6 @@ def _read_batch(
         other = dict(zip(names, session.run(None, {manifest.input_name: mirror}), strict=True))
         out |= {f"{e.name}.{h}": (out[e.output(h)] + other[e.output(h)]) / 2 for e in twice for h in HEADS}
     return out
-
-
-def _read(dataset: str, root: Path, split: str, names: Iterable[str] | None) -> tuple[Sequence[Sample], Report]:
-    if dataset == "utkface":
-        return utkface.read_utkface(root, names)
-    if dataset == "fer2013":
-        return fer2013.read_fer2013(root, split)
-    found = appa_real.read(root, splits=["valid" if split == "validation" else split])
-    return found.samples, found.report
 
 
 class _Cropper:

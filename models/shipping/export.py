@@ -1,4 +1,4 @@
-"""From a training run to the two files that ship: one ONNX network and its manifest."""
+"""From a training to the two files that ship: one ONNX network and its manifest."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import hashlib
 import json
 import logging
 import warnings
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -178,30 +178,58 @@ def judge(
     return figures, {name: interval_scales(views.age, p["age"]) for name, p in by_exit.items()}
 
 
-def export(run: Path, faces: Path, out: Path) -> Manifest:
-    """Exports the averaged network of a training run with figures from its held-out faces; writes nothing that is wrong.
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """A trained network at each of its input sizes, with what it is worth and what it costs there."""
 
-    Raises ExportError where ONNX Runtime's outputs differ from torch's by more than TOLERANCE.
-    """
-    config, trained = load_trained(run)
-    sizes = list(config.input_sizes)
-    parts, held_out = load_parts(config, faces)
-    if set(held_out) != {"utkface", "fer2013"}:
-        raise ExportError("a network is exported with figures on utkface and fer2013: [optimiser] batch must name both")
-    cpu = torch.device("cpu")
+    networks: Mapping[int, ElasticNetwork]
+    figures: Mapping[int, Mapping[str, Mapping[str, float]]]  # by size and exit
+    interval_scales: Mapping[int, Mapping[str, Mapping[int, float]]]
+    multiply_adds: Mapping[int, Mapping[str, int]]
+
+    def entry(self, name: str, multiply_adds: Mapping[int, int]) -> dict[str, Any]:
+        """An exit's entry in the manifest, for the sizes of `multiply_adds`."""
+        return {
+            "name": name,
+            "block": int(name.removeprefix("exit_").removesuffix(MIRROR)),
+            "multiply_adds": multiply_adds,
+            "age_interval_scale": {
+                s: {c: round(v, 4) for c, v in self.interval_scales[s][name].items()} for s in multiply_adds
+            },
+            "validation": {s: {k: round(v, 4) for k, v in self.figures[s][name].items()} for s in multiply_adds},
+        }
+
+    def exits(self) -> list[dict[str, Any]]:
+        largest = self.networks[max(self.networks)]
+        paper_costs = multiply_adds(largest, 224, stem=False)
+        return [
+            self.entry(name, {size: costs[name] for size, costs in self.multiply_adds.items()})
+            | {"multiply_adds_224_without_stem": paper_costs[name]}
+            for name in largest.heads
+        ]
+
+    def mirrored(self) -> list[dict[str, Any]]:
+        """Entries of the exits that read the mirror image too: at the largest size, for twice the cost."""
+        size = max(self.networks)
+        heads = self.networks[size].heads
+        return [self.entry(name + MIRROR, {size: 2 * self.multiply_adds[size][name]}) for name in heads]
+
+
+def judge_all(trained: ElasticNetwork, networks: Mapping[int, ElasticNetwork], held_out: Mapping[str, Views]) -> Judged:
+    """`networks`: what `trained` is at each input size. At the largest the mirrored exits are judged too."""
     figures: dict[int, dict[str, dict[str, float]]] = {}
     scales: dict[int, dict[str, dict[int, float]]] = {}
-    networks = {size: for_size(trained, parts, size, cpu) for size in sizes}
     for size, network in networks.items():
         figures[size], scales[size] = judge(network, held_out, size)
-        if size == max(sizes):
+        if size == max(networks):
             for read, taken in zip(judge(network, held_out, size, mirrored=True), (figures, scales), strict=True):
                 taken[size] |= {name + MIRROR: values for name, values in read.items()}
-    costs = {size: multiply_adds(trained, size) for size in sizes}
-    paper_costs = multiply_adds(trained, 224, stem=False)
+    costs = {size: multiply_adds(trained, size) for size in networks}
+    return Judged(networks=networks, figures=figures, interval_scales=scales, multiply_adds=costs)
 
-    out.mkdir(parents=True, exist_ok=True)
-    draft = out / f"{config.name}.onnx.draft"
+
+def checked_onnx(networks: Mapping[int, ElasticNetwork], draft: Path) -> tuple[bytes, float]:
+    """The file's content, and how far its outputs are from torch's; `draft` is where it lies meanwhile. Raises ExportError."""
     try:
         write_onnx(networks, draft)
         worst = compare(networks, draft)
@@ -209,19 +237,25 @@ def export(run: Path, faces: Path, out: Path) -> Manifest:
             raise ExportError(
                 f"ONNX outputs differ from torch's by up to {worst:.2g}, allowed is {TOLERANCE:g}; nothing was written"
             )
-        content = draft.read_bytes()
+        return draft.read_bytes(), worst
     finally:
         draft.unlink(missing_ok=True)
 
-    def one(name: str, multiply_adds: Mapping[int, int]) -> dict[str, Any]:
-        return {
-            "name": name,
-            "block": int(name.removeprefix("exit_").removesuffix(MIRROR)),
-            "multiply_adds": multiply_adds,
-            "age_interval_scale": {s: {c: round(v, 4) for c, v in scales[s][name].items()} for s in multiply_adds},
-            "validation": {s: {k: round(v, 4) for k, v in figures[s][name].items()} for s in multiply_adds},
-        }
 
+def export(folder: Path, faces: Path, out: Path) -> Manifest:
+    """Exports a training's averaged network with figures from its held-out faces; writes nothing that is wrong.
+
+    Raises ExportError where ONNX Runtime's outputs differ from torch's by more than TOLERANCE.
+    """
+    config, trained = load_trained(folder)
+    sizes = list(config.input_sizes)
+    parts, held_out = load_parts(config, faces)
+    if set(held_out) != {"utkface", "fer2013"}:
+        raise ExportError("a network is exported with figures on utkface and fer2013: [optimiser] batch must name both")
+    networks = {size: for_size(trained, parts, size, torch.device("cpu")) for size in sizes}
+    judged = judge_all(trained, networks, held_out)
+    out.mkdir(parents=True, exist_ok=True)
+    content, worst = checked_onnx(networks, out / f"{config.name}.onnx.draft")
     template = Template.from_shape(load_mean_shape(), PAPER_MARGINS)
     manifest = {
         "schema": SCHEMA,
@@ -245,12 +279,8 @@ def export(run: Path, faces: Path, out: Path) -> Manifest:
             "gender": GENDERS,
             "expression": EXPRESSIONS,
         },
-        "exits": [
-            one(name, {size: costs[size][name] for size in sizes})
-            | {"multiply_adds_224_without_stem": paper_costs[name]}
-            for name in trained.heads
-        ],
-        "mirrored": [one(name + MIRROR, {max(sizes): 2 * costs[max(sizes)][name]}) for name in trained.heads],
+        "exits": judged.exits(),
+        "mirrored": judged.mirrored(),
         "licence": LICENCE,
         "about": {
             "validation": "5 % of UTKFace, near duplicates kept together (figures for age and gender), and "
@@ -258,7 +288,7 @@ def export(run: Path, faces: Path, out: Path) -> Manifest:
             "held_out": {name: len(views) for name, views in held_out.items()},
             "largest_difference_to_torch": worst,
             "torch": torch.__version__,
-            "configuration": (run / "config.toml").read_text(encoding="utf-8"),
+            "configuration": (folder / "config.toml").read_text(encoding="utf-8"),
         },
     }
     (out / f"{config.name}.onnx").write_bytes(content)

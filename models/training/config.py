@@ -26,7 +26,7 @@ _KEYS: dict[str, tuple[set[str], set[str]]] = {
 
 
 class TrainingError(RuntimeError):
-    """A run that cannot be started or continued as asked."""
+    """A training that cannot be started or continued as asked."""
 
 
 @dataclass(frozen=True, kw_only=True)

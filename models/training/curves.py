@@ -1,4 +1,4 @@
-"""Draws a run's log."""
+"""Draws a training's log."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def draw_curves(run: Path, path: Path) -> None:
+def draw_curves(folder: Path, path: Path) -> None:
     """Loss over steps, and the validation figures of each exit. Raises DataError for a folder without a log."""
     import matplotlib
 
@@ -19,10 +19,10 @@ def draw_curves(run: Path, path: Path) -> None:
     from matplotlib import pyplot
 
     try:
-        log = _rows(run / "log.csv")
-        validation = _rows(run / "validation.csv")
+        log = _rows(folder / "log.csv")
+        validation = _rows(folder / "validation.csv")
     except FileNotFoundError as error:
-        raise DataError(f"{error.filename} is missing: has the run been started, and validated once?") from error
+        raise DataError(f"{error.filename} is missing: has the training been started, and validated once?") from error
     figure, axes = pyplot.subplots(1, 3, figsize=(13, 4), layout="constrained")
     axes[0].plot([int(r["step"]) for r in log], [float(r["loss"]) for r in log], lw=0.8)
     axes[0].set(xlabel="step", ylabel="training loss", yscale="log")
@@ -50,6 +50,6 @@ def draw_curves(run: Path, path: Path) -> None:
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
-    """Complete lines only: a run that is writing may be in the middle of one."""
+    """Complete lines only: a training that is writing may be in the middle of one."""
     rows = csv.DictReader(path.read_text(encoding="utf-8").splitlines())
     return [row for row in rows if None not in row.values()]

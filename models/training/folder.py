@@ -1,4 +1,4 @@
-"""A training run's folder: config.toml, checkpoint.pt, log.csv, validation.csv, and events for TensorBoard."""
+"""A training's folder: config.toml, checkpoint.pt, log.csv, validation.csv, and events for TensorBoard."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 CHECKPOINT_VERSION = 1
 
 
-class RunLog:
-    """Figures of a run, as CSV for the eye and for `--plot`, and as events for `tensorboard --logdir`."""
+class TrainingLog:
+    """Figures of a training, as CSV for the eye and for `--plot`, and as events for `tensorboard --logdir`."""
 
     def __init__(self, folder: Path, step: int) -> None:
-        """`step`: where the run goes on; what was logged behind it is forgotten, since those steps are taken again."""
+        """`step`: where the training goes on; what was logged behind it is forgotten, since those steps are taken again."""
         from torch.utils.tensorboard import SummaryWriter
 
         self._folder = folder
@@ -60,7 +60,7 @@ def append(path: Path, row: Mapping[str, Any]) -> None:
 
 
 def forget_after(path: Path, step: int) -> None:
-    """Drops a log's lines of steps that a resumed run takes again."""
+    """Drops a log's lines of steps that a resumed training takes again."""
     if path.exists():
         with path.open(newline="") as file:
             rows = list(csv.DictReader(file))
@@ -88,7 +88,7 @@ def resume(folder: Path, config_path: Path, device: torch.device, **parts: Any) 
     state = _checkpoint(path, device)
     if state["config"] != config:
         raise TrainingError(
-            f"{folder} holds a run with another configuration: use a new --out folder, or that run's own "
+            f"{folder} holds a training with another configuration: use a new --out folder, or that training's own "
             f"{folder}/config.toml"
         )
     for name, part in parts.items():
@@ -109,7 +109,7 @@ def _checkpoint(path: Path, device: torch.device | str) -> dict[str, Any]:
 
 
 def load_trained(folder: Path) -> tuple[Config, ElasticNetwork]:
-    """The averaged network of a run, in eval mode, with its configuration."""
+    """The averaged network of a training, in eval mode, with its configuration."""
     config = Config.read(folder / "config.toml")
     state = _checkpoint(folder / "checkpoint.pt", "cpu")
     network = config.build()
@@ -119,7 +119,7 @@ def load_trained(folder: Path) -> tuple[Config, ElasticNetwork]:
 
 
 def load_initial(network: ElasticNetwork, path: Path) -> list[str]:
-    """Weights to start from: Keras' for the backbone (.npz, .h5), or all that fit of an earlier run's folder.
+    """Weights to start from: Keras' for the backbone (.npz, .h5), or all that fit of an earlier training's folder.
 
     Returns what was left out.
     """

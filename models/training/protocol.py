@@ -5,7 +5,6 @@ A stage is a training set, or several together. Its epochs have a fixed number o
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +14,13 @@ from torch import nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from models.data.batches import Augmentation, TrainingBatches, prefetched
+from models.data.batches import Augmentation, TrainingBatches, to_input
 from models.data.views import load_views
-from models.training import folder as runs
 from models.training.config import Config, TrainingError
+from models.training.folder import load_initial
+from models.training.loop import AT_RANDOM, ONE_CPU, Hardware, Loop, Start, say_what_is_missing
 from models.training.losses import elastic_loss
-from models.training.train import CHECKPOINT_EVERY_S, LOG_EVERY, make_fabric, predict, to_input, validate
+from models.training.train import predict, validate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Phase:
-    """A run of epochs under one rule, on data sets `sets`. It starts after `first` steps of the whole run."""
+    """Epochs under one rule, on data sets `sets`. It starts after `first` steps of the whole training."""
 
     stage: str
     sets: tuple[str, ...]
@@ -102,30 +102,26 @@ def validation_loss(
 
 
 def train_by_protocol(
-    config: Config,
     config_path: Path,
     faces: Path,
     out: Path,
-    initial: Path | None = None,
     *,
-    device: str = "cpu",
-    devices: int = 1,
-    half: bool = False,
+    start: Start = AT_RANDOM,
+    hardware: Hardware = ONE_CPU,
     progress: Callable[..., Any] | None = None,
     stop_after: int | None = None,
 ) -> None:
-    """Trains as [protocol] says; arguments as those of `train.train`. A resumed run comes out as an unbroken one."""
-    protocol, fabric = config.protocol, make_fabric(device, devices, half)
+    """Trains as [protocol] says; arguments as those of `train.train`. A resumed training comes out as an unbroken one."""
+    config = _config(config_path, start)
+    protocol, fabric = config.protocol, hardware.fabric()
     plan, epoch = phases(protocol), epoch_steps(protocol)
     for phase in plan:
         _stage(phase, protocol, faces)  # a set that is missing is found now, not after days
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(config.seed)
     network = config.build()
-    if initial:
-        left = runs.load_initial(network, initial)
-        if left:
-            fabric.print(f"{initial} has no weights for {', '.join(left)}: they start at random")
+    if start.initial:
+        say_what_is_missing(fabric, start.initial, load_initial(network, start.initial))
     network = network.to(fabric.device, memory_format=torch.channels_last)
     latest = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(0.0), use_buffers=True)  # what export reads
     optimiser = torch.optim.SGD(network.parameters(), plan[0].learning_rate, momentum=protocol["momentum"])
@@ -134,60 +130,45 @@ def train_by_protocol(
     )
     fresh = plateau.state_dict()
     kept = {"network": network, "average": latest, "optimiser": optimiser, "plateau": plateau}
-    start = runs.resume(out, config_path, fabric.device, **kept)
+    loop = Loop(fabric, config_path, out, kept, plan[-1].last, progress=progress, stop_after=stop_after)
     trained, stepped = fabric.setup(network, optimiser)
 
-    log = None
-    if fabric.is_global_zero:
-        (out / "config.toml").write_text(config_path.read_text(encoding="utf-8"), encoding="utf-8")
-        log = runs.RunLog(out, start)
-    until = plan[-1].last if stop_after is None else min(plan[-1].last, start + stop_after)
-    bar = progress(total=plan[-1].last, initial=start, unit="step") if progress and log else None
-    saved_at = began = time.monotonic()
-    losses: list[float] = []
     for number, phase in enumerate(plan):
-        if start >= phase.last or phase.first >= until:
+        if loop.start >= phase.last or phase.first >= loop.until:
             continue
         parts, held_out = _stage(phase, protocol, faces)
-        if start <= phase.first:
+        if loop.start <= phase.first:
             # Its own rate, no momentum, and no plateau behind it.
             optimiser.state.clear()
             plateau.load_state_dict(fresh)
             for group in optimiser.param_groups:
                 group["lr"] = phase.learning_rate
         batches = TrainingBatches(parts, config.input_sizes, config.seed + number, Augmentation(**config.augmentation))
-        steps = range(max(start, phase.first), min(phase.last, until))
-        for step, batch in enumerate(prefetched(batches, steps), start=steps.start + 1):
-            mine = {k: torch.from_numpy(v[fabric.global_rank :: devices]).to(fabric.device) for k, v in batch.items()}
+        for step, batch in loop.steps(batches, phase.first, phase.last):
             network.train()
             freeze(network, phase.heads_only)
-            outputs = trained(to_input(mine.pop("crops")))
-            loss = elastic_loss(outputs, config.exit_weights, mine, **config.loss)
-            stepped.zero_grad(set_to_none=True)
-            fabric.backward(loss)
-            stepped.step()
+            outputs = trained(to_input(batch.pop("crops")))
+            loop.learn(stepped, elastic_loss(outputs, config.exit_weights, batch, **config.loss))
             latest.update_parameters(network)
-            losses.append(float(loss.detach()))
-            if bar:
-                bar.update()
-            if step % LOG_EVERY == 0 and log:
-                ms = (time.monotonic() - began) / len(losses) * 1e3
-                log.training(step, float(np.mean(losses)), optimiser.param_groups[0]["lr"], ms)
-                losses, began = [], time.monotonic()
+            loop.note(step, optimiser.param_groups[0]["lr"])
             if (step - phase.first) % epoch == 0:
                 reports = {size: validate(latest.module, held_out, size, fabric.device) for size in config.input_sizes}
                 # Every process comes to the same figure and takes the same step down.
                 plateau.step(_held_out_loss(latest.module, held_out, config, fabric.device))
-                for size, report in reports.items() if log else ():
-                    log.validation(step, size, report)
-                began = time.monotonic()
-            if log and (time.monotonic() - saved_at > CHECKPOINT_EVERY_S or step == until):
-                runs.save(out, step, config_path, **kept)
-                saved_at = time.monotonic()
-    if bar:
-        bar.close()
-    if log:
-        log.close()
+                loop.note_validation(step, reports)
+            loop.save_when_due(step)
+    loop.close()
+
+
+def _config(path: Path, start: Start) -> Config:
+    config = Config.read(path)
+    if not config.protocol:
+        raise TrainingError(f"configuration {path} has no [protocol]: it is for models/training/train.py")
+    if start.average_with:
+        raise TrainingError("--average-with goes with a configuration that has an [optimiser]")
+    if config.loss.get("teacher"):
+        raise TrainingError("a teacher goes with a configuration that has an [optimiser]")
+    return config
 
 
 def _stage(

@@ -41,8 +41,8 @@ def teacher_answers(
 ) -> list[Answers]:
     """What the deepest exit of a manifest's network says at its largest size, for the faces to train on of each part.
 
-    Kept in the file `kept`, from which a resumed run reads them. Raises ManifestError, and TrainingError where that file holds
-    the answers of another teacher or of other faces.
+    Kept in the file `kept`, from which a resumed training reads them. Raises ManifestError, and TrainingError where that
+    file holds the answers of another teacher or of other faces.
     """
     manifest = Manifest.read(teacher)
     faces = hashlib.sha256()

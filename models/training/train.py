@@ -1,15 +1,13 @@
-"""Training, top to bottom: data, network, optimiser, loop, checkpoint, validation.
+"""Training, top to bottom: data, network, optimiser, loop, validation.
 
-Started again on the same folder a run goes on from its last checkpoint, and since batches depend on the step alone the
-outcome is the same as that of a run without a break. Lightning Fabric places it all on a CPU, a GPU or several.
+Started again on the same folder a training goes on from its last checkpoint, and since batches depend on the step alone the
+outcome is the same as that of a training without a break. Lightning Fabric places it all on a CPU, a GPU or several.
 """
 
 from __future__ import annotations
 
 import copy
-import logging
 import time
-import warnings
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -19,13 +17,14 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from models.data.batches import Augmentation, TrainingBatches, plain_crops, prefetched, to_input
+from models.data.batches import Augmentation, TrainingBatches, plain_crops, to_input
 from models.data.sets.base import DataError
 from models.data.views import Views, load_views
 from models.judging import metrics
-from models.training import folder as runs
 from models.training.batch_norm import for_size
 from models.training.config import Config, TrainingError
+from models.training.folder import load_initial, load_trained
+from models.training.loop import AT_RANDOM, ONE_CPU, Hardware, Loop, Start, say_what_is_missing
 from models.training.losses import elastic_loss
 from models.training.shipped import load_shipped
 from models.training.teacher import teacher_answers
@@ -33,15 +32,12 @@ from models.training.teacher import teacher_answers
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from lightning_fabric import Fabric
     from numpy.typing import NDArray
 
     from models.networks.elastic import ElasticNetwork
     from models.training.teacher import Answers
 
-LOG_EVERY = 20
 VALIDATE_EVERY = 1000
-CHECKPOINT_EVERY_S = 120
 # Batches that a validation during training takes batch norm's statistics from.
 VALIDATION_BATCHES = 20
 SMOKE_STEPS, SMOKE_FACES = 5, 64
@@ -51,49 +47,28 @@ def train(
     config_path: Path,
     faces: Path,
     out: Path,
-    initial: Path | None = None,
     *,
-    average_with: Path | None = None,
+    start: Start = AT_RANDOM,
     teacher: Path | None = None,
-    device: str = "cpu",
-    devices: int = 1,
-    half: bool = False,
+    hardware: Hardware = ONE_CPU,
     progress: Callable[..., Any] | None = None,
     stop_after: int | None = None,
 ) -> None:
-    """Trains as the configuration says on the views that `prepare` left in `faces`.
+    """Trains as [optimiser] says, on the views that `prepare` left in `faces`.
 
-    `initial`: weights to start from; with `average_with`, from the mean of both where both have some. `teacher`: a manifest,
-    whose network a configuration with `teacher` in [loss] learns from beside the labels.
-    `devices`: how many GPUs (or CPU processes) share every batch; `half`: bfloat16 where it is safe; `stop_after`: breaks
-    the run off after so many steps, as a signal would. Raises TrainingError, DataError and WeightsError.
+    `teacher`: a manifest, whose network a configuration with `teacher` in [loss] learns from beside the labels.
+    `stop_after`: breaks off after so many steps, as a signal would. Raises TrainingError, DataError and WeightsError.
     """
-    config = Config.read(config_path)
-    if average_with and (not initial or config.protocol):
-        raise TrainingError("--average-with goes with --initial, and with a configuration that has an [optimiser]")
-    if config.protocol and (teacher or config.loss.get("teacher")):
-        raise TrainingError("--teacher goes with a configuration that has an [optimiser]")
-    if bool(teacher) != bool(config.loss.get("teacher")):
-        raise TrainingError(
-            "a teacher is a manifest (--teacher) and its weight ([loss] teacher in the configuration): give both"
-        )
-    if config.protocol:
-        from models.training.protocol import train_by_protocol
-
-        how: dict[str, Any] = {"device": device, "devices": devices, "half": half}
-        train_by_protocol(config, config_path, faces, out, initial, **how, progress=progress, stop_after=stop_after)
-        return
-    fabric = make_fabric(device, devices, half)
+    config = _config(config_path, teacher)
+    fabric = hardware.fabric()
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(config.seed)
     parts, held_out = load_parts(config, faces)
     network = config.build()
-    if initial:
-        left = _load(network, initial, parts)
-        if left:
-            fabric.print(f"{initial} has no weights for {', '.join(left)}: they start at random")
-    if average_with:
-        _average(network, average_with, parts)
+    if start.initial:
+        say_what_is_missing(fabric, start.initial, _load(network, start.initial, parts))
+    if start.average_with:
+        _average(network, start.average_with, parts)
     network = network.to(fabric.device, memory_format=torch.channels_last)
     average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(config.optimiser["ema"]), use_buffers=True)
     steps, rate = int(config.optimiser["steps"]), float(config.optimiser["learning_rate"])
@@ -102,67 +77,47 @@ def train(
         optimiser, rate, total_steps=steps + 1, pct_start=config.optimiser["warmup"]
     )
     kept = {"network": network, "average": average, "optimiser": optimiser, "schedule": schedule}
-    start = runs.resume(out, config_path, fabric.device, **kept)
+    loop = Loop(fabric, config_path, out, kept, steps, progress=progress, stop_after=stop_after)
     trained, stepped = fabric.setup(network, optimiser)
 
-    log = None
-    if fabric.is_global_zero:
-        (out / "config.toml").write_text(config_path.read_text(encoding="utf-8"), encoding="utf-8")
-        log = runs.RunLog(out, start)
     answers: Sequence[Answers] = ()
     if teacher:
         with fabric.rank_zero_first():  # the others read what it wrote
-            answers = teacher_answers(teacher, parts, out / "teacher.npz", progress if log else None)
+            answers = teacher_answers(teacher, parts, out / "teacher.npz", loop.progress)
     batches = TrainingBatches(parts, config.input_sizes, config.seed, Augmentation(**config.augmentation), answers)
-    bar = progress(total=steps, initial=start, unit="step") if progress and log else None
-    until = steps if stop_after is None else min(steps, start + stop_after)
-    saved_at = began = time.monotonic()
-    losses: list[float] = []
-    for step, batch in enumerate(prefetched(batches, range(start, until)), start=start + 1):
-        mine = {name: torch.from_numpy(v[fabric.global_rank :: devices]).to(fabric.device) for name, v in batch.items()}
+    for step, batch in loop.steps(batches):
         network.train()
-        outputs = trained(to_input(mine.pop("crops")), until=config.deepest_trained)
-        loss = elastic_loss(outputs, config.exit_weights, mine, **config.loss)
-        stepped.zero_grad(set_to_none=True)
-        fabric.backward(loss)
-        nn.utils.clip_grad_norm_(network.parameters(), 10.0)
-        stepped.step()
+        outputs = trained(to_input(batch.pop("crops")), until=config.deepest_trained)
+        loop.learn(stepped, elastic_loss(outputs, config.exit_weights, batch, **config.loss), clipped=network)
         schedule.step()
         average.update_parameters(network)
-
-        losses.append(float(loss.detach()))
-        if log is None:
-            continue
-        if bar:
-            bar.update()
-        if step % LOG_EVERY == 0:
-            ms = (time.monotonic() - began) / len(losses) * 1e3
-            log.training(step, float(np.mean(losses)), schedule.get_last_lr()[0], ms)
-            if bar:
-                bar.set_postfix(loss=f"{np.mean(losses):.4f}")
-            losses, began = [], time.monotonic()
-        if time.monotonic() - saved_at > CHECKPOINT_EVERY_S or step == until:
-            runs.save(out, step, config_path, **kept)
-            saved_at = time.monotonic()
-        if step % VALIDATE_EVERY == 0 or step == steps:
+        loop.note(step, schedule.get_last_lr()[0])
+        if loop.log and (step % VALIDATE_EVERY == 0 or step == steps):
+            reports = {}
             for size in config.input_sizes:
                 at_size = for_size(average.module, parts, size, fabric.device, batches=VALIDATION_BATCHES)
-                report = validate(at_size, held_out, size, fabric.device)
-                log.validation(step, size, report)
-                last = ", ".join(f"{k} {v:.3f}" for k, v in report[list(report)[-1]].items())
-                (bar.write if bar else print)(f"step {step}, {size} px: last exit {last}")
-            began = time.monotonic()
-    if bar:
-        bar.close()
-    if log:
-        log.close()
+                reports[size] = validate(at_size, held_out, size, fabric.device)
+            loop.note_validation(step, reports, aloud=True)
+        loop.save_when_due(step)
+    loop.close()
+
+
+def _config(path: Path, teacher: Path | None) -> Config:
+    config = Config.read(path)
+    if not config.optimiser:
+        raise TrainingError(f"configuration {path} has no [optimiser]: it is for models/training/protocol.py")
+    if bool(teacher) != bool(config.loss.get("teacher")):
+        raise TrainingError(
+            "a teacher is a manifest (--teacher) and its weight ([loss] teacher in the configuration): give both"
+        )
+    return config
 
 
 def _load(network: ElasticNetwork, weights: Path, parts: list[tuple[Views, NDArray[np.int64], int]]) -> list[str]:
     """What was left out."""
     if weights.suffix in (".json", ".onnx"):
         return load_shipped(network, weights, parts)
-    return runs.load_initial(network, weights)
+    return load_initial(network, weights)
 
 
 def _average(network: ElasticNetwork, weights: Path, parts: list[tuple[Views, NDArray[np.int64], int]]) -> None:
@@ -175,29 +130,22 @@ def _average(network: ElasticNetwork, weights: Path, parts: list[tuple[Views, ND
     network.load_state_dict(mean)
 
 
-def smoke(
-    config_path: Path,
-    faces: Path,
-    initial: Path | None = None,
-    *,
-    teacher: Path | None = None,
-    device: str = "cpu",
-    half: bool = False,
-) -> dict[str, float]:
+def smoke(training: Callable[..., None], config_path: Path, faces: Path, **options: Any) -> dict[str, float]:
     """A few steps, a break, a few more and one small validation per size, in a folder that is thrown away.
 
-    Returns seconds per step and validation MAE per size: enough to see that all parts fit before a long run begins.
+    `training`: `train` or `train_by_protocol`, with its other `options`. Returns seconds per step and validation MAE per
+    size: enough to see that all parts fit before a long training begins.
     """
     config = Config.read(config_path)
     with TemporaryDirectory() as folder:
         out = Path(folder)
-        how: dict[str, Any] = {"teacher": teacher, "device": device, "half": half, "stop_after": SMOKE_STEPS}
+        options["stop_after"] = SMOKE_STEPS
         for _ in range(2):
-            train(config_path, faces, out, initial, **how)
+            training(config_path, faces, out, **options)
         began = time.monotonic()
-        train(config_path, faces, out, initial, **how)
+        training(config_path, faces, out, **options)
         figures = {"seconds per step": (time.monotonic() - began) / SMOKE_STEPS}
-        _, network = runs.load_trained(out)
+        _, network = load_trained(out)
         parts, held_out = load_parts(config, faces)
         few = {name: views.take(np.arange(min(SMOKE_FACES, len(views)))) for name, views in held_out.items()}
         for size in config.input_sizes:
@@ -205,28 +153,6 @@ def smoke(
             report = validate(for_size(network, parts, size, cpu, batches=1), few, size, cpu)
             figures[f"MAE at {size} px"] = report[list(report)[-1]].get("mae", float("nan"))
     return figures
-
-
-def make_fabric(device: str, devices: int, half: bool) -> Fabric:
-    """Where and how finely to compute."""
-    if device == "cuda" and torch.cuda.device_count() < devices:
-        raise TrainingError(
-            f"--device cuda --devices {devices}: this PyTorch finds {torch.cuda.device_count() or 'no'} GPU. Install its "
-            "CUDA build, ask for fewer, or use --device cpu"
-        )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it warns of its own imports
-        from lightning_fabric import Fabric
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
-    fabric = Fabric(
-        accelerator=device,
-        devices=devices,
-        # Exits of weight 0 take no part in the loss.
-        strategy="ddp_find_unused_parameters_true" if devices > 1 else "auto",
-        precision="bf16-mixed" if half else "32-true",
-    )
-    fabric.launch()
-    return fabric
 
 
 def load_parts(config: Config, faces: Path) -> tuple[list[tuple[Views, NDArray[np.int64], int]], dict[str, Views]]:

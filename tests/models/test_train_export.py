@@ -18,10 +18,11 @@ import onnx
 import pytest
 import torch
 
+from app.cli import main
 from models.data import views as data
 from models.data.batches import Augmentation, TrainingBatches, plain_crops, to_input
 from models.data.sets import fer2013, utkface
-from models.judging.evaluate import evaluate
+from models.judging.evaluate import Pictures, evaluate
 from models.judging.figures import draw, table
 from models.manifest import Manifest, ManifestError, find_manifest
 from models.networks.backbones import build_backbone
@@ -29,17 +30,21 @@ from models.networks.elastic import ElasticNetwork
 from models.onnx_file import add_size, at_size, sizes_apart
 from models.session import cpu_session
 from models.shipping.export import ExportError, export
-from models.training import batch_norm, train
-from models.training import folder as runs
+from models.training import batch_norm, loop, train
 from models.training.batch_norm import for_size
 from models.training.config import Config, TrainingError
+from models.training.folder import forget_after, load_initial, load_trained, save
+from models.training.loop import Hardware, Start
+from models.training.protocol import train_by_protocol
 from models.training.shipped import load_shipped
 from models.training.teacher import teacher_answers
 from tests.support.faces import write_fer2013, write_utkface
+from tests.support.paths import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+PAPER = ROOT / "models" / "configs" / "paper_mobilenet_v1.toml"
 CONFIG = """
 name = "tiny"
 seed = 3
@@ -68,7 +73,7 @@ zoom = 0.1
 
 @pytest.fixture(scope="module")
 def work(tmp_path_factory) -> Iterator[Path]:
-    """A folder with pictures, prepared faces, a configuration and a finished run."""
+    """A folder with pictures, prepared faces, a configuration and a finished training."""
     folder = tmp_path_factory.mktemp("training")
     utk = utkface.read(write_utkface(folder / "utk", 24))
     data.prepare(utk, np.arange(24) % 4 == 0, folder / "faces", workers=1)
@@ -84,7 +89,7 @@ def work(tmp_path_factory) -> Iterator[Path]:
 
 def test_what_ships_is_the_average_and_not_the_last_step(work):
     last = state(work / "run")["network"]
-    shipped = runs.load_trained(work / "run")[1].state_dict()
+    shipped = load_trained(work / "run")[1].state_dict()
     kernel = "heads.exit_13.dense.age.weight"
     assert not torch.equal(shipped[kernel], last[kernel])
     assert torch.equal(shipped[kernel], state(work / "run")["average"][f"module.{kernel}"])
@@ -95,29 +100,29 @@ def test_a_broken_checkpoint_says_so(work, tmp_path, content):
     shutil.copytree(work / "run", tmp_path / "run")
     (tmp_path / "run" / "checkpoint.pt").write_bytes(content)
     with pytest.raises(TrainingError, match="cut off or no checkpoint"):
-        runs.load_trained(tmp_path / "run")
+        load_trained(tmp_path / "run")
     with pytest.raises(TrainingError, match="cut off or no checkpoint"):
         train.train(work / "tiny.toml", work / "faces", tmp_path / "run")
 
 
-def test_a_resumed_run_writes_no_step_twice(tmp_path):
+def test_a_resumed_training_writes_no_step_twice(tmp_path):
     log = tmp_path / "log.csv"
     log.write_text("step,loss\n20,9.0\n40,8.0\n60,7.0\n80,6")
-    runs.forget_after(log, 40)
+    forget_after(log, 40)
     assert log.read_text().split() == ["step,loss", "20,9.0", "40,8.0"]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 def test_training_on_a_gpu_that_is_not_there_says_so(work, tmp_path):
     with pytest.raises(TrainingError, match="finds no GPU"):
-        train.train(work / "tiny.toml", work / "faces", tmp_path, device="cuda")
+        train.train(work / "tiny.toml", work / "faces", tmp_path, hardware=Hardware(device="cuda"))
 
 
-def state(run: Path) -> dict:
-    return torch.load(run / "checkpoint.pt", weights_only=True)
+def state(folder: Path) -> dict:
+    return torch.load(folder / "checkpoint.pt", weights_only=True)
 
 
-def test_a_run_leaves_log_validation_and_checkpoint(work):
+def test_a_training_leaves_log_validation_and_checkpoint(work):
     rows = list(csv.DictReader((work / "run" / "validation.csv").read_text().splitlines()))
     exits = ["exit_03", "exit_07", "exit_13"]
     assert [(r["size"], r["exit"]) for r in rows] == [(size, e) for size in ("32", "48") for e in exits]
@@ -126,21 +131,20 @@ def test_a_run_leaves_log_validation_and_checkpoint(work):
     assert state(work / "run")["step"] == 6
 
 
-def test_a_resumed_run_is_the_unbroken_one_to_the_bit(work, tmp_path, monkeypatch):
-    monkeypatch.setattr(train, "CHECKPOINT_EVERY_S", -1.0)
+def test_a_resumed_training_is_the_unbroken_one_to_the_bit(work, tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "CHECKPOINT_EVERY_S", -1.0)
     saves = []
-    original = runs.save
 
     class Cut(Exception):
         pass
 
     def save_and_cut(out, step, *rest, **parts):
-        original(out, step, *rest, **parts)
+        save(out, step, *rest, **parts)
         saves.append(step)
         if step == 3:
             raise Cut
 
-    monkeypatch.setattr(runs, "save", save_and_cut)
+    monkeypatch.setattr(loop, "save", save_and_cut)
     with pytest.raises(Cut):
         train.train(work / "tiny.toml", work / "faces", tmp_path)
     train.train(work / "tiny.toml", work / "faces", tmp_path)
@@ -152,7 +156,7 @@ def test_a_resumed_run_is_the_unbroken_one_to_the_bit(work, tmp_path, monkeypatc
             assert torch.equal(value, two[part][key]), key
 
 
-def test_another_configuration_does_not_go_on_an_old_run(work, tmp_path):
+def test_another_configuration_does_not_go_on_an_old_training(work, tmp_path):
     shutil.copytree(work / "run", tmp_path / "run")
     (tmp_path / "other.toml").write_text(CONFIG.replace("seed = 3", "seed = 4"))
     with pytest.raises(TrainingError, match="another configuration"):
@@ -230,7 +234,7 @@ def test_an_export_that_differs_is_refused_and_writes_nothing(work, tmp_path, mo
 
 
 def test_evaluation_reads_pictures_and_reports_per_size_and_exit(work, exported):
-    report = evaluate(exported, "utkface", work / "utk", align=True)
+    report = evaluate(exported, Pictures(dataset="utkface", root=work / "utk"), align=True)
     assert report["pictures"] == 24 and list(report["figures"]) == [32, 48]
     for size, exits in report["figures"].items():
         plain = {"exit_03", "exit_07", "exit_13"}
@@ -242,21 +246,20 @@ def test_evaluation_reads_pictures_and_reports_per_size_and_exit(work, exported)
             assert sum(d["faces"] for d in row["mae_by_decade"].values()) == 24
     assert json.loads(json.dumps(report))["model"] == "tiny"
     assert sum(line.startswith("exit_13 ") for line in table(report)) >= 2
-    aligned = evaluate(
-        exported, "utkface", work / "utk", align=False, names=[p.name for p in (work / "utk").iterdir()][:5], size=40
-    )
+    few = Pictures(dataset="utkface", root=work / "utk", names=[p.name for p in (work / "utk").iterdir()][:5])
+    aligned = evaluate(exported, few, align=False, size=40)
     assert aligned["pictures"] == 5 and aligned["alignment"] == "one fixed crop" and list(aligned["figures"]) == [40]
 
 
 def test_evaluation_of_expressions(work, exported):
-    report = evaluate(exported, "fer2013", work / "fer", split="validation", size=48)
+    report = evaluate(exported, Pictures(dataset="fer2013", root=work / "fer", split="validation"), size=48)
     assert report["pictures"] == 14
     for row in report["figures"][48].values():
         assert set(row) == {"expression", "expression_95", "macro_f1", "recall_by_expression"}
 
 
 def test_reports_are_drawn_beside_each_other(work, exported, tmp_path):
-    report = json.loads(json.dumps(evaluate(exported, "fer2013", work / "fer")))
+    report = json.loads(json.dumps(evaluate(exported, Pictures(dataset="fer2013", root=work / "fer"))))
     draw([report, report | {"model": "another"}], tmp_path / "out.png")
     assert cv2.imread(str(tmp_path / "out.png")).shape[1] > 500
 
@@ -327,14 +330,14 @@ def test_an_unknown_model_names_the_known_ones():
         find_manifest("no_such_model")
 
 
-def test_a_run_may_start_from_an_earlier_one(work, tmp_path):
+def test_a_training_may_start_from_an_earlier_one(work, tmp_path):
     """All weights that fit are taken over, averaged as they ship; an exit that is new starts at random and is named."""
     config = tmp_path / "more.toml"
     config.write_text(CONFIG.replace("exits = { 3", "exits = { 2 = 1.0, 3"))
     network = Config.read(config).build()
-    left = runs.load_initial(network, work / "run")
+    left = load_initial(network, work / "run")
     assert left == ["heads.exit_02"]
-    earlier = runs.load_trained(work / "run")[1].state_dict()
+    earlier = load_trained(work / "run")[1].state_dict()
     mine = network.state_dict()
     assert all(torch.equal(mine[key], value) for key, value in earlier.items())
 
@@ -344,13 +347,13 @@ def test_early_exits_may_be_trained_alone(work, tmp_path):
     config = tmp_path / "early.toml"
     config.write_text(CONFIG.replace("7 = 1.0, 13 = 1.0", "7 = 0.0, 13 = 0.0").replace("distil = 0.5", ""))
     assert Config.read(config).deepest_trained == 3
-    train.train(config, work / "faces", tmp_path / "run", work / "run", stop_after=3)
-    before, after = (dict(runs.load_trained(run)[1].named_parameters()) for run in (work / "run", tmp_path / "run"))
+    train.train(config, work / "faces", tmp_path / "run", start=Start(initial=work / "run"), stop_after=3)
+    before, after = (dict(load_trained(run)[1].named_parameters()) for run in (work / "run", tmp_path / "run"))
     changed = {name for name, value in after.items() if not torch.equal(value, before[name])}
     assert changed and all(name.startswith("heads.exit_03.") for name in changed)
 
 
-def test_a_run_may_start_halfway_between_two(work, tmp_path):
+def test_a_training_may_start_halfway_between_two(work, tmp_path):
     """What only one of the two has stays as it is; an average without a start, or for the paper's protocol, is refused."""
     config = tmp_path / "other.toml"
     config.write_text(
@@ -358,9 +361,9 @@ def test_a_run_may_start_halfway_between_two(work, tmp_path):
     )
     train.train(config, work / "faces", tmp_path / "other", stop_after=1)
     network = Config.read(config).build()
-    runs.load_initial(network, tmp_path / "other")
+    load_initial(network, tmp_path / "other")
     train._average(network, work / "run", train.load_parts(Config.read(config), work / "faces")[0])
-    one, other = (runs.load_trained(run)[1].state_dict() for run in (tmp_path / "other", work / "run"))
+    one, other = (load_trained(run)[1].state_dict() for run in (tmp_path / "other", work / "run"))
     mean = network.state_dict()
     kernel = "backbone.blocks.0.1.0.weight"
     assert torch.allclose(mean[kernel], (one[kernel] + other[kernel]) / 2) and not torch.equal(
@@ -368,10 +371,13 @@ def test_a_run_may_start_halfway_between_two(work, tmp_path):
     )
     assert torch.equal(mean["heads.exit_06.dense.age.weight"], one["heads.exit_06.dense.age.weight"])
     with pytest.raises(TrainingError, match="--initial"):
-        train.train(config, work / "faces", tmp_path / "none", average_with=work / "run")
+        Start(average_with=work / "run")
+    both = Start(initial=work / "run", average_with=tmp_path / "other")
+    with pytest.raises(TrainingError, match="optimiser"):
+        train_by_protocol(PAPER, work / "faces", tmp_path / "none", start=both)
 
 
-def test_a_run_may_start_from_a_network_that_ships(work, exported, tmp_path):
+def test_a_training_may_start_from_a_network_that_ships(work, exported, tmp_path):
     """Batch norm, folded away in the file, is there again: the same outputs in eval mode, and statistics that are the faces'."""
     config = Config.read(work / "tiny.toml")
     parts, held_out = train.load_parts(config, work / "faces")
@@ -416,10 +422,10 @@ def test_a_run_writes_what_tensorboard_reads(work):
     assert mae.step == 6 and mae.value == pytest.approx(float(row["mae"]), abs=1e-3)
 
 
-def test_a_smoke_run_tries_everything_and_keeps_nothing(work, tmp_path, monkeypatch):
+def test_a_smoke_training_tries_everything_and_keeps_nothing(work, tmp_path, monkeypatch):
     monkeypatch.setattr(train, "SMOKE_STEPS", 2)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    figures = train.smoke(work / "tiny.toml", work / "faces")
+    figures = train.smoke(train.train, work / "tiny.toml", work / "faces")
     assert figures["seconds per step"] > 0 and 0 < figures["MAE at 32 px"] < 100 and 0 < figures["MAE at 48 px"] < 100
     assert list(tmp_path.iterdir()) == []
 
@@ -427,8 +433,9 @@ def test_a_smoke_run_tries_everything_and_keeps_nothing(work, tmp_path, monkeypa
 def test_two_processes_share_the_work_and_one_writes(work, exported, tmp_path):
     """As several GPUs would, through Fabric's own launcher, on two CPU processes; with a teacher, whom one of them asks."""
     code = (
-        "import sys; from pathlib import Path; from models.training.train import train; *paths, teacher = map(Path, sys.argv[1:]); "
-        "train(*paths, teacher=teacher, device='cpu', devices=2, stop_after=2)"
+        "import sys; from pathlib import Path; from models.training.loop import Hardware; "
+        "from models.training.train import train; *paths, teacher = map(Path, sys.argv[1:]); "
+        "train(*paths, teacher=teacher, hardware=Hardware(devices=2), stop_after=2)"
     )
     script, config = tmp_path / "go.py", tmp_path / "taught.toml"
     script.write_text(code)
@@ -439,7 +446,7 @@ def test_two_processes_share_the_work_and_one_writes(work, exported, tmp_path):
         check=True, timeout=170, env={**os.environ, "PYTHONPATH": os.getcwd(), "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert state(tmp_path / "run")["step"] == 2
-    assert runs.load_trained(tmp_path / "run")[0].name == "tiny"
+    assert load_trained(tmp_path / "run")[0].name == "tiny"
     assert sorted(p.name for p in (tmp_path / "run").glob("teacher.*")) == ["teacher.npz"]
 
 
@@ -447,7 +454,7 @@ def test_each_size_has_statistics_of_its_own_in_one_file(work, exported):
     """The file runs as it is at its default size; changed for another it gives what torch gives there, exit by exit."""
     file = onnx.load(exported.network)
     assert sizes_apart(file) == {32} and exported.input_sizes == (32, 48)
-    config, trained = runs.load_trained(work / "run")
+    config, trained = load_trained(work / "run")
     parts, _ = train.load_parts(config, work / "faces")
     faces = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
     with torch.inference_mode():
@@ -521,7 +528,7 @@ def test_a_teachers_answers_are_the_mean_of_view_and_mirror_image_and_are_asked_
         teacher_answers(manifest, parts, tmp_path / "teacher.npz")
 
 
-def test_a_network_learns_from_a_teacher_and_a_resumed_run_too(work, exported, tmp_path):
+def test_a_network_learns_from_a_teacher_and_a_resumed_training_too(work, exported, tmp_path, capsys):
     manifest = exported.network.with_suffix(".json")
     config = tmp_path / "taught.toml"
     config.write_text(CONFIG.replace("distil = 0.5", "teacher = 1.0"))
@@ -534,8 +541,11 @@ def test_a_network_learns_from_a_teacher_and_a_resumed_run_too(work, exported, t
     train.train(config, work / "faces", tmp_path / "alone")
     alone = state(tmp_path / "alone")["network"]
     assert any(not torch.equal(taught[k], alone[k]) for k in taught)
-    protocol = Path("models/configs/paper_mobilenet_v1.toml")
-    with pytest.raises(TrainingError, match="goes with a configuration"):
-        train.train(protocol, work / "faces", tmp_path / "wrong", teacher=manifest)
+    given = ["--config", str(PAPER), "--faces", str(work / "faces"), "--out", str(tmp_path / "wrong")]
+    assert main(["train", *given, "--teacher", str(manifest)]) != 0
+    assert "--teacher goes with a configuration" in capsys.readouterr().err
+    for other, wrong in ((train.train, PAPER), (train_by_protocol, config)):
+        with pytest.raises(TrainingError, match="it is for models/training"):
+            other(wrong, work / "faces", tmp_path / "wrong")
     with pytest.raises(TrainingError, match="give both"):
         train.train(config, work / "faces", tmp_path / "wrong", teacher=manifest)

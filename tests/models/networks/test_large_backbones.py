@@ -16,8 +16,8 @@ from models.data import views as data
 from models.data.sets import fer2013, utkface
 from models.shipping.export import TOLERANCE, Deployed, export
 from models.training import batch_norm, train
-from models.training import folder as runs
 from models.training.batch_norm import for_size
+from models.training.folder import load_trained
 from scheduler.latency import OperatingPoint
 from tests.support.faces import write_fer2013, write_utkface
 
@@ -82,7 +82,7 @@ def test_every_exit_of_the_exported_network_is_torchs(exported, faces):
     manifest, run = exported
     exits, size = NETWORKS[manifest.name]
     assert [e.block for e in manifest.exits] == list(exits) and manifest.input_sizes == (size,)
-    config, trained = runs.load_trained(run)
+    config, trained = load_trained(run)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(batch_norm, "BATCHES", 1)
         network = for_size(trained, train.load_parts(config, faces)[0], size, torch.device("cpu"))

@@ -1,4 +1,4 @@
-"""The paper's protocol: its phases, and a whole run in small."""
+"""The paper's protocol: its phases, and a whole training in small."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ import torch
 import torch.nn.functional as functional
 
 from models.data.batches import Augmentation, augmented, plain_crops
-from models.training import folder as runs
-from models.training import protocol, train
+from models.training import loop, protocol, train
 from models.training.config import Config, TrainingError
+from models.training.folder import load_trained
 from models.training.losses import age_loss
+from models.training.protocol import train_by_protocol
 from tests.support.paths import ROOT
 
 PAPER = sorted((ROOT / "models" / "configs").glob("paper_*.toml"))
@@ -77,7 +78,7 @@ def faces(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def whole(faces, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("whole")
-    train.train(faces / "tiny.toml", faces, out)
+    train_by_protocol(faces / "tiny.toml", faces, out)
     return out
 
 
@@ -140,11 +141,11 @@ def test_a_batch_takes_of_each_set_in_proportion():
 def test_heads_learn_alone_first_and_the_backbone_stays_to_the_bit(faces, tmp_path):
     torch.manual_seed(3)
     fresh = Config.read(faces / "tiny.toml").build().state_dict()
-    train.train(faces / "tiny.toml", faces, tmp_path, stop_after=2)
+    train_by_protocol(faces / "tiny.toml", faces, tmp_path, stop_after=2)
     after = state(tmp_path)["network"]
     changed = {name.split(".")[0] for name in fresh if not torch.equal(fresh[name], after[name])}
     assert changed == {"heads"}
-    train.train(faces / "tiny.toml", faces, tmp_path, stop_after=1)
+    train_by_protocol(faces / "tiny.toml", faces, tmp_path, stop_after=1)
     later = state(tmp_path)["network"]
     assert not torch.equal(later["backbone.stem.0.weight"], after["backbone.stem.0.weight"])
     assert not torch.equal(later["backbone.stem.1.running_mean"], after["backbone.stem.1.running_mean"])
@@ -152,20 +153,20 @@ def test_heads_learn_alone_first_and_the_backbone_stays_to_the_bit(faces, tmp_pa
 
 def test_a_broken_off_run_comes_out_as_an_unbroken_one(faces, whole, tmp_path):
     for steps in (3, 3, 10):  # breaks within an epoch, and on the border of two phases
-        train.train(faces / "tiny.toml", faces, tmp_path, stop_after=steps)
+        train_by_protocol(faces / "tiny.toml", faces, tmp_path, stop_after=steps)
     one, other = state(whole), state(tmp_path)
     assert one["step"] == other["step"] == 16 and one["plateau"] == other["plateau"]
     for name, tensor in one["network"].items():
         assert torch.equal(tensor, other["network"][name]), name
     assert (whole / "validation.csv").read_text() == (tmp_path / "validation.csv").read_text()
-    _, shipped = runs.load_trained(whole)
+    _, shipped = load_trained(whole)
     assert torch.equal(shipped.state_dict()["backbone.stem.0.weight"], one["network"]["backbone.stem.0.weight"])
 
 
 def test_the_rate_falls_to_a_tenth_on_plateaus_and_not_below_the_floor(faces, tmp_path, monkeypatch):
     monkeypatch.setattr(protocol, "_held_out_loss", lambda *_: 1.0)
-    monkeypatch.setattr(protocol, "LOG_EVERY", 1)
-    train.train(faces / "tiny.toml", faces, tmp_path)
+    monkeypatch.setattr(loop, "LOG_EVERY", 1)
+    train_by_protocol(faces / "tiny.toml", faces, tmp_path)
     with (tmp_path / "log.csv").open() as file:
         rates = [float(row["learning_rate"]) for row in csv.DictReader(file)]
     assert rates == pytest.approx([1e-3] * 2 + [1e-2] * 4 + [1e-3] * 4 + [1e-4] * 2 + [1e-5] * 4)
@@ -194,7 +195,7 @@ def test_the_plateaus_loss_is_the_weighted_cross_entropy():
 def test_a_protocol_that_cannot_be_says_why_before_it_trains(faces, tmp_path, old, new, says):
     (tmp_path / "bad.toml").write_text(re.sub(old, new, TINY))
     with pytest.raises((TrainingError, ValueError), match=says):
-        train.train(tmp_path / "bad.toml", faces, tmp_path / "run")
+        train_by_protocol(tmp_path / "bad.toml", faces, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
