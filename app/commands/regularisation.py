@@ -44,15 +44,21 @@ def study_elastic(
         raise UsageError("--faces says where `prepare` left the faces; with --report alone it is not needed")
     with training_errors():
         from models.judging.regularisation_report import RESULTS, make_report, markdown
-        from models.training.regularisation import run_study
+        from models.training.regularisation import Recipe, Workers, run_study
 
         if not report_only:
             out.mkdir(parents=True, exist_ok=True)
             check_writable(out / RESULTS)
             run_study(
-                faces, initial, out, count=count, seeds=seeds, epochs=epochs, learning_rate=learning_rate, size=size,
-                alpha=alpha, device=device, threads=threads, progress=lambda **k: tqdm(dynamic_ncols=True, **k),
-            )  # fmt: skip
+                faces,
+                initial,
+                out,
+                count=count,
+                seeds=seeds,
+                recipe=Recipe(epochs=epochs or 0, learning_rate=learning_rate, size=size, alpha=alpha),
+                workers=Workers(device=device, threads=threads),
+                progress=lambda **k: tqdm(dynamic_ncols=True, **k),
+            )
         report = make_report(out)
     text = "\n".join(markdown(report)) + "\n"
     for name, content in (("report.md", text), ("report.json", json.dumps(report, indent=1) + "\n")):

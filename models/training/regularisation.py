@@ -11,7 +11,7 @@ import hashlib
 import math
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -51,7 +51,8 @@ STATISTICS_BATCH = 64
 class Recipe:
     """How every arm is trained, the same for all."""
 
-    epochs: int
+    #: passes over the training set; 0: EPOCHS_SMALL or EPOCHS_LARGE, by its size
+    epochs: int = 0
     #: by the training loss of the first arm alone: docs/regularisation.md
     learning_rate: float = 0.1
     #: passes over the training set in which the heads alone learn, once for all arms
@@ -70,6 +71,10 @@ class Recipe:
         """The learning rate of a step, from 0."""
         warm = max(1, round(self.warmup * steps))
         return self.learning_rate * min(1.0, (step + 1) / warm) * 0.5 * (1 + math.cos(math.pi * step / steps))
+
+    def for_faces(self, count: int) -> Recipe:
+        """The same with its epochs settled."""
+        return self if self.epochs else replace(self, epochs=EPOCHS_SMALL if count <= SMALL else EPOCHS_LARGE)
 
     @property
     def augmentation(self) -> Augmentation:
@@ -245,6 +250,20 @@ def run_seed(
     return line, estimates
 
 
+@dataclass(frozen=True, kw_only=True)
+class Workers:
+    """Where the arms are trained, and how many at a time."""
+
+    device: str = "cpu"
+    threads: int = 2
+
+    def torch_device(self) -> torch.device:
+        """Raises TrainingError where there is none."""
+        if self.device == "cuda" and not torch.cuda.is_available():
+            raise TrainingError("--device cuda: this PyTorch finds no GPU. Install its CUDA build, or use --device cpu")
+        return torch.device(self.device)
+
+
 def run_study(
     folder: Path,
     initial: Path | None,
@@ -252,26 +271,20 @@ def run_study(
     *,
     count: int | None = None,
     seeds: int = 5,
-    epochs: int | None = None,
-    learning_rate: float = Recipe.learning_rate,
-    size: int = Recipe.size,
-    alpha: float = Recipe.alpha,
-    device: str = "cpu",
-    threads: int = 2,
+    recipe: Recipe = Recipe(),
+    workers: Workers = Workers(),
     progress: Callable[..., Any] | None = None,
 ) -> None:
     """Trains the seeds that `out` does not hold yet. `count`: faces to train on, None for all.
 
     Raises TrainingError, DataError and WeightsError.
     """
-    if device == "cuda" and not torch.cuda.is_available():
-        raise TrainingError("--device cuda: this PyTorch finds no GPU. Install its CUDA build, or use --device cpu")
+    device = workers.torch_device()
     faces = Faces.read(folder)
     count = len(faces.usable) if count is None else count
     if count > len(faces.usable):
         raise TrainingError(f"--train-faces {count}: there are {len(faces.usable)} to train on; or say `all`")
-    epochs = epochs or (EPOCHS_SMALL if count <= SMALL else EPOCHS_LARGE)
-    recipe = Recipe(epochs=epochs, learning_rate=learning_rate, size=size, alpha=alpha)
+    recipe = recipe.for_faces(count)
     settings = asdict(recipe) | {
         "initial": hashlib.sha256(initial.read_bytes()).hexdigest()[:16] if initial else "random",
         "held_out": hashlib.sha256(faces.held_out.age.tobytes()).hexdigest()[:16],
@@ -287,7 +300,7 @@ def run_study(
     torch.set_num_threads(1)
     try:
         for seed in todo:
-            line, estimates = run_seed(faces, count, initial, recipe, seed, torch.device(device), threads, progress)
+            line, estimates = run_seed(faces, count, initial, recipe, seed, device, workers.threads, progress)
             save_result(out, line | {"settings": settings}, estimates, faces.held_out.age)
     finally:
         torch.set_num_threads(before)

@@ -51,8 +51,8 @@ def folder(tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
-def study(folder: Path, out: Path, **more: object) -> None:
-    run_study(folder, None, out, **{"count": 8, "seeds": 2, "epochs": 1, "size": 32, **more})
+def study(folder: Path, out: Path, epochs: int = 1, **more: object) -> None:
+    run_study(folder, None, out, **{"count": 8, "seeds": 2, "recipe": Recipe(epochs=epochs, size=32), **more})
 
 
 def bits(network: torch.nn.Module, but: str = "nothing") -> dict[str, torch.Tensor]:
