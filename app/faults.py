@@ -56,10 +56,11 @@ class Faults:
 
 
 class Diary:
-    """A latency log whose file may fail: then it is given up, once, and the run goes on without."""
+    """A latency log whose file may fail: then it is given up, once, and the run goes on without. Threads may share it."""
 
     def __init__(self, log: LogWriter, faults: Faults, keep: Callable[[Exception], None]) -> None:
         self._log: LogWriter | None = log
+        self._lock = threading.Lock()  # each line is whole before the next begins
         self._faults, self._keep = faults, keep
 
     def frame(self, record: FrameRecord) -> None:
@@ -72,19 +73,23 @@ class Diary:
         self._write(lambda log: log.event(name, **details))
 
     def close(self) -> None:
-        log, self._log = self._log, None
-        if log:
-            log.close()
+        with self._lock:
+            log, self._log = self._log, None
+            if log:
+                log.close()
 
     def _write(self, write: Callable[[LogWriter], None]) -> None:
-        log = self._log
-        if log is None:
-            return
-        try:
-            write(log)
-        except OutputError as error:
-            self._log = None
-            with suppress(OutputError):
-                log.close()
-            self._keep(error)
-            self._faults.survive(LOG, error)
+        with self._lock:
+            if self._log is None:
+                return
+            try:
+                write(self._log)
+                return
+            except OutputError as error:
+                failure = error
+                log, self._log = self._log, None
+                with suppress(OutputError):
+                    log.close()
+        # Outside the lock: survive() notes the fault in this very log, which is given up by now.
+        self._keep(failure)
+        self._faults.survive(LOG, failure)

@@ -30,7 +30,7 @@ from app.mailbox import Closed, Mailbox, WhenFull
 from app.network.engine import bucket_of
 from app.served import Served, count, frame_record
 from app.totals import Totals
-from scheduler.log import LogWriter, Run
+from scheduler.log import Batch, LogWriter
 from scheduler.policy import Decision, Load, Policy
 
 if TYPE_CHECKING:
@@ -212,7 +212,7 @@ class Pipeline:
     # --- what infer is made of -------------------------------------------------------------------------------------
 
     def _serve(self, found: FrameFaces, born_s: float) -> Served:
-        """Decides and reads, in as many runs of the network as the policy finds time for."""
+        """Decides and reads, in as many batches as the policy finds time for."""
         self._people.keep(found.alive)
         new = sum(self._people.estimate(f.person) is None for f in found.faces)
         probe = self._probe() if found.faces else 0.0
@@ -234,24 +234,24 @@ class Pipeline:
         frame, load, waiting = found.frame, served.load, self._people.stalest_first(found.faces)
         read, measured_ms = self._read(frame, waiting[: decision.serve], decision)
         self._latency.observe(decision.point, decision.serve, measured_ms, probe=load.probe)
-        more = list[Run]()
+        further = list[Batch]()
         while len(read) < len(waiting):
             left_ms = self._left_ms(frame, born_s)
-            again = self._policy.again(load.after(len(read), left_ms, 1 + len(more)), self._latency)
+            again = self._policy.again(load.after(len(read), left_ms, 1 + len(further)), self._latency)
             if again is None:
-                more.append(Run(left_ms))
+                further.append(Batch(left_ms))
                 break
             others, took_ms = self._read(frame, waiting[len(read) :][: again.serve], again)
             self._latency.observe(again.point, again.serve, took_ms, further=True)
-            more.append(Run(left_ms, again.serve, again.point.exit, again.point.size, again.predicted_ms, took_ms))
+            further.append(Batch(left_ms, again.serve, again.point.exit, again.point.size, again.predicted_ms, took_ms))
             read |= others
-        served.decision, served.people, served.measured_ms, served.more = decision, read, measured_ms, tuple(more)
+        served.decision, served.people, served.measured_ms, served.further = decision, read, measured_ms, tuple(further)
 
     def _left_ms(self, frame: Frame, born_s: float) -> float:
         return frame.budget_ms - (self._clock() - born_s) * 1e3
 
     def _read(self, frame: Frame, chosen: Sequence[Face], decision: Decision) -> tuple[set[int], float]:
-        """One run of the network: who was read, and the milliseconds that it took."""
+        """One batch: who was read, and the milliseconds that it took."""
         started = self._clock()
         crops = crop_batch(frame.image, [f.matrix for f in chosen], decision.point.size)
         for face, reading in zip(chosen, self._engine.read(decision.point, crops), strict=True):

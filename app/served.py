@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from app.domain import Stats
     from app.faces.front_end import FrameFaces
     from app.totals import Totals
-    from scheduler.log import Run
+    from scheduler.log import Batch
     from scheduler.policy import Decision, Load
 
 
@@ -27,8 +27,8 @@ class Served:
     slowdown: float = 1.0  # as believed before the frame
     tail: float = 1.0
     people: set[int] = field(default_factory=set)  # who was read
-    measured_ms: float = 0.0  # the first run, cropping included
-    more: tuple[Run, ...] = ()  # what was decided after it
+    measured_ms: float = 0.0  # the first batch, cropping included
+    further: tuple[Batch, ...] = ()  # what was decided after it
 
     def unserved(self, found: FrameFaces) -> dict[DropCause, int]:
         """Faces that were not read in this frame, by cause."""
@@ -79,5 +79,5 @@ def frame_record(
         provider=stats.provider,
         stages_ms=found.stages_ms,
         unserved={cause.name.lower(): count for cause, count in unserved.items()},
-        more=served.more,
+        further=served.further,
     )

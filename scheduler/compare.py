@@ -17,15 +17,15 @@ QUANTILES = 200
 
 
 def moments(frames: Iterable[FrameRecord], profile: Profile) -> list[Moment]:
-    """How much longer than its profiled median each frame's first run took, and what the probe had said."""
+    """How much longer than its profiled median each frame's first batch took, and what the probe had said."""
     return [Moment(_ratio(r, profile), r.probe) for r in frames if r.served]
 
 
 def further_moments(frames: Iterable[FrameRecord], profile: Profile) -> list[float]:
-    """Each frame's second run over its first: 1 where they are equally fast or slow."""
+    """Each frame's second batch over its first: 1 where they are equally fast or slow."""
     out = list[float]()
     for r in frames:
-        ratios = [ms / profile.median_ms(point, n) for point, n, ms in r.runs()]
+        ratios = [ms / profile.median_ms(point, n) for point, n, ms in r.batches()]
         out += [ratios[1] / ratios[0]] if len(ratios) > 1 else []
     return out
 
@@ -37,7 +37,7 @@ def _ratio(record: FrameRecord, profile: Profile) -> float:
 def world_of(
     log: LatencyLog, profile: Profile | None = None, drawn: Sequence[Moment] = (), budget_ms: float | None = None
 ) -> World:
-    """The crowd, the births and the front end of a log. Moments are those recorded (that of the run before where nothing
+    """The crowd, the births and the front end of a log. Moments are those recorded (that of the batch before where none
     was run) unless `drawn` gives others; the machine is the log's unless `profile` is another's."""
     recorded, last = list[Moment](), Moment(1.0)
     for r in log.frames:
@@ -80,8 +80,8 @@ def _arrivals(frames: Sequence[FrameRecord]) -> list[int]:
 
 
 def prediction_error(log: LatencyLog) -> tuple[float, float, float]:
-    """Median and 95 % quantile of |expected - measured| / measured, and the share of runs that took no longer than
-    predicted. Expected is the prediction without its tail. Raises ValueError for a log without a run."""
+    """Median and 95 % quantile of |expected - measured| / measured, and the share of batches that took no longer than
+    predicted. Expected is the prediction without its tail. Raises ValueError for a log without a batch."""
     ran = [r for r in log.frames if r.served]
     if not ran:
         raise ValueError("the network was never run in this log")

@@ -3,7 +3,7 @@
     prediction = profile's median(point, faces) x slowdown x probe x bias(point) x tail
 
 Why a slowdown: when another program takes a core or the chip throttles, all points slow down by about the same factor,
-so one filtered ratio measured / profiled moves the whole table at once, points that were not run included. Its filter
+so one filtered ratio measured / profiled moves the whole table at once, points that were not used included. Its filter
 takes the median of the last three ratios, so that a single stall passes unnoticed, and then moves most of the way, so that
 a lasting change is known after three frames.
 
@@ -15,16 +15,16 @@ are not multiplied any more.
 Why a bias of each point: the profile's own error there. It follows slowly, and is let go slowly, since what all points have
 in common is the slowdown's.
 
-Why a tail: what is left of the ratios is noise, and the quantile that 399 of 400 runs stay under says how much of it must be
-expected. It follows by steps, up when a run took longer, down when not, of sizes that balance where one run in four
-hundred is longer; so no single run moves it by more than TAIL_STEP, a stall included. Why 99.75 and not 95: a rule that fills
-its budget in every frame misses as often as its prediction fails, and a frame of three runs can fail three times. Why one for
-all points: on a wide front each is run too seldom to learn one in four hundred of its own (docs/scheduler.md has both,
+Why a tail: what is left of the ratios is noise, and the quantile that 399 of 400 batches stay under says how much of it must be
+expected. It follows by steps, up when a batch took longer, down when not, of sizes that balance where one batch in four
+hundred is longer; so no single batch moves it by more than TAIL_STEP, a stall included. Why 99.75 and not 95: a rule that fills
+its budget in every frame misses as often as its prediction fails, and a frame of three batches can fail three times. Why one
+for all points: on a wide front each is used too seldom to learn one in four hundred of its own (docs/scheduler.md has both,
 measured).
 
-Why another tail for further runs of a frame: whether the machine is slow just now is known by then. Their level is the
-slowdown or what the frame's runs so far showed, whichever is more, and what is left above that is a noise of its own. There
-may be two of them in a frame; each has the risk of a first run.
+Why another tail for further batches of a frame: whether the machine is slow just now is known by then. Their level is the
+slowdown or what the frame's batches so far showed, whichever is more, and what is left above that is a noise of its own. There
+may be two of them in a frame; each has the risk of a first batch.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def faces_in(times: Sequence[float], ms: float) -> int:
 class Profile:
     """Measured latency of every operating point. Refuses nonsense.
 
-    `tail` is the 95 % quantile of measurement / median, pooled over all points, since a few runs of each say little
+    `tail` is the 95 % quantile of measurement / median, pooled over all points, since a few measurements of each say little
     about its own. `padded` says that whatever is more than one bucket takes as long as the next, which is how engines that
     fill batches up were profiled before they were measured at both ends of each batch. `blank_mae` and `blank_error` are what
     a person costs of whom nothing is known, on the scales of the points' `mae` and `error`.
@@ -143,7 +143,7 @@ class Profile:
 
     def median_ms(self, point: OperatingPoint, faces: int) -> float:
         """Expected milliseconds for a number of faces: between buckets interpolated, or taken from the next one where the
-        profile is `padded`; more than the largest bucket holds are run in several batches."""
+        profile is `padded`; more than the largest bucket holds take as long as the parts that they are cut into."""
         return time_of(self._table[point], faces)
 
     def most_faces(self, point: OperatingPoint, ms: float, limit: int) -> int:
@@ -255,7 +255,7 @@ class LatencyModel:
         further_quantile: float | None = None,
         tail_limit: float = TAIL_LIMIT,
     ) -> None:
-        """`further_quantile`: of runs that are not the first of their frame; default: that of the first."""
+        """`further_quantile`: of batches that are not the first of their frame; default: that of the first."""
         self.profile = profile
         self.slowdown = 1.0
         self.first_tail = self.further_tail = min(profile.tail, LONGEST_PROFILED_TAIL)
@@ -264,7 +264,7 @@ class LatencyModel:
         self._first, self._further = _steps(tail_step, tail_quantile), _steps(tail_step, further_quantile)
         self._tails = 1.0, tail_limit
         self._ratios: deque[float] = deque(maxlen=3)
-        self._now = 0.0  # what the runs of this frame showed
+        self._now = 0.0  # what the batches of this frame showed
         self._slow = 0  # frames in a row that the probe called slow
         self._calm = 3  # frames in a row since then
         self._usual = 1.0  # the slowdown without them
@@ -285,19 +285,19 @@ class LatencyModel:
 
     @property
     def level_now(self) -> float:
-        """The slowdown within a frame of which something was run already."""
+        """The slowdown within a frame of which a batch was run already."""
         return max(self.slowdown, self._now)
 
     def tail(self, point: OperatingPoint) -> float:
-        """What 399 of 400 first runs of a frame stay under, over what is expected of them: the same for every point."""
+        """What 399 of 400 first batches of a frame stay under, over what is expected of them: the same for every point."""
         return self.first_tail
 
     def expect_ms(self, point: OperatingPoint, faces: int, probe: float = 0.0) -> float:
-        """Milliseconds that half of the runs stay under."""
+        """Milliseconds that half of the batches stay under."""
         return self.profile.median_ms(point, faces) * self.level(probe) * self.biases.get(point, 1.0)
 
     def predict_ms(self, point: OperatingPoint, faces: int, probe: float = 0.0) -> float:
-        """Milliseconds that 399 of 400 runs stay under."""
+        """Milliseconds that 399 of 400 batches stay under."""
         return self.expect_ms(point, faces, probe) * self.first_tail
 
     def most_faces(self, point: OperatingPoint, ms: float, limit: int, probe: float = 0.0) -> int:
@@ -309,7 +309,7 @@ class LatencyModel:
     def observe(
         self, point: OperatingPoint, faces: int, measured_ms: float, further: bool = False, probe: float = 0.0
     ) -> None:
-        """Learns from one run of the network; `further` where it was not the first of its frame, else `probe` is what was
+        """Learns from one batch; `further` where it was not the first of its frame, else `probe` is what was
         said before it."""
         bias = self.biases.get(point, 1.0)
         ratio = measured_ms / (self.profile.median_ms(point, faces) * bias)
@@ -335,13 +335,13 @@ class LatencyModel:
             self._usual = self.slowdown
 
     def _follow(self, ratio: float, level: float) -> None:
-        """Moves the tail of first runs after one that took `ratio` where `level` was expected."""
+        """Moves the tail of first batches after one that took `ratio` where `level` was expected."""
         longer = ratio > level * self.first_tail * EQUAL
         self.first_tail = _within(self.first_tail * self._first[longer], self._tails)
 
 
 def _steps(step: float, share: float) -> tuple[float, float]:
-    """What a tail is multiplied by after a run that was not longer, and after one that was: in balance at that quantile."""
+    """What a tail is multiplied by after a batch that was not longer, and after one that was: in balance at that quantile."""
     return 1 + step * (share - 1), 1 + step * share
 
 

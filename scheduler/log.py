@@ -5,7 +5,7 @@ frame   {"type": "frame", "id", "time_s", "faces", "wanted", "new", "served", "e
          "left_ms", "probe", "predicted_ms", "measured_ms", "slowdown", "tail", "age_ms", "stages_ms": {...}, "miss",
          "provider"}
         "more": [{"left_ms", "served", "exit", "size", "predicted_ms", "measured_ms"}, ...]  each time that it was decided on
-         again; "served" 0 and the last where nothing more was run. "served", "exit", ... of the frame are its first run's
+         again; "served" 0 and the last where no further batch was run. "served", "exit", ... of the frame are its first batch's
 drop    {"type": "drop", "id", "cause"}
 event   {"type": "event", "name", ...}: what changed between two frames; the name says what else is in it
          "policy"  {"policy": {...}}  the rule from the next frame on
@@ -15,13 +15,14 @@ Schema 1 had no "new" and no events, and its predictions came from another corre
 but their decisions cannot be made again bit for bit. Nor can schema 2's, which had no "more" and a tail for each point.
 Schema 3 had no "probe": nobody looked, and its decisions are made again as they were.
 
+A batch is one execution of the network for some faces of a frame; in a policy's parameters schema 4 calls them "runs".
+
 Floats are written in full: replay must decide on the very numbers that the live run decided on.
 """
 
 from __future__ import annotations
 
 import json
-import threading
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -51,8 +52,8 @@ class LogError(ValueError):
         return text if len(text) <= LONGEST_MESSAGE else text[: LONGEST_MESSAGE - 3] + "..."
 
 
-class Run(NamedTuple):
-    """What was decided on again after a frame's first run; `served` 0 and `exit` "" where it was to stop."""
+class Batch(NamedTuple):
+    """What was decided on again after a frame's first batch; `served` 0 and `exit` "" where it was to stop."""
 
     left_ms: float
     served: int = 0
@@ -88,23 +89,23 @@ class FrameRecord:
     unserved: Mapping[str, int] = field(default_factory=dict)
     new: int = 0  # of those wanted, people who were never read
     probe: float = 0.0  # how many times slower than usual the machine was when the scheduler decided; 0: about as usual
-    more: tuple[Run, ...] = ()  # after the first run, whose numbers are above
+    further: tuple[Batch, ...] = ()  # after the first batch, whose numbers are above
 
     @property
     def read(self) -> int:
-        """Faces served in all runs."""
-        return self.served + sum(run.served for run in self.more)
+        """Faces served in all batches."""
+        return self.served + sum(batch.served for batch in self.further)
 
-    def runs(self) -> Iterator[tuple[OperatingPoint, int, float]]:
-        """Point, faces and measured milliseconds of each run."""
+    def batches(self) -> Iterator[tuple[OperatingPoint, int, float]]:
+        """Point, faces and measured milliseconds of each batch."""
         if self.served:
             yield OperatingPoint(self.exit, self.size), self.served, self.measured_ms
-        for run in self.more:
-            if run.served:
-                yield OperatingPoint(run.exit, run.size), run.served, run.measured_ms
+        for batch in self.further:
+            if batch.served:
+                yield OperatingPoint(batch.exit, batch.size), batch.served, batch.measured_ms
 
 
-_FIELDS = tuple(f.name for f in fields(FrameRecord) if f.name != "more")
+_FIELDS = tuple(f.name for f in fields(FrameRecord) if f.name != "further")
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,17 +152,17 @@ class Lines(Protocol):
 
 
 class LogWriter:
-    """Writes a log line by line; each line is complete on disk before the next begins. Threads may share it.
+    """Writes a log line by line; each line is complete on disk before the next begins. One thread at a time.
 
     `file` needs write, flush and close; what they raise is passed on.
     """
 
     def __init__(self, file: Lines, header: Mapping[str, Any]) -> None:
-        self._file, self._lock = file, threading.Lock()
+        self._file = file
         self._write({"type": "header", "schema": SCHEMA, **header})
 
     def frame(self, record: FrameRecord) -> None:
-        more = [run._asdict() for run in record.more]
+        more = [batch._asdict() for batch in record.further]
         self._write({"type": "frame", **{f: getattr(record, f) for f in _FIELDS}, "more": more})
 
     def drop(self, frame_id: int, cause: str) -> None:
@@ -172,14 +173,11 @@ class LogWriter:
         self._write({"type": "event", "name": name, **details})
 
     def _write(self, record: Mapping[str, Any]) -> None:
-        line = json.dumps(record, separators=(",", ":")) + "\n"
-        with self._lock:
-            self._file.write(line)
-            self._file.flush()
+        self._file.write(json.dumps(record, separators=(",", ":")) + "\n")
+        self._file.flush()
 
     def close(self) -> None:
-        with self._lock:
-            self._file.close()
+        self._file.close()
 
 
 def read_log(path: Path) -> LatencyLog:
@@ -203,17 +201,8 @@ def read_log(path: Path) -> LatencyLog:
         raise LogError(f"log {path} has schema {header.get('schema')!r}; this version reads schemas {known}")
     frames, events, drops, read = list[FrameRecord](), list[Event](), dict[str, int](), 1
     try:
-        profile = Profile.from_json(header["profile"])
+        profile = _profile(header)
         points = {p.point for p in profile.points}
-        _check_policy(header["policy"], points)
-        correction = header.get("correction", FIRST_CORRECTION)
-        if not {"tail_quantile", "tail_step"} <= set(correction) <= set(FIRST_CORRECTION) or not all(
-            _is_number(v) and (1 <= v < 1e6 if name == "tail_limit" else 0 < v < 1) for name, v in correction.items()
-        ):
-            raise ValueError(f"correction: {correction!r}")
-        share = header.get("settings", {}).get("align_share")
-        if share is not None and not (_is_number(share) and 0 < share <= 1):
-            raise ValueError(f"align_share: {share!r}")
     except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise LogError(f"log {path}, line 1: the header lacks or garbles {error}") from error
     for number, record in records:
@@ -230,6 +219,21 @@ def read_log(path: Path) -> LatencyLog:
         except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
             raise LogError(f"log {path}, line {number}: the record lacks or garbles {error}") from error
     return LatencyLog(header, profile, tuple(frames), drops, read < len(lines), tuple(events))
+
+
+def _profile(header: Mapping[str, Any]) -> Profile:
+    """Raises ValueError and others where the header cannot be."""
+    profile = Profile.from_json(header["profile"])
+    _check_policy(header["policy"], {p.point for p in profile.points})
+    correction = header.get("correction", FIRST_CORRECTION)
+    if not {"tail_quantile", "tail_step"} <= set(correction) <= set(FIRST_CORRECTION) or not all(
+        _is_number(v) and (1 <= v < 1e6 if name == "tail_limit" else 0 < v < 1) for name, v in correction.items()
+    ):
+        raise ValueError(f"correction: {correction!r}")
+    share = header.get("settings", {}).get("align_share")
+    if share is not None and not (_is_number(share) and 0 < share <= 1):
+        raise ValueError(f"align_share: {share!r}")
+    return profile
 
 
 def _lines(path: Path) -> list[str]:
@@ -266,7 +270,7 @@ def _event(record: Mapping[str, Any], before: int, points: set[OperatingPoint]) 
 def _frame(record: Mapping[str, Any], points: set[OperatingPoint]) -> FrameRecord:
     values = dict(record)
     del values["type"]
-    values["more"] = more = tuple([Run(**run) for run in record.get("more", ())])
+    values["further"] = further = tuple([Batch(**batch) for batch in values.pop("more", ())])
     frame = FrameRecord(**values)
     # Loops, not all(...): this is most of what reading a long log takes.
     for count in (frame.id, frame.faces, frame.wanted, frame.new, frame.served, frame.size, frame.bucket):
@@ -293,21 +297,21 @@ def _frame(record: Mapping[str, Any], points: set[OperatingPoint]) -> FrameRecor
         raise ValueError(f"exit of frame {frame.id}")
     if frame.exit and OperatingPoint(frame.exit, frame.size) not in points:
         raise ValueError(f"exit of frame {frame.id}, which is not in the profile: {frame.exit!r}")
-    if more:
-        _check_more(frame, points)
+    if further:
+        _check_further(frame, points)
     return frame
 
 
-def _check_more(frame: FrameRecord, points: set[OperatingPoint]) -> None:
-    for run in frame.more:
-        numbers = (run.left_ms, run.predicted_ms, run.measured_ms)
-        if type(run.served) is not int or run.served < 0 or not all(map(_is_number, numbers)):
+def _check_further(frame: FrameRecord, points: set[OperatingPoint]) -> None:
+    for batch in frame.further:
+        numbers = (batch.left_ms, batch.predicted_ms, batch.measured_ms)
+        if type(batch.served) is not int or batch.served < 0 or not all(map(_is_number, numbers)):
             raise ValueError(f"more of frame {frame.id}")
-        if run.served and not (
-            run.measured_ms > 0 <= run.predicted_ms and OperatingPoint(run.exit, run.size) in points
+        if batch.served and not (
+            batch.measured_ms > 0 <= batch.predicted_ms and OperatingPoint(batch.exit, batch.size) in points
         ):
             raise ValueError(f"more of frame {frame.id}")
-    if not frame.served or frame.read > frame.wanted or any(not run.served for run in frame.more[:-1]):
+    if not frame.served or frame.read > frame.wanted or any(not batch.served for batch in frame.further[:-1]):
         raise ValueError(f"more of frame {frame.id}")
 
 

@@ -29,14 +29,14 @@ class Load(NamedTuple):
     new: int = 0  # of the faces, people who were never read
     late: bool = False  # the frame before missed its deadline
     frame: int = 0  # its number; only an oracle looks at it
-    runs: int = 0  # made for this frame already, for others of its people
+    batches: int = 0  # run for this frame already, for others of its people
     taken_ms: float = 0.0  # since the frame's first decision
     probe: float = 0.0  # how many times slower than usual the machine is just now; 0: about as usual, or nobody looked
-    read: int = 0  # of the frame's people, by the runs already made; they are shown when the last is done
+    read: int = 0  # of the frame's people, by the batches already run; they are shown when the last is done
     read_new: int = 0  # of those, people who had never been read
 
-    def after(self, served: int, left_ms: float, runs: int) -> Load:
-        """Of a frame's first load: what a policy is asked about again when `served` of its faces were read in so many runs."""
+    def after(self, served: int, left_ms: float, batches: int) -> Load:
+        """Of a frame's first load: what a policy is asked about again, `served` of its faces having been read in `batches`."""
         read_new = min(self.new, served)
         taken_ms = self.left_ms - left_ms
         return Load(
@@ -45,7 +45,7 @@ class Load(NamedTuple):
             self.new - read_new,
             self.late,
             self.frame,
-            runs,
+            batches,
             taken_ms,
             read=served,
             read_new=read_new,
@@ -79,7 +79,7 @@ class Policy(Protocol):
     def __call__(self, load: Load, latency: LatencyModel) -> Decision: ...
 
     def again(self, load: Load, latency: LatencyModel) -> Decision | None:
-        """After a run: whether there is time for another, for those of the frame's people who are still to be read."""
+        """After a batch: whether there is time for another, for those of the frame's people who are still to be read."""
         ...
 
     def to_json(self) -> dict[str, Any]:
@@ -118,32 +118,29 @@ class LeastError:
     with the turn of the dearest point, since it is the turn after this one that makes good what was read in haste.
 
     m is as many as are predicted to be read in what is left of the budget, and before the next frame comes: what took
-    longer would cost that frame. `margin` covers what comes after the network (fusing the estimates). The last frame's
-    point stays unless another is better by the share `keep`, or the choice would flicker with the noise of the clock.
+    longer would cost that frame. `margin` covers what comes after the network (fusing the estimates).
     Where not even one face fits, one is read all the same, at the cheapest point, so that nobody waits for ever on a
     machine that is too slow.
 
-    A prediction that holds 399 times of 400 leaves much of the budget unused nearly always, so after each run, of at most
-    `runs` a frame, what is left is decided on again: by then it is known how fast the machine is in this very frame.
-    With `weigh` such a run is made only where it is worth more than what it costs those who were read before it, since all
-    that a frame's runs gave is shown when the last is done (`_pays`).
+    A prediction that holds 399 times of 400 leaves much of the budget unused nearly always, so after each batch, of at most
+    `batches` a frame, what is left is decided on again: by then it is known how fast the machine is in this very frame.
+    With `weigh` a further batch is run only where it is worth more than what it costs those who were read before it, since all
+    that a frame's batches gave is shown when the last is done (`_pays`).
     """
 
     period_ms: float = 40.0
     memory_ms: float = 3000.0
     margin: float = 1.1
-    keep: float = 0.005
-    runs: int = 3
+    batches: int = 3
     weigh: bool = True
 
     def __post_init__(self) -> None:
-        if not (1 <= self.margin < 100 and 0 <= self.keep < 1 and 1 <= self.runs <= 100):
-            raise ValueError(
-                f"margin and runs must be at least 1 and keep from 0 to 1, got {self.margin}, {self.runs} and {self.keep}"
-            )
+        if not (1 <= self.margin < 100 and 1 <= self.batches <= 100):
+            raise ValueError(f"margin and batches must be at least 1, got {self.margin} and {self.batches}")
         if not (0 < self.period_ms < 1e6 and 0 < self.memory_ms < 1e9):
             raise ValueError(f"period and memory must be positive, got {self.period_ms} and {self.memory_ms} ms")
         self._last: OperatingPoint | None = None
+        self._stay = 1.0  # what the last frame's point has its error multiplied by: see LeastErrorThatStays
 
     def __call__(self, load: Load, latency: LatencyModel) -> Decision:
         decision = self._least(load, latency, latency.level(load.probe), latency.first_tail)
@@ -154,7 +151,7 @@ class LeastError:
         return decision
 
     def again(self, load: Load, latency: LatencyModel) -> Decision | None:
-        if load.faces < 1 or load.runs >= self.runs:
+        if load.faces < 1 or load.batches >= self.batches:
             return None
         decision = self._least(load, latency, latency.level_now, latency.further_tail)
         if (
@@ -180,18 +177,18 @@ class LeastError:
         return gain > took_ms * (load.read_new + (load.read - load.read_new) * min(turn_ms / self.memory_ms, 1.0))
 
     def _least(self, load: Load, latency: LatencyModel, level: float, tail: float) -> Decision | None:
-        """The choice where a run takes the profile's time x `level` and may take `tail` times that; None where nothing fits.
+        """The choice where a batch takes the profile's time x `level` and may take `tail` times that; None where nothing fits.
 
         Called between a frame's alignment and its network, with caches that hold neither its code nor its data: lean, in one
         piece, and it looks at as few points as it can."""
-        biases, last, keep = latency.biases, self._last, 1 - self.keep
+        biases, last, stay = latency.biases, self._last, self._stay
         faces, new, blank = load.faces, load.new, latency.profile.blank_error
         period_ms, memory_ms = self.period_ms, self.memory_ms
         room_ms = min(load.left_ms, period_ms - load.taken_ms) / self.margin
         freshest = min(period_ms / 2 / memory_ms, 1.0)
         least, best, turn = float("inf"), None, 0.0
         for point, error, times in latency.profile.choices:
-            if (error + (blank - error) * freshest) * keep >= least:
+            if (error + (blank - error) * freshest) * stay >= least:
                 break  # nor can those that are cheaper, and err more
             pace = level * biases.get(point, 1.0)
             most_ms = room_ms / (pace * tail)
@@ -211,13 +208,29 @@ class LeastError:
                 lost += unseen_ms / (faces * turn * period_ms)
             expected = error + (blank - error) * min(lost, 1.0)
             if point == last:
-                expected *= keep
+                expected *= stay
             if expected < least:
                 least, best = expected, (point, served, took_ms * tail)
         return Decision(*best, load) if best else None
 
     def to_json(self) -> dict[str, Any]:
-        return {"name": "least-error", **asdict(self)}
+        """In the words of schema 4, in which a frame's batches are "runs"."""
+        numbers = asdict(self)
+        return {"name": "least-error", "runs": numbers.pop("batches"), **numbers}
+
+
+@dataclass
+class LeastErrorThatStays(LeastError):
+    """The rule as it was, to replay the logs of then: the last frame's point stays unless another is better by the share
+    `keep`. Without it the error on screen is equal or lower in most worlds (docs/scheduler.md)."""
+
+    keep: float = 0.005
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.keep < 1:
+            raise ValueError(f"keep must be from 0 to 1, got {self.keep}")
+        self._stay = 1 - self.keep
 
 
 @dataclass
@@ -265,8 +278,11 @@ def policy_from_json(data: Mapping[str, Any]) -> Policy:
     if name == "deepest-that-fits":
         return DeepestThatFits(margin=float(data["margin"]), headroom=float(data["headroom"]))
     if name == "least-error":
-        numbers = {key: float(data[key]) for key in ("period_ms", "memory_ms", "margin", "keep")}
-        return LeastError(**numbers, runs=int(data.get("runs", 1)), weigh=bool(data.get("weigh", False)))
+        numbers = {key: float(data[key]) for key in ("period_ms", "memory_ms", "margin")}
+        batches, weigh = int(data.get("runs", 1)), bool(data.get("weigh", False))
+        if "keep" in data:
+            return LeastErrorThatStays(**numbers, batches=batches, weigh=weigh, keep=float(data["keep"]))
+        return LeastError(**numbers, batches=batches, weigh=weigh)
     raise ValueError(f"unknown policy {name!r}; known: least-error, deepest-that-fits, fixed")
 
 

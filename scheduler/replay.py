@@ -32,7 +32,7 @@ class Replayed:
     latency_ms: float
     age_ms: float
     miss: bool
-    runs: tuple[tuple[OperatingPoint, int], ...] = ()
+    batches: tuple[tuple[OperatingPoint, int], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def exact(log: LatencyLog) -> Iterator[tuple[FrameRecord, Decision | None]]:
         if record.served:
             point = OperatingPoint(record.exit, record.size)
             latency.observe(point, record.served, record.measured_ms, probe=record.probe)
-        if record.more:
+        if record.further:
             decision = _again(record, load, decision, policy, latency)
         yield record, decision
 
@@ -75,19 +75,19 @@ def exact(log: LatencyLog) -> Iterator[tuple[FrameRecord, Decision | None]]:
 def _again(
     record: FrameRecord, load: Load, first: Decision | None, policy: Policy, latency: LatencyModel
 ) -> Decision | None:
-    """Decides on a frame's further runs. What `differs` is to see where one of them is another than recorded, else `first`."""
+    """Decides on a frame's further batches. What `differs` is to see where one is another than recorded, else `first`."""
     out, served = first, record.served
-    for runs, run in enumerate(record.more, start=1):
-        decision = policy.again(load.after(served, run.left_ms, runs), latency)
-        if decision is None or not run.served:
-            same = decision is None and not run.served
+    for number, batch in enumerate(record.further, start=1):
+        decision = policy.again(load.after(served, batch.left_ms, number), latency)
+        if decision is None or not batch.served:
+            same = decision is None and not batch.served
         else:
-            same = decision[:3] == ((run.exit, run.size), run.served, run.predicted_ms)
+            same = decision[:3] == ((batch.exit, batch.size), batch.served, batch.predicted_ms)
         if not same:
             out = decision or Decision(OperatingPoint("", 0), 0, -1.0)
-        if run.served:
-            latency.observe(OperatingPoint(run.exit, run.size), run.served, run.measured_ms, True)
-            served += run.served
+        if batch.served:
+            latency.observe(OperatingPoint(batch.exit, batch.size), batch.served, batch.measured_ms, True)
+            served += batch.served
     return out
 
 
@@ -126,17 +126,17 @@ def replay(
         load = Load(wanted, left, min(record.new, wanted), late, probe=record.probe)
         decision = policy(load, latency)
         took, served = 0.0, 0
-        runs = list[Decision]()
-        run: Decision | None = decision
-        while run:
-            ms = profile.median_ms(run.point, run.serve) * moment
-            latency.observe(run.point, run.serve, ms, bool(runs), record.probe)
-            runs.append(run)
-            took, served = took + ms, served + run.serve
-            run = policy.again(load.after(served, left - took, len(runs)), latency) if served < wanted else None
-        age = record.age_ms - saved - sum(ms for _, _, ms in record.runs()) + took
+        batches = list[Decision]()
+        batch: Decision | None = decision
+        while batch:
+            ms = profile.median_ms(batch.point, batch.serve) * moment
+            latency.observe(batch.point, batch.serve, ms, bool(batches), record.probe)
+            batches.append(batch)
+            took, served = took + ms, served + batch.serve
+            batch = policy.again(load.after(served, left - took, len(batches)), latency) if served < wanted else None
+        age = record.age_ms - saved - sum(ms for _, _, ms in record.batches()) + took
         late = age > budget
-        yield Replayed(record, decision, left, took, age, late, tuple((d.point, d.serve) for d in runs))
+        yield Replayed(record, decision, left, took, age, late, tuple((d.point, d.serve) for d in batches))
 
 
 def _aligned(record: FrameRecord, limit_ms: float) -> tuple[int, float]:
@@ -157,8 +157,8 @@ def summarise(frames: list[Replayed], profile: Profile, name: str, budget_ms: fl
     if not frames:
         raise ValueError("the log has no frames: there is nothing to replay")
     ages = [f.age_ms for f in frames]
-    served = sum(count for f in frames for _, count in f.runs)
-    weighted = sum(profile.mae(point) * count for f in frames for point, count in f.runs)
+    served = sum(count for f in frames for _, count in f.batches)
+    weighted = sum(profile.mae(point) * count for f in frames for point, count in f.batches)
     return Summary(
         policy=name,
         budget_ms=budget_ms,
@@ -183,7 +183,7 @@ def as_recorded(log: LatencyLog) -> list[Replayed]:
             r.measured_ms,
             r.age_ms,
             r.miss,
-            tuple((point, count) for point, count, _ in r.runs()),
+            tuple((point, count) for point, count, _ in r.batches()),
         )
         for r in log.frames
     ]

@@ -3,9 +3,9 @@
 The machine is the application's: frames are born at a steady rate, the front end prepares them, a place for one frame
 holds the newest of those prepared, and the network's loop takes it as soon as it is free. What it takes is the true
 median of the point chosen for the faces served, times that frame's moment (a recorded ratio measured / median): every
-rule meets the same moments at the same frames. Further runs of a frame meet its moment too, or one of their own where the
-world has such. What a frame's runs gave is shown when the last of them is done, as in the application. Chance comes from
-outside; the same world gives the same run, bit for bit.
+rule meets the same moments at the same frames. Further batches of a frame meet its moment too, or one of their own where
+the world has such. What a frame's batches gave is shown when the last of them is done, as in the application. Chance comes
+from outside; the same world gives the same outcome, bit for bit.
 
 What is on screen is judged at every instant, whether frames came in time, late, or not at all. A person whose answer
 came from point p, out of a picture that was taken s ago, counts with the error
@@ -23,7 +23,7 @@ import math
 from collections import deque
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
@@ -46,7 +46,7 @@ BLOCK = 50
 
 
 class Moment(NamedTuple):
-    """How the machine was in one frame: a run's time over its profiled median, and what a probe had said beforehand."""
+    """How the machine was in one frame: a batch's time over its profiled median, and what a probe had said beforehand."""
 
     ratio: float
     probe: float = 0.0
@@ -64,7 +64,7 @@ class World:
     faces: Sequence[int]
     arrivals: Sequence[int]
     moments: Sequence[float]
-    further_moments: Sequence[float] = ()  # of a frame's runs after the first; none: as the first
+    further_moments: Sequence[float] = ()  # of a frame's batches after the first; none: as the first
     probes: Sequence[float] = ()  # what a rule may know of the moment beforehand (Load.probe); none: nothing
 
     def __post_init__(self) -> None:
@@ -83,21 +83,42 @@ class World:
         return (self.born_ms[-1] - self.born_ms[0]) / max(len(self.born_ms) - 1, 1) or 40.0
 
 
+@dataclass(frozen=True, kw_only=True)
+class Noise:
+    """The machine's ups and downs, an entry per frame: the fields of the same names in World."""
+
+    moments: Sequence[float]
+    further_moments: Sequence[float] = ()
+    probes: Sequence[float] = ()
+
+    @classmethod
+    def of(cls, moments: Sequence[Moment], further: Sequence[Moment] = ()) -> Self:
+        """What was drawn, with another draw for further batches or none."""
+        return cls(
+            moments=[m.ratio for m in moments],
+            further_moments=[m.ratio for m in further],
+            probes=[m.probe for m in moments],
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrontEnd:
+    """Milliseconds that the front end takes of a frame's budget."""
+
+    ms: float = 0.0
+    ms_per_face: float = 0.0
+
+
+NO_TIME = FrontEnd()
+
+
 def make_world(
-    crowd: Crowd,
-    profile: Profile,
-    budget_ms: float,
-    moments: Sequence[float],
-    front_ms: float = 0.0,
-    front_ms_per_face: float = 0.0,
-    name: str = "",
-    further_moments: Sequence[float] = (),
-    probes: Sequence[float] = (),
+    crowd: Crowd, profile: Profile, budget_ms: float, noise: Noise, *, front_end: FrontEnd = NO_TIME, name: str = ""
 ) -> World:
-    """A crowd before a machine. The front end takes `front_ms` a frame and `front_ms_per_face` for each face."""
+    """A crowd before a machine."""
     period = 1000 / crowd.fps
     born = [i * period for i in range(len(crowd.faces))]
-    ready = [b + front_ms + front_ms_per_face * n for b, n in zip(born, crowd.faces, strict=True)]
+    ready = [b + front_end.ms + front_end.ms_per_face * n for b, n in zip(born, crowd.faces, strict=True)]
     return World(
         name=name or crowd.name,
         profile=profile,
@@ -106,9 +127,9 @@ def make_world(
         ready_ms=ready,
         faces=crowd.faces,
         arrivals=crowd.arrivals,
-        moments=moments,
-        further_moments=further_moments,
-        probes=probes,
+        moments=noise.moments,
+        further_moments=noise.further_moments,
+        probes=noise.probes,
     )
 
 
@@ -126,22 +147,22 @@ def draw_moments(recorded: Sequence[Moment], frames: int, chance: Callable[[], f
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One frame of a run. Times in milliseconds."""
+    """One decided frame. Times in milliseconds."""
 
     frame: int
     faces: int
-    point: OperatingPoint | None  # of the first run; None where nobody was in view, or the rule let the frame pass
-    served: int  # in all its runs
+    point: OperatingPoint | None  # of the first batch; None where nobody was in view, or the rule let the frame pass
+    served: int  # in all its batches
     left_ms: float
     predicted_ms: float
     took_ms: float
     age_ms: float  # from birth to result
-    runs: tuple[tuple[OperatingPoint, int], ...] = ()
+    batches: tuple[tuple[OperatingPoint, int], ...] = ()
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """A run in figures. Shares are of all frames, or of all faces in all frames."""
+    """What a rule made of a world, in figures. Shares are of all frames, or of all faces in all frames."""
 
     rule: str
     frames: int
@@ -264,9 +285,37 @@ class _Screen:
         self.longest_wait_ms = max(self.longest_wait_ms, waited)
 
     def close(self, frame: int) -> None:
-        """The run ends: whoever is in view has waited until now."""
+        """The world ends: whoever is in view has waited until now."""
         for person in self._queue:
             self._note_wait(person, frame)
+
+
+class _Tally:
+    """Counts what became of the frames."""
+
+    def __init__(self) -> None:
+        self.late, self.dropped, self.served, self.switches = 0, 0, 0, 0
+        self.ages = list[float]()
+        self.used = dict[OperatingPoint, list[int]]()  # batches and faces
+        self.turns = list[tuple[float, int, int]]()  # born, faces in view, faces served: every frame
+        self._last: OperatingPoint | None = None
+
+    def drop(self, born_ms: float, faces: int) -> None:
+        self.dropped += 1
+        self.turns.append((born_ms, faces, 0))
+
+    def decided(self, born_ms: float, step: Step, late: bool) -> None:
+        for point, count in step.batches:
+            used = self.used.setdefault(point, [0, 0])
+            used[0] += 1
+            used[1] += count
+        if step.point:
+            self.switches += self._last is not None and step.point != self._last
+            self._last = step.point
+        self.late += late
+        self.served += step.served
+        self.ages.append(step.age_ms)
+        self.turns.append((born_ms, step.faces, step.served))
 
 
 def simulate(
@@ -277,100 +326,93 @@ def simulate(
     memory_s: float = MEMORY_S,
     on_step: Callable[[Step], object] | None = None,
 ) -> Outcome:
-    """Runs a rule through a world. `latency` is what the rule believes and learns; `on_step` sees every decided frame."""
-    screen, profile = _Screen(world, memory_s), world.profile
-    free_ms, late, dropped, served_in_all, switches = 0.0, 0, 0, 0, 0
-    ages, used = list[float](), dict[OperatingPoint, list[int]]()
-    missed, last, turns = False, None, list[tuple[float, int, int]]()
+    """Leads a rule through a world. `latency` is what the rule believes and learns; `on_step` sees every decided frame."""
+    screen, tally = _Screen(world, memory_s), _Tally()
+    free_ms, missed = 0.0, False
     final = len(world.born_ms) - 1
     each = zip(world.born_ms, world.ready_ms, world.faces, world.budget_ms, strict=True)
     for frame, (born, ready, faces, budget) in enumerate(each):
         screen.show(frame)
         if frame < final and world.ready_ms[frame + 1] <= free_ms:
-            dropped += 1
+            tally.drop(born, faces)
             missed = True
-            turns.append((born, faces, 0))
             continue
         started = max(ready, free_ms)
         left = budget - (started - born)
-        point, predicted, took, runs = None, 0.0, 0.0, list[tuple[OperatingPoint, int]]()
+        point, predicted, took, batches = None, 0.0, 0.0, list[tuple[OperatingPoint, int]]()
         if faces:
             probe = world.probes[frame] if world.probes else 0.0
             load = Load(faces, left, screen.new, missed, frame, probe=probe)
             decision = rule(load, latency)
-            runs, took = _carry_out(rule, decision, load, latency, world)
-            for part, count in runs:
+            batches, took = _carry_out(rule, decision, load, latency, world)
+            for part, count in batches:
                 screen.serve(frame, part, count, started + took)
-                used.setdefault(part, [0, 0])
-                used[part][0] += 1
-                used[part][1] += count
-            if runs:
+            if batches:
                 point, predicted = decision.point, decision.predicted_ms
-                switches += last is not None and point != last
-                last = point
-        served = sum(count for _, count in runs)
-        turns.append((born, faces, served))
         free_ms = started + took
         age = free_ms - born
         missed = age > budget
-        late += missed
-        served_in_all += served
-        ages.append(age)
+        served = sum(count for _, count in batches)
+        step = Step(frame, faces, point, served, left, predicted, took, age, tuple(batches))
+        tally.decided(born, step, missed)
         if on_step:
-            on_step(Step(frame, faces, point, served, left, predicted, took, age, tuple(runs)))
+            on_step(step)
     screen.close(final)
-    in_all = sum(world.faces)
+    return _outcome(name, world, screen, tally)
+
+
+def _outcome(name: str, world: World, screen: _Screen, tally: _Tally) -> Outcome:
+    profile = world.profile
     on_screen_ms = sum(n * (b - a) for n, (a, b) in zip(world.faces, pairwise(world.born_ms), strict=False))
     shown = {p.point: float(w) for p, w in zip(profile.points, screen.by_point, strict=True)}
-    p50, p95, p99 = _quantiles(ages)
+    p50, p95, p99 = _quantiles(tally.ages)
     minutes = (world.born_ms[-1] - world.born_ms[0] + world.period_ms) / 60_000
+    delivered = sum(profile.mae(p) * n for p, (_, n) in tally.used.items())
     return Outcome(
         rule=name,
         frames=len(world.born_ms),
-        late=late,
-        dropped=dropped,
+        late=tally.late,
+        dropped=tally.dropped,
         age_p50_ms=p50,
         age_p95_ms=p95,
         age_p99_ms=p99,
-        faces=in_all,
-        served=served_in_all,
-        delivered_mae=sum(profile.mae(p) * n for p, (_, n) in used.items()) / served_in_all
-        if served_in_all
-        else math.nan,
+        faces=sum(world.faces),
+        served=tally.served,
+        delivered_mae=delivered / tally.served if tally.served else math.nan,
         streaming_mae=_streaming(on_screen_ms, profile.blank_mae, ((w, profile.mae(p)) for p, w in shown.items())),
         streaming_error=_streaming(
             on_screen_ms, profile.blank_error, ((w, profile.error(p)) for p, w in shown.items())
         ),
         longest_wait_ms=screen.longest_wait_ms,
-        wait_bound_ms=wait_bound_ms(turns, world.arrivals),
+        wait_bound_ms=wait_bound_ms(tally.turns, world.arrivals),
         left_unread=screen.left_unread,
-        switches_per_minute=switches / minutes,
-        points={str(p): frames for p, (frames, _) in sorted(used.items(), key=lambda u: profile.cost(u[0]))},
+        switches_per_minute=tally.switches / minutes,
+        points={str(p): n for p, (n, _) in sorted(tally.used.items(), key=lambda u: profile.cost(u[0]))},
     )
 
 
 def _carry_out(
     rule: Rule, decision: Decision, load: Load, latency: LatencyModel, world: World
 ) -> tuple[list[tuple[OperatingPoint, int]], float]:
-    """What was run for a frame, and the milliseconds that it took. The rule is asked again after each run."""
+    """A frame's batches, and the milliseconds that they took. The rule is asked again after each batch."""
     ask = getattr(rule, "again", None)
     ahead = [(decision.point, decision.serve), *decision.also]
-    runs, took, rest = list[tuple[OperatingPoint, int]](), 0.0, load.faces
+    batches, took, rest = list[tuple[OperatingPoint, int]](), 0.0, load.faces
     while ahead:
         point, count = ahead.pop(0)
         if not count:
             continue
-        further = bool(runs)
+        further = bool(batches)
         moments = world.further_moments if further and world.further_moments else world.moments
         ms = world.profile.median_ms(point, count) * moments[load.frame]
         latency.observe(point, count, ms, further, load.probe)
-        runs.append((point, count))
+        batches.append((point, count))
         took += ms
         rest -= count
         if not ahead and ask and rest:
-            again = ask(load.after(load.faces - rest, load.left_ms - took, len(runs)), latency)
+            again = ask(load.after(load.faces - rest, load.left_ms - took, len(batches)), latency)
             ahead = [(again.point, again.serve)] if again else []
-    return runs, took
+    return batches, took
 
 
 def _streaming(faces_ms: float, blank: float, shown: Iterable[tuple[float, float]]) -> float:

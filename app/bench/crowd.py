@@ -25,7 +25,7 @@ from app.reports.worlds import BENCHMARK, read_crowd
 from scheduler.compare import further_moments, moments
 from scheduler.fairness import longest_wait_ms, wait_bound_ms
 from scheduler.latency import LatencyModel, OperatingPoint, Profile, quantile
-from scheduler.log import FrameRecord, LogWriter, Run
+from scheduler.log import Batch, FrameRecord, LogWriter
 from scheduler.policy import LeastError, Load, Policy
 from scheduler.simulate import Moment
 
@@ -130,7 +130,7 @@ def bench_crowd(
     )
     if again:
         p50, p95 = quantile(again, 0.5), quantile(again, 0.95)
-        print(f"second runs of a frame: {p50:.2f} times as slow as its first (median; 95 of 100 up to {p95:.2f})")
+        print(f"second batches of a frame: {p50:.2f} times as slow as its first (median; 95 of 100 up to {p95:.2f})")
     if json_path:
         report = {
             "type": BENCHMARK,
@@ -190,7 +190,7 @@ class Loop:
         probe = self._probe() if load.faces else 0.0
         load = load._replace(left_ms=budget_ms - (time.perf_counter() - born) * 1e3, probe=probe)
         point, served, predicted, took, decide_us, slowdown, tail = None, 0, 0.0, 0.0, (0.0, 0.0), latency.slowdown, 1.0
-        more = list[Run]()
+        further = list[Batch]()
         if load.faces:
             asked, on_core = time.perf_counter(), time.thread_time()
             decision = self._policy(load, latency)
@@ -202,7 +202,7 @@ class Loop:
             engine.read(point, crop_batch(self._picture, [self._matrix] * served, point.size))
             took = (time.perf_counter() - decided) * 1e3
             latency.observe(point, served, took, probe=load.probe)
-            more = self._further(load, served, born, budget_ms)
+            further = self._further(load, served, born, budget_ms)
         age = (time.perf_counter() - born) * 1e3
         record = FrameRecord(
             id=number,
@@ -224,28 +224,28 @@ class Loop:
             age_ms=age,
             miss=age > budget_ms,
             provider=engine.provider,
-            more=tuple(more),
+            further=tuple(further),
         )
         return record, decide_us
 
-    def _further(self, load: Load, served: int, born: float, budget_ms: float) -> list[Run]:
-        """Asks again after each run whether there is time for another, as the pipeline does."""
+    def _further(self, load: Load, served: int, born: float, budget_ms: float) -> list[Batch]:
+        """Asks again after each batch whether there is time for another, as the pipeline does."""
         from align.crop import crop_batch
 
-        more = list[Run]()
+        further = list[Batch]()
         while served < load.faces:
             left_ms = budget_ms - (time.perf_counter() - born) * 1e3
-            again = self._policy.again(load.after(served, left_ms, 1 + len(more)), self._latency)
+            again = self._policy.again(load.after(served, left_ms, 1 + len(further)), self._latency)
             if again is None:
-                return [*more, Run(left_ms)]
+                return [*further, Batch(left_ms)]
             started = time.perf_counter()
             point, count = again.point, again.serve
             self._engine.read(point, crop_batch(self._picture, [self._matrix] * count, point.size))
             took = (time.perf_counter() - started) * 1e3
             self._latency.observe(point, count, took, True)
-            more.append(Run(left_ms, count, point.exit, point.size, again.predicted_ms, took))
+            further.append(Batch(left_ms, count, point.exit, point.size, again.predicted_ms, took))
             served += count
-        return more
+        return further
 
 
 def run_cell(
@@ -353,8 +353,8 @@ def figures(cell: Cell, control: Cell, profile: Profile) -> dict[str, Any]:
         "age_p95_ms": quantile(ages, 0.95),
         "age_p99_ms": quantile(ages, 0.99),
         "read": sum(r.read for r in ran) / max(sum(r.faces for r in cell.records), 1),
-        "mae": sum(profile.mae(p) * n for r in ran for p, n, _ in r.runs()) / max(sum(r.read for r in ran), 1),
-        "runs": sum(len(list(r.runs())) for r in ran) / max(len(ran), 1),
+        "mae": sum(profile.mae(p) * n for r in ran for p, n, _ in r.batches()) / max(sum(r.read for r in ran), 1),
+        "runs": sum(len(list(r.batches())) for r in ran) / max(len(ran), 1),
         "longest_wait_ms": max(w for w, _ in cell.waits),
         "wait_bound_ms": max(b for _, b in cell.waits),
         "error_p50": quantile(off, 0.5),
@@ -370,7 +370,7 @@ def figures(cell: Cell, control: Cell, profile: Profile) -> dict[str, Any]:
 
 
 def expected(record: FrameRecord) -> float:
-    """The prediction without its tail: what half of the runs were thought to stay under."""
+    """The prediction without its tail: what half of the batches were thought to stay under."""
     return record.predicted_ms / record.tail
 
 

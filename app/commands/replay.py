@@ -81,8 +81,8 @@ def replay_log(
     if any(r.served for r in log.frames):
         p50, p95, below = prediction_error(log)
         print(
-            f"prediction off by {p50:.1%} (median), {p95:.0%} (95 of 100 runs); "
-            f"{below:.1%} of the runs took no longer than predicted"
+            f"prediction off by {p50:.1%} (median), {p95:.0%} (95 of 100 batches); "
+            f"{below:.1%} of the batches took no longer than predicted"
         )
         extra["prediction"] = {"off_p50": p50, "off_p95": p95, "below": below}
         if against or rivals or report:

@@ -13,8 +13,8 @@ from app.reports.outcomes import outcome_table
 from app.reports.worlds import known_profile, read_crowd, recorded_moments
 from scheduler.latency import LatencyModel
 from scheduler.policy import policy_from_text
-from scheduler.rivals import VARIANTS, compete, ours
-from scheduler.simulate import draw_moments, make_world, simulate
+from scheduler.rivals import compete, ours
+from scheduler.simulate import FrontEnd, Noise, draw_moments, make_world, simulate
 
 MOST_FRAMES = 10_000_000
 
@@ -48,31 +48,28 @@ def simulate_crowd(
     profile, about = known_profile(profile_path)
     chance = random.Random(seed).random
     recorded = recorded_moments(noise)
-    ratios, probes = zip(*draw_moments(recorded, frames, chance), strict=True)
-    apart = [m.ratio for m in draw_moments(recorded, frames, chance)] if runs_apart else []
+    drawn = draw_moments(recorded, frames, chance)
+    drawn_apart = draw_moments(recorded, frames, chance) if runs_apart else ()
     people = read_crowd(crowd, frames, fps)
-    world = make_world(
-        people, profile, budget_ms, ratios, front_ms, front_ms_per_face, further_moments=apart, probes=probes
-    )
+    front_end = FrontEnd(ms=front_ms, ms_per_face=front_ms_per_face)
+    world = make_world(people, profile, budget_ms, Noise.of(drawn, drawn_apart), front_end=front_end)
     print(f"{about}; crowd {crowd}, {len(world.faces)} frames at {fps:g} fps, up to {max(world.faces)} faces; "
           f"budget {budget_ms:g} ms, of which the front end takes {front_ms:g}"
           + (f" + {front_ms_per_face:g} a face" if front_ms_per_face else "")
-          + (f"; noise of {noise}" if noise else "; no noise") + (", of each run" if runs_apart else ""))  # fmt: skip
+          + (f"; noise of {noise}" if noise else "; no noise") + (", of each batch" if runs_apart else ""))  # fmt: skip
     started = time.perf_counter()
     if policy == "all":
         outcomes = list(compete(world, profile, memory_s=memory_s))
-    elif policy == "tune":
-        outcomes = list(compete(world, profile, VARIANTS, memory_s))
     else:
         try:
             rule = ours(world) if policy == "auto" else policy_from_text(policy, tuple(p.point for p in profile.points))
         except ValueError as error:
-            raise UsageError(f"--policy: {error}, all, tune") from error
+            raise UsageError(f"--policy: {error}, all") from error
         outcomes = [simulate(world, rule, LatencyModel(profile), policy, memory_s)]
     took = time.perf_counter() - started
     for line in outcome_table(outcomes):
         print(line)
-    if policy not in ("all", "tune"):
+    if policy != "all":
         print(
             f"points    {', '.join(f'{p} {n / frames:.0%}' for p, n in outcomes[0].points.items()) or 'none was run'}"
         )

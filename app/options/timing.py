@@ -93,7 +93,7 @@ def add_simulate(sub: argparse._SubParsersAction) -> None:
     p.add_argument(
         "--policy",
         default="auto",
-        help="auto, deepest-that-fits, an exit (exit_09@96), all: every rival in a table, or tune: other numbers of ours; default auto",
+        help="auto, deepest-that-fits, an exit (exit_09@96), or all: every rival in a table; default auto",
     )
     p.add_argument(
         "--noise",

@@ -97,7 +97,7 @@ def compare(known: LatencyLog, live: LatencyLog) -> Comparison:
         simulated_misses=outcome.miss_share,
         live_points=Counter(str(OperatingPoint(r.exit, r.size)) for r in live.frames if r.served),
         simulated_points=Counter(str(s.point) for s in steps if s.point),
-        live_network=[sum(ms for _, _, ms in r.runs()) for r in live.frames if r.served],
+        live_network=[sum(ms for _, _, ms in r.batches()) for r in live.frames if r.served],
         simulated_network=[s.took_ms for s in steps if s.point],
         again_ages=[s.age_ms for s in others],
         again_points=Counter(str(s.point) for s in others if s.point),

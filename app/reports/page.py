@@ -63,7 +63,7 @@ def write_report(path: Path, log: LatencyLog, name: str, outcomes: list[Outcome]
              "Faces in view (grey: wanted to be read; blue: read in that frame), the operating point, and each frame's age "
              "against its deadline (line); red marks are misses."),
             ("Latency against faces", _latency(log.profile, ran),
-             "Lines are the profile's medians of each point on the front, dots what the run measured for as many faces as were "
+             "Lines are the profile's medians of each point on the front, dots what was measured for as many faces as were "
              "read; dots above their line are the machine's slower moments."),
             ("The front, and the rivals on it", _front(log.profile, outcomes),
              "Left: every measured point by time and error; the line joins those worth choosing. Right: every rule in the same "
@@ -72,8 +72,8 @@ def write_report(path: Path, log: LatencyLog, name: str, outcomes: list[Outcome]
              "How much further off the screen was, on average over people and time, than the oracle's, who knows every point's "
              "true latency. Hatched: more misses than allowed."),
             ("Predicted against measured", _predicted(ran),
-             "Left: each run's expected time against what it took. Right: what it took over the prediction that nearly "
-             "all runs should stay under."),
+             "Left: each batch's expected time against what it took. Right: what it took over the prediction that nearly "
+             "all batches should stay under."),
             ("Frame ages", _ages(log.frames),
              "Each frame's age as a share of its budget; what lies right of the line came too late."),
             ("Simulated against live", _compared(comparison),
@@ -108,7 +108,7 @@ def _head(log: LatencyLog, title: str) -> str:
         "missed": f"{sum(r.miss for r in log.frames) / len(log.frames):.2%}",
         "age p50, p95": f"{quantile(ages, 0.5):.0f}, {quantile(ages, 0.95):.0f} ms",
         "prediction off, p50, p95": f"{p50:.0%}, {p95:.0%}",
-        "runs below prediction": f"{below:.1%}",
+        "batches below prediction": f"{below:.1%}",
     }
     cells = "".join(f"<div><dt>{k}</dt><dd>{v}</dd></div>" for k, v in facts.items())
     return f"<h1>{title}</h1><p class='about'>{html.escape(about)}</p><dl>{cells}</dl>"
@@ -256,7 +256,7 @@ def _predicted(ran: list[FrameRecord]) -> Figure:
     ratios = [min(r.measured_ms / r.predicted_ms, 2.0) for r in ran]
     right.hist(ratios, bins=80, color=OURS)
     right.axvline(1, color=INK, lw=1)
-    right.set(xlabel="measured / predicted (2 and more together)", ylabel="runs")
+    right.set(xlabel="measured / predicted (2 and more together)", ylabel="batches")
     return figure
 
 

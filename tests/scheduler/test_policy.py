@@ -6,7 +6,15 @@ import pytest
 
 from scheduler.fairness import longest_wait
 from scheduler.latency import LatencyModel, OperatingPoint, PointProfile, Profile
-from scheduler.policy import DeepestThatFits, Fixed, LeastError, Load, policy_from_json, policy_from_text
+from scheduler.policy import (
+    DeepestThatFits,
+    Fixed,
+    LeastError,
+    LeastErrorThatStays,
+    Load,
+    policy_from_json,
+    policy_from_text,
+)
 from tests.support.fakes import POINTS, make_profile
 from tests.support.wide import wide_profile
 
@@ -94,7 +102,12 @@ def test_why_names_faces_time_and_exit():
 
 
 def test_policies_survive_json():
-    for policy in (Fixed(POINTS[0]), DeepestThatFits(1.25, 0.05), LeastError(33.3, 2000.0, 1.2, 0.01, 2)):
+    for policy in (
+        Fixed(POINTS[0]),
+        DeepestThatFits(1.25, 0.05),
+        LeastError(33.3, 2000.0, 1.2, 2),
+        LeastErrorThatStays(33.3, 2000.0, 1.2, 2, keep=0.01),
+    ):
         again = policy_from_json(policy.to_json())
         assert type(again) is type(policy) and again.to_json() == policy.to_json()
     with pytest.raises(ValueError, match="deepest-that-fits"):
@@ -116,19 +129,19 @@ def test_nonsense_is_refused(nonsense):
         DeepestThatFits(**nonsense)
 
 
-@pytest.mark.parametrize(
-    "nonsense", [{"margin": 0.9}, {"keep": -0.1}, {"period_ms": 0.0}, {"memory_ms": -1.0}, {"runs": 0}]
-)
+@pytest.mark.parametrize("nonsense", [{"margin": 0.9}, {"period_ms": 0.0}, {"memory_ms": -1.0}, {"batches": 0}])
 def test_nonsense_is_refused_by_the_rule_of_auto_too(nonsense):
     with pytest.raises(ValueError, match="must be"):
         LeastError(**nonsense)
+    with pytest.raises(ValueError, match="must be"):
+        LeastErrorThatStays(keep=-0.1)
 
 
 # --- the rule of auto ------------------------------------------------------------------------------------------------
 
 
 def least(**changes: float) -> LeastError:
-    return LeastError(**{"period_ms": 40.0, "memory_ms": 1e6, "margin": 1.0, "keep": 0.0, **changes})
+    return LeastError(**{"period_ms": 40.0, "memory_ms": 1e6, "margin": 1.0, **changes})
 
 
 def test_who_can_wait_is_read_deep_and_in_turns():
@@ -162,10 +175,10 @@ def test_auto_reads_one_even_when_the_budget_is_gone(left_ms):
     assert (decision.point, decision.serve) == (POINTS[0], 1)
 
 
-def test_a_little_gain_is_no_reason_to_change_the_point():
+def test_a_little_gain_is_no_reason_to_change_the_point_where_a_log_says_so():
     """At 8.5 and 7.5 ms the deepest point reads two of two, and one of two: what the others do better is little."""
     for keep, expected in ((0.0, POINTS[1]), (0.2, POINTS[2])):
-        policy = least(keep=keep, memory_ms=400.0)
+        policy = policy_from_json({**least(memory_ms=400.0).to_json(), "keep": keep})
         assert policy(Load(2, 8.5), model()).point == POINTS[2]
         assert policy(Load(2, 7.5), model()).point == expected
 
@@ -224,15 +237,15 @@ def test_what_is_left_is_decided_on_again():
     for nothing in (
         load._replace(left_ms=1.0),
         load._replace(faces=0),
-        load._replace(runs=3),
+        load._replace(batches=3),
         load._replace(taken_ms=39.0),
     ):
         assert policy.again(nothing, latency) is None
     assert Fixed(POINTS[0]).again(load, latency) is None and DeepestThatFits().again(load, latency) is None
 
 
-def test_a_further_run_is_weighed_against_who_waits_for_the_first():
-    """What a frame's runs gave is shown when the last is done: somebody new must not wait for others to be read again."""
+def test_a_further_batch_is_weighed_against_who_waits_for_the_first():
+    """What a frame's batches gave is shown when the last is done: somebody new must not wait for others to be read again."""
     latency, policy = model(), least(memory_ms=3000.0)
     latency.observe(POINTS[2], 5, 20.0)
 
@@ -251,7 +264,7 @@ def test_a_further_run_is_weighed_against_who_waits_for_the_first():
     assert not policy_from_json(older).weigh, "logs of before decide as they did"
 
 
-def test_a_frame_that_turned_out_slow_is_not_overloaded_by_a_further_run():
+def test_a_frame_that_turned_out_slow_is_not_overloaded_by_a_further_batch():
     latency, policy = model(), least()
     latency.observe(POINTS[0], 1, 2.0)
     latency.observe(POINTS[2], 2, 8.0 * 5)

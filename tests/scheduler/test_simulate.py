@@ -12,14 +12,17 @@ from scheduler.fairness import longest_wait, longest_wait_ms
 from scheduler.latency import LatencyModel, quantile
 from scheduler.policy import Decision, DeepestThatFits, Fixed, LeastError, Load
 from scheduler.rivals import RIVALS, Alert, Kalman, best, compete
-from scheduler.simulate import Moment, Outcome, Step, World, draw_moments, make_world, simulate
+from scheduler.simulate import FrontEnd, Moment, Noise, Outcome, Step, World, draw_moments, make_world, simulate
 from tests.support.fakes import POINTS, make_profile
 from tests.support.wide import wide_profile
 
 
-def world(crowd: str = "const:4", frames: int = 400, budget_ms: float = 33.0, moments=None, **changes) -> World:
+def world(
+    crowd: str = "const:4", frames: int = 400, budget_ms: float = 33.0, moments=None, probes=(), front_ms: float = 0.0
+) -> World:
+    noise = Noise(moments=moments or [1.0] * frames, probes=probes)
     made = make_crowd(crowd, frames, 25.0)
-    return make_world(made, make_profile(), budget_ms, moments or [1.0] * frames, **changes)
+    return make_world(made, make_profile(), budget_ms, noise, front_end=FrontEnd(ms=front_ms))
 
 
 def run(w: World, rule=None, **changes) -> Outcome:
@@ -38,7 +41,7 @@ def steps(w: World, rule=None) -> list[Step]:
 def test_streaming_mae_is_that_of_the_definition():
     """Four people, 8 ms a frame, judged here by brute force in steps of a tenth of a millisecond."""
     stay = Crowd("stay", 25.0, (4,) * 50, (4,) + (0,) * 49)
-    w = make_world(stay, make_profile(), 33.0, [1.0] * 50)
+    w = make_world(stay, make_profile(), 33.0, Noise(moments=[1.0] * 50))
     outcome = run(w, Fixed(POINTS[0]), memory_s=0.5)
     times = np.arange(0, 49 * 40.0, 0.1) + 0.05
     shown = np.floor((times - 8.0) / 40.0)  # the last frame that was done
@@ -50,7 +53,7 @@ def test_streaming_mae_is_that_of_the_definition():
 def test_who_is_read_in_turns_counts_with_older_answers():
     """Two of four a frame at the deepest point: each answer stays for two frames."""
     stay = Crowd("stay", 25.0, (4,) * 50, (4,) + (0,) * 49)
-    w = make_world(stay, make_profile(), 9.0, [1.0] * 50)
+    w = make_world(stay, make_profile(), 9.0, Noise(moments=[1.0] * 50))
 
     def two_at_the_deepest(load, latency):
         return Decision(POINTS[2], 2, 8.0)
@@ -137,7 +140,7 @@ def test_nobody_waits_longer_than_the_bound(faces, budget_ms):
 
 def test_without_newcomers_the_bound_is_met_exactly():
     stay = Crowd("stay", 25.0, (10,) * 100, (10,) + (0,) * 99)
-    w = make_world(stay, make_profile(), 12.0, [1.0] * 100)
+    w = make_world(stay, make_profile(), 12.0, Noise(moments=[1.0] * 100))
     outcome = run(w, lambda load, latency: Decision(POINTS[2], 3, 12.0))
     assert outcome.longest_wait_ms == longest_wait(10, 3) * 40.0
 
@@ -157,7 +160,7 @@ def test_the_wait_is_the_same_by_counts_alone_and_within_its_bound(crowd):
 def test_newcomers_come_first():
     """Ten people in turns of few; two more come at frame 50 and are read in that frame."""
     crowd = Crowd("two more", 25.0, (10,) * 50 + (12,) * 50, (10, *[0] * 49, 2, *[0] * 49))
-    w = make_world(crowd, make_profile(), 12.0, [1.0] * 100)
+    w = make_world(crowd, make_profile(), 12.0, Noise(moments=[1.0] * 100))
     news = []
 
     def rule(load, latency):
@@ -168,20 +171,20 @@ def test_newcomers_come_first():
     assert news[49:52] == [0, 2, 0]
 
 
-# --- further runs of a frame -----------------------------------------------------------------------------------------
+# --- further batches of a frame --------------------------------------------------------------------------------------
 
 
-def test_what_a_careful_prediction_left_over_is_used_by_further_runs():
+def test_what_a_careful_prediction_left_over_is_used_by_further_batches():
     """A machine with rare fourfold stalls must be expected to stall; where it did not, there is time for others."""
     moments = [4.0 if i % 40 == 0 else 1.0 for i in range(1200)]
     w = world("const:12", 1200, 33.0, moments)
-    one, more = (run(w, LeastError(period_ms=40.0, runs=n)) for n in (1, 3))
+    one, more = (run(w, LeastError(period_ms=40.0, batches=n)) for n in (1, 3))
     assert more.served > 1.3 * one.served and more.streaming_mae < one.streaming_mae
     assert more.misses <= one.misses + 5
 
 
-def test_further_runs_learn_how_far_the_first_tells_of_them():
-    """Where every run has luck of its own, their tail grows until few are longer; where the first tells all, it goes."""
+def test_further_batches_learn_how_far_the_first_tells_of_them():
+    """Where every batch has luck of its own, their tail grows until few are longer; where the first tells all, it goes."""
     chance = random.Random(4)
     moments = [chance.lognormvariate(0, 0.3) for _ in range(1500)]
     others = [chance.lognormvariate(0, 0.3) for _ in range(1500)]
@@ -206,7 +209,7 @@ def test_on_a_wide_front_auto_is_near_the_oracle_and_misses_little():
     recorded = [chance.lognormvariate(0, 0.4) for _ in range(900)]
     for crowd, budget_ms in (("step", 16.0), ("burst", 33.0)):
         drawn = draw_moments(recorded, 900, random.Random(2).random)
-        w = make_world(make_crowd(crowd, 900, 30.0), wide_profile(), budget_ms, drawn)
+        w = make_world(make_crowd(crowd, 900, 30.0), wide_profile(), budget_ms, Noise(moments=drawn))
         table = {
             r.name: o
             for r, o in zip(

@@ -16,7 +16,7 @@ from scheduler.crowd import make_crowd
 from scheduler.latency import LatencyModel
 from scheduler.log import LatencyLog, LogWriter, read_log
 from scheduler.policy import LeastError
-from scheduler.simulate import Moment, make_world, simulate
+from scheduler.simulate import FrontEnd, Moment, Noise, make_world, simulate
 from tests.support.fakes import make_profile, make_record
 
 
@@ -26,8 +26,8 @@ def log_file(tmp_path):
     profile = make_profile()
     crowd = make_crowd("burst", 400, 25.0, 12)
     ups = [1.0 + 0.3 * (i % 5 == 0) + (150 < i < 200) * 0.8 for i in range(400)]
-    world = make_world(crowd, profile, 33.0, ups, front_ms=6.0)
-    policy, latency = LeastError(period_ms=40.0, runs=1), LatencyModel(profile)
+    world = make_world(crowd, profile, 33.0, Noise(moments=ups), front_end=FrontEnd(ms=6.0))
+    policy, latency = LeastError(period_ms=40.0, batches=1), LatencyModel(profile)
     header = {
         "policy": policy.to_json(),
         "correction": latency.to_json(),
@@ -59,7 +59,7 @@ def test_a_log_is_the_world_that_it_came_from(log_file):
     """Run again with its own moments, every decision and every age comes out as recorded."""
     log, steps = read_log(log_file), []
     world = world_of(log)
-    simulate(world, LeastError(period_ms=40.0, runs=1), LatencyModel(log.profile), on_step=steps.append)
+    simulate(world, LeastError(period_ms=40.0, batches=1), LatencyModel(log.profile), on_step=steps.append)
     assert len(steps) == len(log.frames)
     for step, record in zip(steps, log.frames, strict=True):
         assert (step.point.exit if step.point else "", step.served) == (record.exit, record.served)
@@ -160,14 +160,14 @@ def test_bench_crowd_measures_every_cell_and_writes_a_log_that_replays(tmp_path,
         assert min(cell["decide_us_p99"], cell["decide_cpu_us_p99"]) > 0 and 0 < cell["read"] <= 1
         assert len(cell["recovery_frames"]) <= (8 if cell["hogs"] else 0), "hogs come twice in each of four crowds"
     frames = read_log(log).frames
-    assert any(list(r.runs())[1:] for r in frames), "further runs must be among those that are decided again"
+    assert any(list(r.batches())[1:] for r in frames), "further batches must be among those that are decided again"
     assert all(c["longest_wait_ms"] <= c["wait_bound_ms"] for c in cells)
     assert main(["replay", str(log)]) == 0
     assert " 0 different" in capsys.readouterr().out
     assert main(["simulate", "--profile", str(log), "--crowd", f"{log}:20", "--noise", str(out), "--frames", "60"]) == 0
     assert "up to 20 faces" in capsys.readouterr().out
     lines = log.read_text().splitlines()
-    i = next(i for i, r in enumerate(frames) if len(list(r.runs())) > 1)
+    i = next(i for i, r in enumerate(frames) if len(list(r.batches())) > 1)
     record = json.loads(lines[i + 1])
     record["more"][0]["predicted_ms"] *= 1.5
     log.write_text("\n".join([*lines[: i + 1], json.dumps(record), *lines[i + 2 :]]))
