@@ -142,7 +142,7 @@ def add_export(sub: argparse._SubParsersAction) -> None:
         "Write a trained network as ONNX with its manifest, after comparing its outputs with torch's.",
         "export --run runs/mine --faces cache/faces --out models/weights",
     )
-    p.add_argument("--run", dest="folder", type=Path, required=True, metavar="DIR", help="a training run's folder")
+    p.add_argument("--run", dest="folder", type=Path, required=True, metavar="DIR", help="a training's folder")
     p.add_argument(
         "--faces",
         type=Path,

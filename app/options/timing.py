@@ -119,7 +119,7 @@ def add_simulate(sub: argparse._SubParsersAction) -> None:
     p.add_argument(
         "--runs-apart",
         action="store_true",
-        help="further runs of a frame have a noise of their own; else its first run's",
+        help="further batches of a frame have a noise of their own; else its first batch's",
     )
     p.add_argument("--seed", type=int, default=1, help="of the draws from the noise; default 1")
     p.add_argument("--json", type=Path, metavar="OUT.json", help="write the table as JSON")

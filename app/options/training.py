@@ -98,7 +98,7 @@ def add_train(sub: argparse._SubParsersAction) -> None:
         sub,
         "train",
         _train,
-        "Train an elastic network; goes on where an earlier run in the same folder stopped.",
+        "Train an elastic network; goes on where an earlier training in the same folder stopped.",
         "train --config models/configs/mobilenet_v1_075.toml --faces cache/faces --initial mobilenet_0.75_imagenet.npz --out runs/mine",
     )
     p.add_argument("--config", type=Path, required=True, metavar="FILE", help="what to train: see models/configs/")
@@ -108,13 +108,13 @@ def add_train(sub: argparse._SubParsersAction) -> None:
         type=Path,
         required=True,
         metavar="DIR",
-        help="the run's folder: checkpoint, log.csv, validation.csv, events/ for `tensorboard --logdir`",
+        help="the training's folder: checkpoint, log.csv, validation.csv, events/ for `tensorboard --logdir`",
     )
     p.add_argument(
         "--initial",
         type=Path,
         metavar="WEIGHTS",
-        help="what to start from: Keras weights (.npz, .h5), an earlier run's folder, or a shipped network's manifest; default: at random",
+        help="what to start from: Keras weights (.npz, .h5), an earlier training's folder, or a shipped network's manifest; default: at random",
     )
     p.add_argument(
         "--average-with",
@@ -138,7 +138,7 @@ def add_train(sub: argparse._SubParsersAction) -> None:
         action="store_true",
         help="only try a few steps, a resume and a validation; keeps nothing (a teacher is asked about all faces first)",
     )
-    p.add_argument("--plot", type=Path, metavar="OUT.png", help="only draw the run's curves so far")
+    p.add_argument("--plot", type=Path, metavar="OUT.png", help="only draw the training's curves so far")
 
 
 def _train(args: argparse.Namespace) -> int:
@@ -203,7 +203,7 @@ def add_study_elastic(sub: argparse._SubParsersAction) -> None:
         sub,
         "study-elastic",
         _study_elastic,
-        "Does elastic training make the last exit better? Paired training runs in four arms, and what follows.",
+        "Does elastic training make the last exit better? Paired trainings in four arms, and what follows.",
         "study-elastic --faces cache/faces --initial mobilenet_0.25_imdb64.npz --out runs/regularisation --train-faces 4000 --seeds 5",
     )
     p.add_argument("--faces", type=Path, metavar="DIR", help="what `prepare` wrote of UTKFace")
@@ -227,7 +227,7 @@ def add_study_elastic(sub: argparse._SubParsersAction) -> None:
         help="how many faces to train on, drawn anew for every seed, or all; default 4000",
     )
     p.add_argument(
-        "--seeds", type=int, default=5, metavar="N", help="training runs of each arm, seeds 1 to N; default 5"
+        "--seeds", type=int, default=5, metavar="N", help="trainings of each arm, seeds 1 to N; default 5"
     )
     p.add_argument("--epochs", type=int, metavar="N", help="default 15 for up to 6000 faces, 3 for more")
     p.add_argument(
