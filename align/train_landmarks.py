@@ -1,6 +1,6 @@
 """Trains the landmark predictor: scenes with a teacher's landmarks, trees grown by dlib, leaf values fitted again.
 
-Every step leaves its files in the run's folder and is skipped where they are there already, so that a stopped run goes
+Every step leaves its files in the training's folder and is skipped where they are there already, so that a stopped one goes
 on where it was.
 """
 

@@ -64,7 +64,7 @@ def _clear_errors() -> Iterator[None]:
 def train(utkface: Path, out: Path | None, pictures: int | None, workers: int) -> int:
     """Trains on the pictures that `prepare` does not hold out."""
     if out is None:
-        raise UsageError("give --out DIR for the run's files, or --evaluate to measure the shipped predictor")
+        raise UsageError("give --out DIR for the training's files, or --evaluate to measure the shipped predictor")
     if workers < 1 or (pictures is not None and pictures < 1):
         raise UsageError("--workers and --pictures must be at least 1")
     from tqdm import tqdm

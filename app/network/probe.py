@@ -1,7 +1,7 @@
 """How much slower than usual the machine is at this very moment, asked just before each decision.
 
 On shared servers, on machines that save power and on hot ones there are moments, of a frame or two, in which everything takes
-several times as long. The latency model hears of them when the first run of such a frame is over, which is too late for
+several times as long. The latency model hears of them when the first batch of such a frame is over, which is too late for
 that frame. A fixed piece of work that takes some microseconds hears of them beforehand: it is slow when all is.
 What it foretells was measured in docs/decisions/0026-a-probe-before-each-decision.md.
 """

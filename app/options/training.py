@@ -174,7 +174,7 @@ def add_train_landmarks(sub: argparse._SubParsersAction) -> None:
         "--out",
         type=Path,
         metavar="DIR",
-        help="the run's folder (0.2 GB per 1000 pictures); a run that was stopped goes on where it was",
+        help="the training's folder (0.2 GB per 1000 pictures); one that was stopped goes on where it was",
     )
     p.add_argument("--pictures", type=int, metavar="N", help="only so many pictures; default: all")
     p.add_argument("--workers", type=int, default=2, metavar="N", help="processes and threads; default 2")
@@ -226,9 +226,7 @@ def add_study_elastic(sub: argparse._SubParsersAction) -> None:
         metavar="N",
         help="how many faces to train on, drawn anew for every seed, or all; default 4000",
     )
-    p.add_argument(
-        "--seeds", type=int, default=5, metavar="N", help="trainings of each arm, seeds 1 to N; default 5"
-    )
+    p.add_argument("--seeds", type=int, default=5, metavar="N", help="trainings of each arm, seeds 1 to N; default 5")
     p.add_argument("--epochs", type=int, metavar="N", help="default 15 for up to 6000 faces, 3 for more")
     p.add_argument(
         "--learning-rate", type=float, default=0.1, metavar="RATE", help="the highest rate, of every arm; default 0.1"
