@@ -157,6 +157,7 @@ def test_the_scheduler_needs_no_more_than_numpy():
             roots = {i.split(".")[0] for i in imports(path)}
             assert roots <= {*sys.stdlib_module_names, "scheduler", "numpy"}, name(path)
             assert not roots & {"time", "random", "datetime"}, f"{name(path)} must take time and chance from outside"
+            assert not roots & {"threading", "concurrent", "multiprocessing", "asyncio", "queue"}, name(path)
 
 
 def test_help_starts_without_anything_heavy():

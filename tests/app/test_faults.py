@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,39 @@ def test_a_full_disk_gives_the_log_up_once_and_keeps_what_was_written(tmp_path):
     diary.event("never tried")
     assert (tmp_path / "log.jsonl").read_text() == "before\n"
     assert [type(e) for e in kept] == [OutputError] and faults.counts["latency log"] == 1
+
+
+def test_threads_write_one_after_another_and_a_fault_may_be_noted_meanwhile(tmp_path):
+    class Log:
+        def __init__(self) -> None:
+            self.lines, self.inside, self.alone = 0, 0, True
+
+        def drop(self, frame_id: int, cause: str) -> None:
+            self.inside += 1
+            self.lines += sum(range(50)) > 0
+            self.alone = self.alone and self.inside == 1
+            self.inside -= 1
+            if frame_id < 0:
+                raise OutputError("the disk is full")
+
+        def event(self, name: str, **details: object) -> None:
+            pytest.fail("it was given up")
+
+        def close(self) -> None:
+            pass
+
+    log, faults = Log(), Faults(survives=True)
+    diary = Diary(log, faults, lambda error: None)
+    faults.note = lambda part, text: diary.event("fault", part=part, text=text)
+    threads = [threading.Thread(target=lambda: [diary.drop(i, "grab_full") for i in range(500)]) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert log.alone and log.lines == 2000
+    diary.drop(-1, "grab_full")
+    diary.drop(1, "grab_full")
+    assert log.lines == 2001 and faults.counts["latency log"] == 1
 
 
 def test_filling_the_disk_of_a_file_that_is_not_open_says_so(tmp_path):
