@@ -1,4 +1,4 @@
-"""Command line: flags to settings to an exit code; what each command takes is in app/options/.
+"""Command line: from words to an exit code; what each command takes and does is in its module of app/commands/.
 
 Exit codes are listed in errors.py; 0 is a clean end; Ctrl-C ends a run cleanly once it has begun, and anything before that
 with 130.
@@ -6,16 +6,43 @@ with 130.
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from typing import TYPE_CHECKING
 
+from app.command import Parser
+from app.commands import (
+    bench,
+    calibrate,
+    cameras,
+    card,
+    config,
+    doctor,
+    evaluate,
+    export,
+    flops,
+    models,
+    prepare,
+    replay,
+    run,
+    simulate,
+    soak,
+    study_elastic,
+    train,
+    train_landmarks,
+)
 from app.errors import AppError
-from app.options import networks, running, timing, training
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+# In the order of the help: watching, time, networks that are there, networks that are made.
+COMMANDS = (
+    *(run, cameras, doctor, config),
+    *(calibrate, replay, simulate, bench, soak),
+    *(models, evaluate, card),
+    *(prepare, train, export, flops, train_landmarks, study_elastic),
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -35,19 +62,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 141
 
 
-def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def build_parser() -> Parser:
+    parser = Parser(
         prog="main.py",
         description="Age, gender and expression of every face in view, at the frame rate asked for.",
         epilog="`main.py COMMAND --help` explains a command.",
     )
     sub = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for add in (
-        *(running.add_run, running.add_cameras, running.add_doctor, running.add_config),
-        *(timing.add_calibrate, timing.add_replay, timing.add_simulate, timing.add_bench, running.add_soak),
-        *(networks.add_models, networks.add_evaluate, networks.add_card),
-        *(training.add_prepare, training.add_train, networks.add_export, networks.add_flops),
-        *(training.add_train_landmarks, training.add_study_elastic),
-    ):
-        add(sub)
+    for command in COMMANDS:
+        command.add(sub)
     return parser

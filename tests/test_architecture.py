@@ -166,7 +166,9 @@ def test_help_starts_without_anything_heavy():
     loaded = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout.split()
-    assert not {"torch", "onnxruntime", "onnx", "cv2", "dlib", "PyQt5", "skimage", "matplotlib", "av"} & set(loaded)
+    assert not {"numpy", "torch", "onnxruntime", "onnx", "cv2", "dlib", "PyQt5", "skimage", "matplotlib", "av"} & set(
+        loaded
+    )
 
 
 def test_nothing_is_unpickled_and_no_test_sleeps():

@@ -23,7 +23,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from app import config
-from app.commands.replay import replay_log
+from app.commands.replay import Outputs, Question, replay_log
 from app.errors import AppError, UsageError
 from app.network.profiles import ProfileFile, read_profile
 from app.settings import options
@@ -202,7 +202,7 @@ def test_latency_log_and_its_replay(folder, content):
     if loads_or_says_why(read_log, path, content, LogError):
         for budget_ms, policy in ((None, None), (20.0, "auto")):
             try:
-                replay_log(path, budget_ms, policy, None, folder / "report.json")
+                replay_log(path, Question(budget_ms=budget_ms, policy=policy), Outputs(json=folder / "report.json"))
             except AppError as error:
                 assert len(str(error)) < 2000
 

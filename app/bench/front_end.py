@@ -20,6 +20,7 @@ import numpy as np
 
 from app.errors import UsageError
 from app.files import check_writable
+from models.manifest import DEFAULT_MODEL
 from scheduler.latency import quantile
 
 if TYPE_CHECKING:
@@ -38,6 +39,23 @@ ARRIVALS_S = 14.5  # the default crowd's first seconds: one after another, ten p
 OVERLAP = 0.4  # of a found box with a true one, intersection over union
 BUDGET, AUTO, EVERY = "on a budget", "with limits", "every frame"
 PLAIN_STEP = 1.15  # of the plain scan's scales; OpenCV's own default, 1.1, costs half as much again
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """How faces are looked for; each as in `run`. The budget is for the limits, and the model for its template."""
+
+    detector: str = "viola-jones"
+    min_face: float | None = None
+    budget_ms: float | None = None
+    model: str = DEFAULT_MODEL
+
+    @property
+    def frame_budget_ms(self) -> float:
+        """Raises UsageError."""
+        from app.settings import Settings
+
+        return Settings(budget_ms=self.budget_ms).frame_budget_ms
 
 
 class EveryFrame:
@@ -93,10 +111,7 @@ class Arm:
 def bench_front_end(
     faces: str | None,
     frames: int,
-    model: str,
-    detector: str,
-    min_face: float | None,
-    budget_ms: float | None,
+    search: Search,
     clips: list[Path],
     plot: Path | None,
     out: Path | None,
@@ -104,10 +119,8 @@ def bench_front_end(
     """`faces` are crowd sizes, as 1,4,10; the arrivals are left out where some are given. Raises UsageError."""
     import cv2
 
-    from app.settings import Settings
-
     crowds = _crowds(faces)
-    budget_ms = Settings(budget_ms=budget_ms).frame_budget_ms
+    search = dataclasses.replace(search, budget_ms=search.frame_budget_ms)
     if not 20 <= frames <= 1000:
         raise UsageError(f"--frames must be from 20 to 1000, got {frames}")
     if plot and faces is not None:
@@ -118,7 +131,7 @@ def bench_front_end(
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:
-        report = _measure(crowds, frames, model, detector, min_face, budget_ms, clips, arrivals=faces is None)
+        report = _measure(crowds, frames, search, clips, arrivals=faces is None)
     finally:
         cv2.setNumThreads(threads)
     if out:
@@ -140,28 +153,16 @@ def _crowds(text: str | None) -> list[int]:
     return sizes
 
 
-def _measure(
-    crowds: list[int],
-    frames: int,
-    model: str,
-    detector: str,
-    min_face: float | None,
-    budget_ms: float,
-    clips: list[Path],
-    *,
-    arrivals: bool,
-) -> dict[str, Any]:
+def _measure(crowds: list[int], frames: int, search: Search, clips: list[Path], *, arrivals: bool) -> dict[str, Any]:
     from tqdm import tqdm
 
     from app.sources.demo import FPS, DemoCrowd
 
-    def arms() -> dict[str, Arm]:
-        return _arms(model, detector, min_face, budget_ms)
-
     print(
-        f"{detector}, {SIZE[0]}x{SIZE[1]}, one thread, {frames} frames at {FPS:g} a second per crowd; from picture to aligned "
-        f"faces, a second of each way in turn\n{BUDGET}: everybody in every frame; {AUTO}: as `run` with {budget_ms:.1f} ms a "
-        f"frame, people in turn; {EVERY}: the whole frame scanned in every frame, everybody aligned"
+        f"{search.detector}, {SIZE[0]}x{SIZE[1]}, one thread, {frames} frames at {FPS:g} a second per crowd; "
+        f"from picture to aligned faces, a second of each way in turn\n"
+        f"{BUDGET}: everybody in every frame; {AUTO}: as `run` with {search.frame_budget_ms:.1f} ms a frame, "
+        f"people in turn; {EVERY}: the whole frame scanned in every frame, everybody aligned"
     )
     print(f"{'':20}{'clock, ms':>23}{'processor, ms':>16}{'p95 of':>8}")
     print(
@@ -170,7 +171,9 @@ def _measure(
     rows = []
     for people in crowds:
         crowd = DemoCrowd(lambda _, n=people: n)
-        ways = run(arms(), tqdm(_demo(crowd, range(START, START + frames)), total=frames, leave=False, disable=None))
+        ways = run(
+            _arms(search), tqdm(_demo(crowd, range(START, START + frames)), total=frames, leave=False, disable=None)
+        )
         truth = [_enlarged(crowd.truth(START + i)) for i in range(frames)]
         row = {name: {**times(arm), **quality(arm.boxes, truth)} for name, arm in ways.items()}
         rows.append({"faces": people, **row})
@@ -185,13 +188,13 @@ def _measure(
         tqdm.write(f"{'':7}{BUDGET} / {EVERY}: {clock:.2f} of its p95 by the clock, {processor:.2f} of the processor's")
 
     return {
-        "detector": detector,
+        "detector": search.detector,
         "size": SIZE,
         "frames": frames,
-        "budget_ms": budget_ms,
+        "budget_ms": search.frame_budget_ms,
         "rows": rows,
-        "arrivals": _arrivals(arms()) if arrivals else None,
-        "clips": [_clip(path, arms()) for path in clips],
+        "arrivals": _arrivals(_arms(search)) if arrivals else None,
+        "clips": [_clip(path, _arms(search)) for path in clips],
     }
 
 
@@ -216,7 +219,7 @@ def _arrivals(arms: dict[str, Arm]) -> dict[str, Any]:
     return arrivals
 
 
-def _arms(model: str, detector: str, min_face: float | None, budget_ms: float) -> dict[str, Arm]:
+def _arms(search: Search) -> dict[str, Arm]:
     """Without limits everybody is aligned in every frame, as with a fixed exit."""
     from align.geometry import Template
     from align.landmarks import LandmarkPredictor
@@ -228,17 +231,19 @@ def _arms(model: str, detector: str, min_face: float | None, budget_ms: float) -
     from app.faces.viola_jones import ViolaJones
     from app.network.probe import Probe
 
-    template = Template(load_manifest(model).template)
-    plain = ViolaJones(PLAIN_STEP) if detector == "viola-jones" else open_detector(detector)
+    template = Template(load_manifest(search.model).template)
+    min_face, budget_ms = search.min_face, search.frame_budget_ms
+    plain = ViolaJones(PLAIN_STEP) if search.detector == "viola-jones" else open_detector(search.detector)
 
     def front_end(scanner: Any, align_share: float | None = None) -> Arm:
         clock = time.monotonic if align_share else time.thread_time
         return Arm(FrontEnd(scanner, LandmarkPredictor(), template, Tracker(), 256, align_share, clock))
 
     return {
-        BUDGET: front_end(Scanner(open_detector(detector), min_face)),
+        BUDGET: front_end(Scanner(open_detector(search.detector), min_face)),
         AUTO: front_end(
-            Scanner(open_detector(detector), min_face, SCAN_SHARE * budget_ms, probe=Probe()), ALIGN_SHARE * budget_ms
+            Scanner(open_detector(search.detector), min_face, SCAN_SHARE * budget_ms, probe=Probe()),
+            ALIGN_SHARE * budget_ms,
         ),
         EVERY: front_end(EveryFrame(plain, min_face)),
     }

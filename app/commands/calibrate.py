@@ -5,20 +5,44 @@ from __future__ import annotations
 import sys
 import time
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from app.command import command
+from app.errors import UsageError
 from app.files import check_writable
+from models.manifest import DEFAULT_MODEL
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Sequence
-    from pathlib import Path
 
     from models.manifest import Manifest
     from scheduler.latency import Profile
 
 
-def calibrate(model: str, device: str, threads: int | None, out: Path | None) -> int:
+def add(sub: argparse._SubParsersAction) -> None:
+    p = command(
+        sub,
+        "calibrate",
+        run,
+        "Measure how long every operating point takes on this machine; remembered for `run`, and written as a file.",
+        "calibrate --out profile.json",
+    )
+    p.add_argument("--model", default=DEFAULT_MODEL, help="a shipped network's name, or the path of a manifest")
+    p.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"), help="default auto")
+    p.add_argument(
+        "--threads", type=int, metavar="N", help="threads for the network; default one less than there are cores"
+    )
+    p.add_argument("--out", type=Path, metavar="PROFILE.json", help="write the profile, for `run` and `simulate`")
+
+
+def run(args: argparse.Namespace) -> int:
     """Sweeps the operating points near the front and prints them. Raises AppError."""
+    if args.threads is not None and not 1 <= args.threads <= 256:
+        raise UsageError(f"--threads must be from 1 to 256, got {args.threads}")
+    if args.out:
+        check_writable(args.out)
     from tqdm import tqdm
 
     from app.compose import load_manifest, load_profile
@@ -26,15 +50,13 @@ def calibrate(model: str, device: str, threads: int | None, out: Path | None) ->
     from app.network.engine import OnnxEngine, default_threads
     from app.network.profiles import made_here, write_profile
 
-    if out:
-        check_writable(out)
-    manifest = load_manifest(model)
+    manifest = load_manifest(args.model)
     points = candidates(manifest)
     every = sum(len(e.multiply_adds) for e in manifest.variants)
     started = time.perf_counter()
     with tqdm(total=1, desc="loading", leave=False, file=sys.stderr) as bar:
-        engine = OnnxEngine(manifest, device, threads, points=points, progress=partial(_show, bar))
-    threads = threads or default_threads()
+        engine = OnnxEngine(manifest, args.device, args.threads, points=points, progress=partial(_show, bar))
+    threads = args.threads or default_threads()
     print(
         f"{manifest.name} on {engine.provider}, {threads} threads: {len(points)} of {every} operating points may be worth it, "
         f"loaded in {time.perf_counter() - started:.1f} s"
@@ -52,9 +74,9 @@ def calibrate(model: str, device: str, threads: int | None, out: Path | None) ->
     cheap, dear = warm_times(engine, (profile.front[0], profile.front[-1]))
     spans = ", ".join(f"{dear[b] / cheap[b]:.1f}" for b in engine.buckets)
     print(f"the same with everything at hand, one run after another: {spans} times at {_list(engine.buckets)} faces")
-    if out:
-        write_profile(out, made_here(profile, engine, manifest, threads))
-        print(f"{out} written: `main.py run --profile {out}`, `main.py simulate --profile {out}`")
+    if args.out:
+        write_profile(args.out, made_here(profile, engine, manifest, threads))
+        print(f"{args.out} written: `main.py run --profile {args.out}`, `main.py simulate --profile {args.out}`")
     return 0
 
 

@@ -5,21 +5,38 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
+from typing import TYPE_CHECKING
 
-from app.sources import cameras as here
+from app.command import command
+
+if TYPE_CHECKING:
+    import argparse
 
 
-def cameras(as_json: bool = False) -> int:
+def add(sub: argparse._SubParsersAction) -> None:
+    p = command(
+        sub,
+        "cameras",
+        run,
+        "List the cameras by number and name, with their sizes and whether they are in use.",
+        "cameras",
+    )
+    p.add_argument("--json", action="store_true", help="print it as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
     """Prints one line per camera, or one JSON list; none is no error."""
-    found = here.list_cameras()
-    if as_json:
+    from app.sources.cameras import line, list_cameras
+
+    found = list_cameras()
+    if args.json:
         print(json.dumps([dataclasses.asdict(camera) for camera in found], indent=1))
         return 0
     if not found:
         print(f"No camera was found.{_hint()}")
         return 0
     for camera in found:
-        print(here.line(camera))
+        print(line(camera))
     names = [camera.name for camera in found]
     by_name = f', or --source "{names[0]}"' if names.count(names[0]) == 1 else ""
     print(f"Choose one by number, path or part of its name: main.py run --source {found[0].index}{by_name}")

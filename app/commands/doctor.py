@@ -4,15 +4,35 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from typing import TYPE_CHECKING
 
-from app.doctor import Level, examine
+from app.command import command
+from models.manifest import DEFAULT_MODEL
+
+if TYPE_CHECKING:
+    import argparse
 
 
-def doctor(device: str, model: str, as_json: bool = False) -> int:
+def add(sub: argparse._SubParsersAction) -> None:
+    p = command(
+        sub,
+        "doctor",
+        run,
+        "Check whether this machine has what `run` needs, and say what to do about what it lacks.",
+        "doctor --device cuda",
+    )
+    p.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"), help="which to try; default auto: all")
+    p.add_argument("--model", default=DEFAULT_MODEL, help="a shipped network's name, or the path of a manifest")
+    p.add_argument("--json", action="store_true", help="print it as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
     """0 where `run` would work, 1 where something that it needs is broken."""
-    findings = examine(device, model)
+    from app.doctor import Level, examine
+
+    findings = examine(args.device, args.model)
     broken = sum(f.level is Level.BROKEN for f in findings)
-    if as_json:
+    if args.json:
         print(json.dumps({"ok": not broken, "findings": [dataclasses.asdict(f) for f in findings]}, indent=1))
         return int(broken > 0)
     for f in findings:

@@ -3,23 +3,43 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from app.commands.networks import training_errors
+from app.command import command, training_errors
 from app.errors import UsageError
 from app.files import check_writable
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    import argparse
 
 
-def flops(config: Path | None, size: int | None, json_path: Path | None) -> int:
-    if json_path:
-        check_writable(json_path)
+def add(sub: argparse._SubParsersAction) -> None:
+    p = command(
+        sub,
+        "flops",
+        run,
+        "Count multiply-adds: the paper's networks beside its Table II, or the exits of a configuration.",
+        "flops --config models/configs/mobilenet_v1_075.toml --size 112",
+    )
+    p.add_argument("--config", type=Path, metavar="FILE", help="count this network's exits instead")
+    p.add_argument(
+        "--size", type=int, metavar="PX", help="with --config: input size; default: each of the configuration's"
+    )
+    p.add_argument("--json", type=Path, metavar="OUT.json", help="write the table as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    if args.size is not None and not args.config:
+        raise UsageError("--size goes with --config: the paper's table is about 224 px")
+    if args.size is not None and args.size < 16:
+        raise UsageError(f"--size must be at least 16, got {args.size}")
+    if args.json:
+        check_writable(args.json)
     with training_errors():
-        lines = _of_configuration(config, size) if config else _of_the_paper()
-    if json_path:
-        json_path.write_text(json.dumps(lines, indent=1) + "\n", encoding="utf-8")
+        lines = _of_configuration(args.config, args.size) if args.config else _of_the_paper()
+    if args.json:
+        args.json.write_text(json.dumps(lines, indent=1) + "\n", encoding="utf-8")
     return 0
 
 

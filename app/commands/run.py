@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import signal
 import sys
@@ -11,10 +12,10 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from app.domain import SourceEventKind
+from app import config
+from app.command import add_config_file, command
 from app.errors import DisplayError
-from app.outputs.systemd import Heart, notify
-from scheduler.latency import quantile
+from app.settings import options
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,13 +30,44 @@ TITLE = "Elastic Faces"
 POLL_S = 0.1
 
 
-def run(settings: Settings) -> int:
+def add(sub: argparse._SubParsersAction) -> None:
+    p = command(
+        sub,
+        "run",
+        run,
+        "Watch a camera, a video or the demo crowd.",
+        "run --source clip.mp4 --results results.jsonl --output annotated.mp4",
+    )
+    groups: dict[str, argparse._ArgumentGroup] = {}
+    for option in options():
+        if option.group not in groups:
+            groups[option.group] = p.add_argument_group(option.group)
+        group = groups[option.group]
+        default = config.default_text(option)
+        text = (option.help if default == "none" else f"{option.help}; default: {default}").replace("%", "%%")
+        if option.kind is bool:
+            group.add_argument(option.flag, action=argparse.BooleanOptionalAction, default=None, help=text)
+        else:
+            group.add_argument(option.flag, type=option.kind, metavar=option.metavar or None, help=text)
+    add_config_file(p)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Flags, environment and file make the settings; then it watches."""
+    given = {k: v for k, v in vars(args).items() if k not in ("run", "config")}
+    loaded = config.load(given, args.config)
+    print(f"settings  {loaded.summary()}")
+    return watch(loaded.settings)
+
+
+def watch(settings: Settings) -> int:
     """Runs until the source ends or the user does. Raises AppError for whatever ended it otherwise."""
     started = time.monotonic()
     window = _wants_window(settings)
     if window and settings.source in ("auto", "demo"):
         settings = dataclasses.replace(settings, loop=True)  # a kiosk's demo goes on until somebody ends it
     from app.compose import build
+    from app.outputs.systemd import notify
 
     app = build(settings, _calibration_bar())
     pipeline = app.pipeline
@@ -76,6 +108,7 @@ def _wants_window(settings: Settings) -> bool:
 
 
 def _show(app: App) -> None:
+    from app.outputs.systemd import Heart
     from app.window.window import Look, show
 
     settings, pipeline, heart = app.settings, app.pipeline, Heart(app.pipeline.totals, app.pipeline.latest, app.source)
@@ -139,6 +172,8 @@ def tell_source(event: SourceEvent) -> None:
     """Once per change, on stderr and past the progress bar: when a service runs for a month, its journal shows it."""
     from tqdm import tqdm
 
+    from app.domain import SourceEventKind
+
     now = datetime.now().astimezone().isoformat(timespec="seconds")
     if event.kind is SourceEventKind.LOST:
         text = f"{now} source lost: {event.text} It is tried again until it is back or the run ends."
@@ -162,6 +197,8 @@ def _span(app: App) -> str:
 def _watch(app: App) -> None:
     """A progress bar on stderr until the pipeline is done."""
     from tqdm import tqdm
+
+    from app.outputs.systemd import Heart
 
     pipeline, heart = app.pipeline, Heart(app.pipeline.totals, app.pipeline.latest, app.source)
     # disable=None: only on a terminal; a service's journal is no place for a bar.
@@ -203,6 +240,8 @@ def _ends_on_signals(pipeline: Pipeline) -> Iterator[None]:
 
 def summary(totals: Totals, started_s: float, budget_ms: float) -> list[str]:
     """The run in figures, for people; `budget_ms` is the last one, if it was changed on the way."""
+    from scheduler.latency import quantile
+
     if not totals.frames or totals.first_result_s is None or totals.last_result_s is None:
         return ["no frame was processed"]
     span = totals.last_result_s - totals.first_result_s
@@ -224,6 +263,3 @@ def summary(totals: Totals, started_s: float, budget_ms: float) -> list[str]:
     if totals.reconnects:
         lines.append(f"source    lost and back again: {totals.reconnects}")
     return lines + [f"dropped   {count}: {cause.value}" for cause, count in sorted(totals.drops.items())]
-
-
-__all__ = ["run", "summary"]

@@ -3,79 +3,130 @@
 from __future__ import annotations
 
 import json
-import random
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from app.command import command
 from app.errors import UsageError
 from app.files import check_writable
-from app.reports.outcomes import outcome_table
-from app.reports.worlds import known_profile, read_crowd, recorded_moments
-from scheduler.latency import LatencyModel
-from scheduler.policy import policy_from_text
-from scheduler.rivals import compete, ours
-from scheduler.simulate import FrontEnd, Noise, draw_moments, make_world, simulate
 
-MOST_FRAMES = 10_000_000
+if TYPE_CHECKING:
+    import argparse
+
+    from scheduler.latency import Profile
+    from scheduler.simulate import Outcome, World
 
 
-def simulate_crowd(
-    profile_path: Path | None,
-    crowd: str,
-    budget_ms: float,
-    frames: int,
-    fps: float,
-    policy: str,
-    noise: Path | None,
-    front_ms: float,
-    front_ms_per_face: float,
-    memory_s: float,
-    seed: int,
-    json_path: Path | None,
-    runs_apart: bool = False,
-) -> int:
+def add(sub: argparse._SubParsersAction) -> None:
+    p = command(
+        sub,
+        "simulate",
+        run,
+        "What a machine would do with a crowd, under one rule or all of them, from its profile alone.",
+        "simulate --profile profile.json --crowd const:20 --budget-ms 33",
+    )
+    p.add_argument(
+        "--profile",
+        type=Path,
+        metavar="FILE",
+        help="a profile, or a log (.jsonl) or the --json of `bench crowd` that holds one; default: this machine's",
+    )
+    p.add_argument(
+        "--crowd",
+        default="step",
+        help="step, ramp, burst, clips (recorded), demo, const:N, or a log whose crowd comes again: LOG.jsonl, or LOG.jsonl:N with N people at its fullest; default step",
+    )
+    p.add_argument("--budget-ms", type=float, default=33.0, metavar="MS", help="time a frame may take; default 33")
+    p.add_argument("--frames", type=int, default=3000, metavar="N", help="default 3000")
+    p.add_argument("--fps", type=float, default=30.0, help="frames per second that the camera gives; default 30")
+    p.add_argument(
+        "--policy",
+        default="auto",
+        help="auto, deepest-that-fits, an exit (exit_09@96), or all: every rival in a table; default auto",
+    )
+    p.add_argument(
+        "--noise",
+        type=Path,
+        metavar="LOG.jsonl",
+        help="a log, or the --json of `bench crowd`, whose ups and downs are drawn from; default: none",
+    )
+    p.add_argument(
+        "--front-ms",
+        type=float,
+        default=0.0,
+        metavar="MS",
+        help="what the front end takes of the budget, a frame; default 0",
+    )
+    p.add_argument("--front-ms-per-face", type=float, default=0.0, metavar="MS", help="and for each face; default 0")
+    p.add_argument(
+        "--memory-s",
+        type=float,
+        default=3.0,
+        metavar="S",
+        help="after which an answer on screen is worth 1/e; default 3",
+    )
+    p.add_argument(
+        "--runs-apart",
+        action="store_true",
+        help="further batches of a frame have a noise of their own; else its first batch's",
+    )
+    p.add_argument("--seed", type=int, default=1, help="of the draws from the noise; default 1")
+    p.add_argument("--json", type=Path, metavar="OUT.json", help="write the table as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
     """Raises UsageError for what makes no sense."""
-    if not 1 <= frames <= MOST_FRAMES:
-        raise UsageError(f"--frames must be from 1 to {MOST_FRAMES}, got {frames}")
-    if not 1 <= budget_ms <= 10_000:
-        raise UsageError(f"--budget-ms must be from 1 to 10000, got {budget_ms:g}")
-    if not 0.01 <= memory_s <= 1e6:
-        raise UsageError(f"--memory-s must be from 0.01 to 1000000, got {memory_s:g}")
-    if not (0 <= front_ms < 1e5 and 0 <= front_ms_per_face < 1e5):
+    from app.reports.outcomes import outcome_table
+    from app.reports.worlds import Camera, Recording, known_profile, simulated_world
+    from scheduler.simulate import FrontEnd
+
+    camera = Camera(crowd=args.crowd, frames=args.frames, fps=args.fps)
+    noise = Recording(path=args.noise, apart=args.runs_apart, seed=args.seed)
+    if not 1 <= args.budget_ms <= 10_000:
+        raise UsageError(f"--budget-ms must be from 1 to 10000, got {args.budget_ms:g}")
+    if not 0.01 <= args.memory_s <= 1e6:
+        raise UsageError(f"--memory-s must be from 0.01 to 1000000, got {args.memory_s:g}")
+    if not (0 <= args.front_ms < 1e5 and 0 <= args.front_ms_per_face < 1e5):
         raise UsageError("--front-ms and --front-ms-per-face must be from 0 to 100000")
-    if json_path:
-        check_writable(json_path)
-    profile, about = known_profile(profile_path)
-    chance = random.Random(seed).random
-    recorded = recorded_moments(noise)
-    drawn = draw_moments(recorded, frames, chance)
-    drawn_apart = draw_moments(recorded, frames, chance) if runs_apart else ()
-    people = read_crowd(crowd, frames, fps)
-    front_end = FrontEnd(ms=front_ms, ms_per_face=front_ms_per_face)
-    world = make_world(people, profile, budget_ms, Noise.of(drawn, drawn_apart), front_end=front_end)
-    print(f"{about}; crowd {crowd}, {len(world.faces)} frames at {fps:g} fps, up to {max(world.faces)} faces; "
-          f"budget {budget_ms:g} ms, of which the front end takes {front_ms:g}"
-          + (f" + {front_ms_per_face:g} a face" if front_ms_per_face else "")
-          + (f"; noise of {noise}" if noise else "; no noise") + (", of each batch" if runs_apart else ""))  # fmt: skip
+    if args.json:
+        check_writable(args.json)
+    profile, about = known_profile(args.profile)
+    front_end = FrontEnd(ms=args.front_ms, ms_per_face=args.front_ms_per_face)
+    world = simulated_world(camera, profile, args.budget_ms, front_end, noise)
+    print(
+        f"{about}; crowd {camera.crowd}, {len(world.faces)} frames at {camera.fps:g} fps, up to {max(world.faces)} faces; "
+        f"budget {args.budget_ms:g} ms, of which the front end takes {front_end.ms:g}"
+        + (f" + {front_end.ms_per_face:g} a face" if front_end.ms_per_face else "")
+        + f"; {noise}"
+    )
     started = time.perf_counter()
-    if policy == "all":
-        outcomes = list(compete(world, profile, memory_s=memory_s))
-    else:
-        try:
-            rule = ours(world) if policy == "auto" else policy_from_text(policy, tuple(p.point for p in profile.points))
-        except ValueError as error:
-            raise UsageError(f"--policy: {error}, all") from error
-        outcomes = [simulate(world, rule, LatencyModel(profile), policy, memory_s)]
+    outcomes = _outcomes(world, profile, args.policy, args.memory_s)
     took = time.perf_counter() - started
     for line in outcome_table(outcomes):
         print(line)
-    if policy != "all":
-        print(
-            f"points    {', '.join(f'{p} {n / frames:.0%}' for p, n in outcomes[0].points.items()) or 'none was run'}"
-        )
-        print(f"speed     {frames / took * 60 / 1e6:.2f} million frames a minute")
-    if json_path:
-        figures = {"crowd": crowd, "budget_ms": budget_ms, "fps": fps, "memory_s": memory_s, "seed": seed}
-        rows = [o.to_json() for o in outcomes]
-        json_path.write_text(json.dumps({**figures, "profile": profile.to_json(), "runs": rows}, indent=1) + "\n")
+    if args.policy != "all":
+        points = outcomes[0].points.items()
+        print(f"points    {', '.join(f'{p} {n / args.frames:.0%}' for p, n in points) or 'none was run'}")
+        print(f"speed     {args.frames / took * 60 / 1e6:.2f} million frames a minute")
+    if args.json:
+        figures = {name: getattr(args, name) for name in ("crowd", "budget_ms", "fps", "memory_s", "seed")}
+        everything = {**figures, "profile": profile.to_json(), "runs": [o.to_json() for o in outcomes]}
+        args.json.write_text(json.dumps(everything, indent=1) + "\n")
     return 0
+
+
+def _outcomes(world: World, profile: Profile, policy: str, memory_s: float) -> list[Outcome]:
+    """Of every rival, or of one rule."""
+    from scheduler.latency import LatencyModel
+    from scheduler.policy import policy_from_text
+    from scheduler.rivals import compete, ours
+    from scheduler.simulate import simulate
+
+    if policy == "all":
+        return list(compete(world, profile, memory_s=memory_s))
+    try:
+        rule = ours(world) if policy == "auto" else policy_from_text(policy, tuple(p.point for p in profile.points))
+    except ValueError as error:
+        raise UsageError(f"--policy: {error}, all") from error
+    return [simulate(world, rule, LatencyModel(profile), policy, memory_s)]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import random
 import re
 from bisect import bisect_right
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
@@ -14,9 +16,48 @@ from scheduler.compare import moments
 from scheduler.crowd import Crowd, from_counts, make_crowd, scaled
 from scheduler.latency import Profile
 from scheduler.log import LogError, read_log
-from scheduler.simulate import Moment
+from scheduler.simulate import FrontEnd, Moment, Noise, World, draw_moments, make_world
 
 BENCHMARK = "crowd benchmark"  # the type of what `bench crowd --json` writes
+
+MOST_FRAMES = 10_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Camera:
+    """Who comes, as `read_crowd` names them, and how often they are seen."""
+
+    crowd: str = "step"
+    frames: int = 3000
+    fps: float = 30.0
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.frames <= MOST_FRAMES:
+            raise UsageError(f"--frames must be from 1 to {MOST_FRAMES}, got {self.frames}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recording:
+    """A run whose ups and downs are drawn from; none: there are none."""
+
+    path: Path | None = None
+    apart: bool = False  # further batches of a frame have a noise of their own
+    seed: int = 1
+
+    def __str__(self) -> str:
+        return (f"noise of {self.path}" if self.path else "no noise") + (", of each batch" * self.apart)
+
+
+def simulated_world(
+    camera: Camera, profile: Profile, budget_ms: float, front_end: FrontEnd, recording: Recording
+) -> World:
+    """A crowd before a machine. Raises UsageError for a crowd or a recording that there is not."""
+    chance = random.Random(recording.seed).random
+    recorded = recorded_moments(recording.path)
+    drawn = draw_moments(recorded, camera.frames, chance)
+    drawn_apart = draw_moments(recorded, camera.frames, chance) if recording.apart else ()
+    people = read_crowd(camera.crowd, camera.frames, camera.fps)
+    return make_world(people, profile, budget_ms, Noise.of(drawn, drawn_apart), front_end=front_end)
 
 
 def known_profile(path: Path | None) -> tuple[Profile, str]:

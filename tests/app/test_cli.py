@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import signal
@@ -14,6 +15,8 @@ import numpy as np
 import pytest
 
 from app.cli import build_parser, main
+from app.commands.bench import BENCHMARKS
+from app.commands.bench import run as bench
 from app.compose import load_manifest
 from models.manifest import DEFAULT_MODEL
 from tests.support.paths import ROOT
@@ -209,6 +212,7 @@ def test_replay_of_what_is_no_log_says_so(tmp_path, capsys):
     "args",
     [
         ["bench", "--rounds", "1"],
+        ["bench", "exits", "--rounds", "10001"],
         ["bench", "front-end", "--faces", "x"],
         ["bench", "front-end", "--budget-ms", "0"],
         ["bench", "crowd", "--minutes", "0"],
@@ -217,6 +221,23 @@ def test_replay_of_what_is_no_log_says_so(tmp_path, capsys):
 def test_nonsense_for_bench_is_refused(args, capsys):
     assert main(args) == 2
     assert capsys.readouterr().err.startswith("error: ")
+
+
+@pytest.mark.parametrize(
+    "args", [["--faces", "1"], ["exits", "--budget-ms", "20"], ["crowd", "--rounds", "5"], ["scheduler"], ["--json", "j", "crowd"]]
+)  # fmt: skip
+def test_flags_of_another_benchmark_are_refused(args, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["bench", *args])
+    assert ended.value.code == 2 and "error: " in capsys.readouterr().err
+
+
+def test_bench_alone_measures_the_exits():
+    parse = build_parser().parse_args
+    assert parse(["bench"]) == parse(["bench", "exits"])
+    assert parse(["bench", "--rounds", "20"]) == parse(["bench", "exits", "--rounds", "20"])
+    assert {parse(["bench", name]).run for name in BENCHMARKS} == {bench}
+    assert len({parse(["bench", name]).measure for name in BENCHMARKS}) == len(BENCHMARKS)
 
 
 def test_unknown_options_end_with_usage(capsys):
@@ -254,9 +275,12 @@ def test_a_signal_ends_a_run_with_complete_files(tmp_path, number):
     assert encoded == len(lines(tmp_path / "r")) - late
 
 
+def commands_of(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    return next(a for a in parser._actions if getattr(a, "choices", None)).choices
+
+
 def test_every_command_has_help_with_an_example(capsys):
-    parser = build_parser()
-    commands = next(a for a in parser._actions if getattr(a, "choices", None)).choices
+    commands = commands_of(build_parser())
     assert set(commands) == {
         "run",
         "cameras",
@@ -282,15 +306,20 @@ def test_every_command_has_help_with_an_example(capsys):
         assert f"example: main.py {name}" in " ".join(text.split())
         for action in command._actions:
             assert action.help, f"{name} {action.option_strings}"
+    benchmarks = commands_of(commands["bench"])
+    assert set(benchmarks) == set(BENCHMARKS)
+    for name, benchmark in benchmarks.items():
+        for action in benchmark._actions:
+            assert action.help, f"bench {name} {action.option_strings}"
 
 
 def test_readme_names_every_command_and_option_of_run():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     docs = readme + (ROOT / "docs" / "command-line.md").read_text(encoding="utf-8")
-    parser = build_parser()
-    commands = next(a for a in parser._actions if getattr(a, "choices", None)).choices
-    for name, command in commands.items():
-        assert f"main.py {name}" in readme, name
+    commands = commands_of(build_parser())
+    benchmarks = {f"bench {name}": parser for name, parser in commands_of(commands["bench"]).items()}
+    for name, command in (commands | benchmarks).items():
+        assert f"main.py {name}" in readme or (name in benchmarks and name in docs), name
         for action in command._actions:
             for option in action.option_strings:
                 if option not in ("-h", "--help"):

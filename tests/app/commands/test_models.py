@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from app.cli import main
-from app.commands.models import licence_in_a_word
+from app.reports.networks import licence_in_a_word
 from models import manifest as module
 from models.judging import metrics
 from models.judging.figures import figures

@@ -5,15 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from app.commands.networks import translated
+from app.command import command, translated
 from app.errors import ModelError, UsageError
 from app.files import check_writable
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     import numpy as np
     from numpy.typing import NDArray
@@ -23,6 +24,43 @@ if TYPE_CHECKING:
 
 
 SMALLEST_FACE = 24.0  # pixels of the scanned picture
+
+
+def add(sub: argparse._SubParsersAction) -> None:
+    p = command(
+        sub,
+        "train-landmarks",
+        run,
+        "Train the landmark predictor with dlib's 68-point model as teacher, or measure the shipped one against it.",
+        "train-landmarks --utkface UTKFace --out runs/landmarks",
+    )
+    p.add_argument(
+        "--utkface", type=Path, required=True, metavar="DIR", help="folder of UTKFace's aligned and cropped pictures"
+    )
+    p.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="the training's folder (0.2 GB per 1000 pictures); one that was stopped goes on where it was",
+    )
+    p.add_argument("--pictures", type=int, metavar="N", help="only so many pictures; default: all")
+    p.add_argument("--workers", type=int, default=2, metavar="N", help="processes and threads; default 2")
+    p.add_argument("--evaluate", action="store_true", help="only measure, on the pictures that `prepare` holds out")
+    p.add_argument(
+        "--model", type=Path, metavar="MANIFEST.json", help="with --evaluate: another predictor than the shipped one"
+    )
+    p.add_argument(
+        "--plot", type=Path, metavar="OUT.png", help="with --evaluate: draw the error over stray boxes and tilted heads"
+    )
+    p.add_argument("--json", type=Path, metavar="OUT.json", help="with --evaluate: write all figures as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    if not args.evaluate and (args.model or args.plot or args.json):
+        raise UsageError("--model, --plot and --json go with --evaluate")
+    if args.evaluate:
+        return _evaluate(args.utkface, args.model, args.pictures, args.plot, args.json)
+    return _train(args.utkface, args.out, args.pictures, args.workers)
 
 
 def viola_jones() -> Callable[[NDArray[np.uint8]], list[BoxXYWH]]:
@@ -61,7 +99,7 @@ def _clear_errors() -> Iterator[None]:
             raise ModelError(str(error)) from error
 
 
-def train(utkface: Path, out: Path | None, pictures: int | None, workers: int) -> int:
+def _train(utkface: Path, out: Path | None, pictures: int | None, workers: int) -> int:
     """Trains on the pictures that `prepare` does not hold out."""
     if out is None:
         raise UsageError("give --out DIR for the training's files, or --evaluate to measure the shipped predictor")
@@ -85,7 +123,9 @@ def train(utkface: Path, out: Path | None, pictures: int | None, workers: int) -
     return 0
 
 
-def evaluate(utkface: Path, model: Path | None, pictures: int | None, plot: Path | None, json_path: Path | None) -> int:
+def _evaluate(
+    utkface: Path, model: Path | None, pictures: int | None, plot: Path | None, json_path: Path | None
+) -> int:
     """Figures over the pictures that `prepare` holds out."""
     for path in (plot, json_path):
         if path:
@@ -103,6 +143,8 @@ def evaluate(utkface: Path, model: Path | None, pictures: int | None, plot: Path
         gray = _portrait()[:256, 100:356].copy()  # so small that both predictors' answers are read the quick way
         report["time"] = time_landmarks(manifest, gray, viola_jones()(gray)[0])
         report["bytes"] = sum(p.stat().st_size for p in verified_files(manifest))
+    from app.reports.landmarks import draw, table
+
     for line in table(report):
         print(line)
     if json_path:
@@ -144,44 +186,3 @@ def _split(utkface: Path) -> tuple[list[Path], list[Path]]:
     for side in sides:
         side.sort(key=lambda p: hashlib.sha256(p.name.encode()).hexdigest())
     return sides
-
-
-def table(report: dict[str, Any]) -> list[str]:
-    """The report for people."""
-    lines = [
-        f"{report['pictures']} held-out pictures, face detected on {report['found']}",
-        "error, eye distances            mean   median      p90  pictures",
-    ]
-    for name, e in report["errors"].items():
-        lines.append(f"{name:<28}{e['mean']:>8.4f} {e['median']:>8.4f} {e['p90']:>8.4f} {e['pictures']:>9}")
-    t = report["time"]
-    lines.append(
-        f"per face {t['ours_ms']:.2f} ms, teacher {t['teacher_ms']:.2f} ms, ratio {t['ratio']:.2f}; "
-        f"loads in {t['load_ms']:.0f} ms; {report['bytes'] / 1e6:.2f} MB"
-    )
-    return lines
-
-
-def draw(report: dict[str, Any], path: Path) -> None:
-    """Error over how far the box strays, and over the head's tilt."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(1, 2, figsize=(9, 3.2), sharey=True)
-    for axis, word, label in (
-        (axes[0], "box astray", "standard deviation of the box, % of its side"),
-        (axes[1], "tilted", "tilt of the head in degrees, upright box"),
-    ):
-        for who, name in (("teacher", "dlib, 68 points"), ("ours", "ours, 47 points")):
-            found = {k: v for k, v in report["errors"].items() if k.startswith(who) and word in k}
-            x = [float(k.split()[-1].rstrip("%")) for k in found]
-            axis.plot(x, [v["median"] for v in found.values()], "o-", label=name)
-        axis.set_xlabel(label)
-        axis.set_ylim(0, 0.2)
-    axes[0].set_ylabel("median error, eye distances")
-    axes[0].legend()
-    figure.tight_layout()
-    figure.savefig(path, dpi=110)
-    plt.close(figure)

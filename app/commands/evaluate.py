@@ -1,0 +1,129 @@
+"""`evaluate`: figures of a network file over a labelled data set."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from app.command import command, translated
+from app.errors import ModelError, UsageError
+from app.files import check_writable
+from models.manifest import DEFAULT_MODEL
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def add(sub: argparse._SubParsersAction) -> None:
+    p = command(
+        sub,
+        "evaluate",
+        run,
+        "Figures per exit of a network file over a labelled data set.",
+        "evaluate --dataset utkface --root UTKFace --list validation.txt --json figures.json",
+    )
+    p.add_argument(
+        "--model",
+        default=DEFAULT_MODEL,
+        help=f"a shipped network's name, or the path of a manifest; default {DEFAULT_MODEL}",
+    )
+    p.add_argument(
+        "--dataset",
+        required=True,
+        choices=("utkface", "fer2013", "appa_real"),
+        help="utkface: age and gender; fer2013: expression; appa_real: apparent age, with the epsilon error",
+    )
+    p.add_argument(
+        "--root",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="the data set's folder; for fer2013 the one with train/ and validation/",
+    )
+    p.add_argument(
+        "--split",
+        default="validation",
+        help="fer2013: which folder under --root; appa_real: train, validation or test; default validation",
+    )
+    p.add_argument("--list", type=Path, metavar="NAMES.txt", help="utkface: only these pictures, a file name a line")
+    how = p.add_mutually_exclusive_group()
+    how.add_argument(
+        "--align", action="store_true", help="find face and landmarks in each picture, as in training (default)"
+    )
+    how.add_argument(
+        "--aligned",
+        action="store_true",
+        help="pictures are chips that the data set's makers aligned: one fixed crop, no detector",
+    )
+    p.add_argument("--size", type=int, metavar="PX", help="input size; default: all that the network serves")
+    p.add_argument("--plot", type=Path, metavar="OUT.png", help="error against multiply-adds, a line per input size")
+    p.add_argument(
+        "--beside", type=Path, nargs="+", default=[], metavar="JSON", help="earlier reports to draw in the same plot"
+    )
+    p.add_argument(
+        "--landmarks",
+        default="ours",
+        choices=("ours", "teacher", "both"),
+        help="teacher: dlib's 68-point model instead of our own; both: what our own changes, picture by picture; default ours",
+    )
+    p.add_argument("--json", type=Path, metavar="OUT.json", help="write all figures as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    if args.list and args.dataset != "utkface":
+        raise UsageError("--list goes with --dataset utkface")
+    if args.aligned and args.landmarks != "ours":
+        raise UsageError("--aligned uses no landmarks: leave out --landmarks")
+    if args.plot and args.landmarks == "both":
+        raise UsageError("--plot draws one predictor's figures: leave out --landmarks both")
+    for path in filter(None, (args.json, args.plot)):
+        check_writable(path)
+    others = [_read_report(path) for path in args.beside]
+    from tqdm import tqdm
+
+    with translated():
+        from align.landmarks import LandmarkModelError
+        from models.judging.compare_landmarks import compare_landmarks, comparison_table
+        from models.judging.evaluate import Pictures, evaluate
+        from models.judging.figures import draw, table
+        from models.manifest import Manifest, find_manifest
+
+        manifest = Manifest.read(find_manifest(args.model))
+        pictures = Pictures(dataset=args.dataset, root=args.root, split=args.split, names=_names(args.list))
+        options = {"align": not args.aligned, "size": args.size, "progress": tqdm}
+        try:
+            if args.landmarks == "both":
+                report = compare_landmarks(manifest, pictures, **options)
+            else:
+                report = evaluate(manifest, pictures, teacher=args.landmarks == "teacher", **options)
+        except LandmarkModelError as error:
+            raise ModelError(str(error)) from error
+    report["split"] = args.list.name if args.list else "every picture" if args.dataset == "utkface" else args.split
+    for line in (comparison_table if args.landmarks == "both" else table)(report):
+        print(line)
+    text = json.dumps(report, indent=1)
+    if args.json:
+        args.json.write_text(text + "\n", encoding="utf-8")
+    if args.plot:
+        draw([*others, json.loads(text)], args.plot)
+    return 0
+
+
+def _names(path: Path | None) -> list[str] | None:
+    """The pictures of `--list`."""
+    try:
+        return path.read_text(encoding="utf-8").splitlines() if path else None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"--list {path} cannot be read as a list of file names: {error}") from error
+
+
+def _read_report(path: Path) -> dict[str, Any]:
+    """What an earlier `evaluate --json` wrote."""
+    try:
+        report = json.loads(path.read_text(encoding="utf-8"))
+        rows = [row for exits in report["figures"].values() for row in exits.values()]
+        report["model"], report["multiply_adds"].items(), rows[0].items()
+    except (OSError, UnicodeDecodeError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise UsageError(f"--beside {path} is no report of `evaluate --json`: {error}") from error
+    return report
