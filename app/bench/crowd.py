@@ -14,10 +14,12 @@ import os
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from app.bench.crowd_figures import HEAD, Cell, figures, line
 from app.errors import UsageError
 from app.files import check_writable
 from app.network.engine import bucket_of
@@ -36,40 +38,31 @@ if TYPE_CHECKING:
     from app.network.engine import OnnxEngine
 
 FPS = 30.0
-BUDGETS_MS = (16.0, 33.0, 66.0, 100.0)
 HOGS = (0, 1, 2)
-CROWDS = "step,ramp,burst,clips"
 MOST_FACES = 32
 CONTROL = 0.25  # share of the time for the run with the cheapest point alone
-CALM = 5  # frames in time in a row after which a change of the machine is overcome
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Every budget is met with every number of HOGS, each by every crowd for so many frames."""
+
+    budgets_ms: tuple[float, ...]
+    shapes: tuple[str, ...]
+    frames: int
 
 
 @dataclass
-class Cell:
-    """One budget with so many hogs. Times in milliseconds."""
+class Measured:
+    """What came of it: a row per cell, and the machine's ups and downs for `simulate --noise`."""
 
-    budget_ms: float
-    hogs: int
-    records: list[FrameRecord] = field(default_factory=list)
-    decide_us: list[float] = field(default_factory=list)
-    decide_cpu_us: list[float] = field(default_factory=list)  # without the time that others had the core
-    usual_us: list[float] = field(default_factory=list)  # in moments that the probe called usual
-    hogs_came: list[int] = field(default_factory=list)  # the first frames with them
-    waits: list[tuple[float, float]] = field(default_factory=list)  # longest and its bound, of each crowd
-    dropped: int = 0
-    avoidable: int = 0  # missed although the cheapest point could have made it
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    moments: list[Moment] = field(default_factory=list)
+    further: list[float] = field(default_factory=list)
 
 
-def bench_crowd(
-    model: str,
-    device: str,
-    minutes: float,
-    budgets: str,
-    json_path: Path | None,
-    log: Path | None,
-    crowds: str = CROWDS,
-) -> int:
-    """Raises UsageError for what makes no sense."""
+def make_plan(minutes: float, budgets: str, crowds: str) -> Plan:
+    """Raises UsageError for what makes no sense, before anything is measured."""
     if not 0.05 <= minutes <= 600:
         raise UsageError(f"--minutes must be from 0.05 to 600, got {minutes:g}")
     try:
@@ -80,12 +73,19 @@ def bench_crowd(
         raise UsageError(f"--budgets must be milliseconds from 1 to 10000 with commas between, got {budgets!r}")
     shapes = crowds.split(",")
     for shape in shapes:
-        read_crowd(shape, 12, FPS, MOST_FACES)  # refused before anything is measured
+        read_crowd(shape, 12, FPS, MOST_FACES)
+    frames = max(round(minutes * 60 * FPS / len(limits) / len(HOGS) / (1 + CONTROL) / len(shapes)), 12)
+    return Plan(tuple(limits), tuple(shapes), frames)
+
+
+def bench_crowd(
+    model: str, device: str, minutes: float, budgets: str, json_path: Path | None, log: Path | None, crowds: str
+) -> int:
+    """Raises UsageError for what makes no sense."""
+    plan = make_plan(minutes, budgets, crowds)
     for path in (json_path, log):
         if path:
             check_writable(path)
-    from tqdm import tqdm
-
     from app.compose import load_manifest, load_profile
     from app.network.calibrate import candidates
     from app.network.engine import OnnxEngine
@@ -97,40 +97,19 @@ def bench_crowd(
     engine = OnnxEngine(manifest, device, points=points)
     profile, remembered = load_profile(engine, manifest, points=points)
     policy, began = LeastError(period_ms=1000 / FPS), time.perf_counter()
-    probe = probe_of(engine)
-    loop = Loop(engine, policy, LatencyModel(profile), began, probe)
-    frames = max(round(minutes * 60 * FPS / len(limits) / len(HOGS) / (1 + CONTROL) / len(shapes)), 12)
+    loop = Loop(engine, policy, LatencyModel(profile), began, probe_of(engine))
     writer = _log(log, manifest, engine, profile, policy) if log else None
     source = "remembered" if remembered else "measured now"
     print(
         f"{manifest.name} on {engine.provider}, {engine.threads} threads, profile {source}; "
-        f"crowds {', '.join(shapes)} of up to {MOST_FACES}, {frames} frames each at {FPS:g} fps"
+        f"crowds {', '.join(plan.shapes)} of up to {MOST_FACES}, {plan.frames} frames each at {FPS:g} fps"
     )
-    rows, recorded, again = [], list[Moment](), list[float]()  # the machine's ups and downs, for `simulate --noise`
     print(HEAD)
-    with tqdm(total=len(limits) * len(HOGS), leave=False) as bar:
-        for budget in limits:
-            for hogs in HOGS:
-                cell = run_cell(loop, profile, budget, hogs, dict.fromkeys(shapes, frames), writer)
-                cheapest = Loop(engine, replace(policy), LatencyModel(_only_cheapest(profile)), began, probe)
-                control = run_cell(
-                    cheapest, profile, budget, hogs, {s: max(round(frames * CONTROL), 3) for s in shapes}
-                )
-                rows.append(figures(cell, control, profile))
-                recorded += moments(cell.records, profile)
-                again += further_moments(cell.records, profile)
-                tqdm.write(line(rows[-1]))
-                bar.update()
+    measured = _measure(plan, loop, profile, writer)
     if writer:
         writer.close()
-    worst = {key: max(r[key] for r in rows) for key in ("miss_share", "decide_us_p99", "decide_usual_us_p99", "slow")}
-    print(
-        f"worst cell: misses {worst['miss_share']:.2%}, decision p99 {worst['decide_us_p99']:.0f} us, "
-        f"{worst['decide_usual_us_p99']:.0f} us in usual moments; slow moments {worst['slow']:.1%} of frames"
-    )
-    if again:
-        p50, p95 = quantile(again, 0.5), quantile(again, 0.95)
-        print(f"second batches of a frame: {p50:.2f} times as slow as its first (median; 95 of 100 up to {p95:.2f})")
+    for text in _told(measured):
+        print(text)
     if json_path:
         report = {
             "type": BENCHMARK,
@@ -139,20 +118,47 @@ def bench_crowd(
             "provider": engine.provider,
             "threads": engine.threads,
             "fps": FPS,
-            "frames_per_crowd": frames,
+            "frames_per_crowd": plan.frames,
             "profile": profile.to_json(),
             "policy": policy.to_json(),
-            "cells": rows,
-            "moments": [round(m.ratio, 3) for m in recorded],
-            "probes": [round(m.probe, 2) for m in recorded],
-            "further_moments": [round(m, 3) for m in again],
+            "cells": measured.rows,
+            "moments": [round(m.ratio, 3) for m in measured.moments],
+            "probes": [round(m.probe, 2) for m in measured.moments],
+            "further_moments": [round(m, 3) for m in measured.further],
         }
         json_path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     return 0
 
 
-def _only_cheapest(profile: Profile) -> Profile:
-    return replace(profile, points=tuple(p for p in profile.points if p.point == profile.front[0]))
+def _measure(plan: Plan, loop: Loop, profile: Profile, writer: LogWriter | None) -> Measured:
+    """Every cell, each beside a shorter run with the cheapest point alone; prints a line for each."""
+    from tqdm import tqdm
+
+    shapes = dict.fromkeys(plan.shapes, plan.frames)
+    shorter = dict.fromkeys(plan.shapes, max(round(plan.frames * CONTROL), 3))
+    measured = Measured()
+    with tqdm(total=len(plan.budgets_ms) * len(HOGS), leave=False) as bar:
+        for budget, hogs in product(plan.budgets_ms, HOGS):
+            cell = run_cell(loop, profile, budget, hogs, shapes, writer)
+            control = run_cell(loop.with_the_cheapest_alone(profile), profile, budget, hogs, shorter)
+            measured.rows.append(figures(cell, control, profile))
+            measured.moments += moments(cell.records, profile)
+            measured.further += further_moments(cell.records, profile)
+            tqdm.write(line(measured.rows[-1]))
+            bar.update()
+    return measured
+
+
+def _told(measured: Measured) -> Iterator[str]:
+    keys = ("miss_share", "decide_us_p99", "decide_usual_us_p99", "slow")
+    worst = {key: max(r[key] for r in measured.rows) for key in keys}
+    yield (
+        f"worst cell: misses {worst['miss_share']:.2%}, decision p99 {worst['decide_us_p99']:.0f} us, "
+        f"{worst['decide_usual_us_p99']:.0f} us in usual moments; slow moments {worst['slow']:.1%} of frames"
+    )
+    if again := measured.further:
+        p50, p95 = quantile(again, 0.5), quantile(again, 0.95)
+        yield f"second batches of a frame: {p50:.2f} times as slow as its first (median; 95 of 100 up to {p95:.2f})"
 
 
 def _log(path: Path, manifest: Any, engine: OnnxEngine, profile: Profile, policy: Policy) -> LogWriter:
@@ -180,6 +186,12 @@ class Loop:
         self._engine, self._policy, self._latency, self._began, self._probe = engine, policy, latency, began, probe
         self._picture = np.random.default_rng(0).integers(0, 256, (540, 960, 3), dtype=np.uint8)
         self._matrix = np.array([[0.01, 0.001, -1.0], [-0.001, 0.01, -1.0]])
+
+    def with_the_cheapest_alone(self, profile: Profile) -> Loop:
+        """One of its own for the same engine, for the run that the misses are compared with."""
+        points = tuple(p for p in profile.points if p.point == profile.front[0])
+        latency = LatencyModel(replace(profile, points=points))
+        return Loop(self._engine, replace(self._policy), latency, self._began, self._probe)
 
     def frame(self, number: int, born: float, budget_ms: float, load: Load) -> tuple[FrameRecord, tuple[float, float]]:
         """Decides and runs; the record, and the microseconds that the decision took, by the clock and on the core.
@@ -320,93 +332,3 @@ def _spin(on: Any, parent: int) -> None:
             continue
         for _ in range(100_000):
             pass
-
-
-# --- figures ---------------------------------------------------------------------------------------------------------
-
-
-def figures(cell: Cell, control: Cell, profile: Profile) -> dict[str, Any]:
-    """A cell in numbers. Misses are frames without a result in time, dropped ones included."""
-    frames, misses = len(cell.records) + cell.dropped, sum(r.miss for r in cell.records) + cell.dropped
-    others, others_missed = (
-        len(control.records) + control.dropped,
-        sum(r.miss for r in control.records) + control.dropped,
-    )
-    ran = [r for r in cell.records if r.served]
-    off = [abs(expected(r) - r.measured_ms) / r.measured_ms for r in ran] or [0.0]
-    ages = [r.age_ms for r in cell.records]
-    low, high = interval(misses, frames)
-    return {
-        "budget_ms": cell.budget_ms,
-        "hogs": cell.hogs,
-        "frames": frames,
-        "misses": misses,
-        "miss_share": misses / frames,
-        "miss_low": low,
-        "miss_high": high,
-        "dropped": cell.dropped,
-        "avoidable": cell.avoidable,
-        "cheapest_frames": others,
-        "cheapest_misses": others_missed,
-        "cheapest_share": others_missed / others,
-        "age_p50_ms": quantile(ages, 0.5),
-        "age_p95_ms": quantile(ages, 0.95),
-        "age_p99_ms": quantile(ages, 0.99),
-        "read": sum(r.read for r in ran) / max(sum(r.faces for r in cell.records), 1),
-        "mae": sum(profile.mae(p) * n for r in ran for p, n, _ in r.batches()) / max(sum(r.read for r in ran), 1),
-        "runs": sum(len(list(r.batches())) for r in ran) / max(len(ran), 1),
-        "longest_wait_ms": max(w for w, _ in cell.waits),
-        "wait_bound_ms": max(b for _, b in cell.waits),
-        "error_p50": quantile(off, 0.5),
-        "error_p95": quantile(off, 0.95),
-        "below_prediction": sum(r.measured_ms <= r.predicted_ms for r in ran) / max(len(ran), 1),
-        "decide_us_p50": quantile(cell.decide_us or [0.0], 0.5),
-        "decide_us_p99": quantile(cell.decide_us or [0.0], 0.99),
-        "decide_cpu_us_p99": quantile(cell.decide_cpu_us or [0.0], 0.99),
-        "decide_usual_us_p99": quantile(cell.usual_us or [0.0], 0.99),
-        "slow": 1 - len(cell.usual_us) / max(len(ran), 1),
-        "recovery_frames": [recovery(cell.records, start) for start in cell.hogs_came],
-    }
-
-
-def expected(record: FrameRecord) -> float:
-    """The prediction without its tail: what half of the batches were thought to stay under."""
-    return record.predicted_ms / record.tail
-
-
-def recovery(records: list[FrameRecord], start: int) -> int:
-    """Frames from `start` until CALM in a row are in time; 0 where the change made none late."""
-    calm = 0
-    for i, record in enumerate(records[start:]):
-        calm = 0 if record.miss else calm + 1
-        if calm == CALM:
-            return i + 1 - CALM
-    return len(records) - start
-
-
-def interval(misses: int, frames: int) -> tuple[float, float]:
-    """Clopper and Pearson's 95 % interval of a share."""
-    from scipy.stats import beta
-
-    low = float(beta.ppf(0.025, misses, frames - misses + 1)) if misses else 0.0
-    high = float(beta.ppf(0.975, misses + 1, frames - misses)) if misses < frames else 1.0
-    return low, high
-
-
-HEAD = (
-    f"{'budget':<9}{'hogs':>4}{'misses (95 %)':>24}{'avoidable':>11}{'cheapest alone':>16}"
-    f"{'age p50':>9}{'p95':>7}{'p99':>7}{'read':>6}"
-    f"{'MAE':>6}{'off p50':>9}{'p95':>6}{'slow':>7}{'decide p99':>12}{'usual':>10}{'recovery':>10}{'wait (bound)':>18}"
-)
-
-
-def line(f: dict[str, Any]) -> str:
-    misses = f"{f['miss_share']:.2%} ({f['miss_low']:.1%}-{f['miss_high']:.1%})"
-    wait = f"{f['longest_wait_ms']:.0f} ({f['wait_bound_ms']:.0f}) ms"
-    slowest = f"{max(f['recovery_frames'])}" if f["recovery_frames"] else "-"
-    return (
-        f"{f['budget_ms']:<6g} ms{f['hogs']:>4}{misses:>24}{f['avoidable']:>11}{f['cheapest_share']:>16.2%}"
-        f"{f['age_p50_ms']:>9.1f}{f['age_p95_ms']:>7.1f}{f['age_p99_ms']:>7.1f}{f['read']:>6.0%}{f['mae']:>6.2f}"
-        f"{f['error_p50']:>9.1%}{f['error_p95']:>6.0%}{f['slow']:>7.1%}{f['decide_us_p99']:>9.0f} us"
-        f"{f['decide_usual_us_p99']:>7.0f} us{slowest:>10}{wait:>18}"
-    )

@@ -9,6 +9,7 @@ import re
 import pytest
 
 from app.bench import crowd as bench_crowd
+from app.bench.crowd_figures import interval, recovery
 from app.cli import main
 from app.reports import comparison as study
 from scheduler.compare import distance_ms, moments, prediction_error, share_apart, world_of
@@ -186,9 +187,9 @@ def test_recovery_counts_the_frames_until_five_in_a_row_are_in_time():
     def records(pattern):
         return [make_record(miss=c == "x") for c in pattern]
 
-    assert bench_crowd.recovery(records("......"), 1) == 0
-    assert bench_crowd.recovery(records(".xx.x....."), 1) == 4
-    assert bench_crowd.recovery(records("..xxx"), 2) == 3
+    assert recovery(records("......"), 1) == 0
+    assert recovery(records(".xx.x....."), 1) == 4
+    assert recovery(records("..xxx"), 2) == 3
 
 
 def test_the_interval_of_a_share_is_clopper_and_pearsons():
@@ -196,4 +197,4 @@ def test_the_interval_of_a_share_is_clopper_and_pearsons():
 
     for misses, frames in ((0, 100), (3, 100), (100, 100)):
         proportion = binomtest(misses, frames).proportion_ci(0.95, method="exact")
-        assert bench_crowd.interval(misses, frames) == pytest.approx((proportion.low, proportion.high))
+        assert interval(misses, frames) == pytest.approx((proportion.low, proportion.high))
