@@ -26,6 +26,34 @@ def add(sub: argparse._SubParsersAction) -> None:
         "Align the faces of data sets once, and hold out a validation split.",
         "prepare --utkface UTKFace --fer2013 fer2013 --out cache/faces",
     )
+    _add_data_sets(p)
+    p.add_argument(
+        "--detector",
+        type=Path,
+        metavar="FILE.dat",
+        help="dlib's CNN face detector to use instead of its HOG one, but for utkface and fer2013",
+    )
+    p.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="where the aligned faces go (77 kB a face, grey ones 26)"
+    )
+    p.add_argument(
+        "--view-size",
+        type=int,
+        default=160,
+        metavar="PX",
+        help="size of the aligned faces, 1.25 times the largest input size; default 160",
+    )
+    p.add_argument("--workers", type=int, default=2, metavar="N", help="processes; default 2")
+    p.add_argument(
+        "--mean-shape",
+        type=Path,
+        metavar="OUT.json",
+        help="only measure the mean landmark shape of UTKFace, from which the template is made",
+    )
+
+
+def _add_data_sets(p: argparse.ArgumentParser) -> None:
+    """Where their pictures are, and which of them are taken."""
     p.add_argument("--utkface", type=Path, metavar="DIR", help="folder of UTKFace's aligned and cropped pictures")
     p.add_argument(
         "--fer2013",
@@ -66,29 +94,6 @@ def add(sub: argparse._SubParsersAction) -> None:
         "--folder", type=Path, metavar="DIR", action="append", default=[],
         help="your own pictures: a folder a label (an age, a gender, an expression); may be given several times",
     )  # fmt: skip
-    p.add_argument(
-        "--detector",
-        type=Path,
-        metavar="FILE.dat",
-        help="dlib's CNN face detector to use instead of its HOG one, but for utkface and fer2013",
-    )
-    p.add_argument(
-        "--out", type=Path, required=True, metavar="DIR", help="where the aligned faces go (77 kB a face, grey ones 26)"
-    )
-    p.add_argument(
-        "--view-size",
-        type=int,
-        default=160,
-        metavar="PX",
-        help="size of the aligned faces, 1.25 times the largest input size; default 160",
-    )
-    p.add_argument("--workers", type=int, default=2, metavar="N", help="processes; default 2")
-    p.add_argument(
-        "--mean-shape",
-        type=Path,
-        metavar="OUT.json",
-        help="only measure the mean landmark shape of UTKFace, from which the template is made",
-    )
 
 
 def run(args: argparse.Namespace) -> int:
