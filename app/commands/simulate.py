@@ -67,7 +67,7 @@ def add(sub: argparse._SubParsersAction) -> None:
         help="after which an answer on screen is worth 1/e; default 3",
     )
     p.add_argument(
-        "--runs-apart",
+        "--batches-apart",
         action="store_true",
         help="further batches of a frame have a noise of their own; else its first batch's",
     )
@@ -82,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
     from scheduler.simulate import FrontEnd
 
     camera = Camera(crowd=args.crowd, frames=args.frames, fps=args.fps)
-    noise = Recording(path=args.noise, apart=args.runs_apart, seed=args.seed)
+    noise = Recording(path=args.noise, apart=args.batches_apart, seed=args.seed)
     if not 1 <= args.budget_ms <= 10_000:
         raise UsageError(f"--budget-ms must be from 1 to 10000, got {args.budget_ms:g}")
     if not 0.01 <= args.memory_s <= 1e6:
