@@ -31,6 +31,7 @@ from app.commands import (
     train,
     train_landmarks,
 )
+from app.commands.telling import complain, open_streams
 from app.errors import AppError
 
 if TYPE_CHECKING:
@@ -47,14 +48,15 @@ COMMANDS = (
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; errors become a message on stderr and the exit code of their kind."""
+    open_streams()
     try:
         args = build_parser().parse_args(argv)
         return int(args.run(args) or 0)
     except AppError as error:
-        print(f"error: {error}", file=sys.stderr)
+        complain(f"error: {error}")
         return error.exit_code
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        complain("interrupted")
         return 130
     except BrokenPipeError:
         # Whoever read our output is gone; Python would complain once more when it flushes at the end.

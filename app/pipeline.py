@@ -349,7 +349,10 @@ class Pipeline:
             try:
                 sink.close()
             except Exception as error:  # the others are to be completed all the same
-                self._keep(error)
+                if not self._keep(error) and str(error) != str(
+                    self.failure
+                ):  # the caller tells of the one that is kept
+                    self.faults.tell(f"{OUTPUT} failed: {error}")
 
     def _guard(self, loop: Callable[[], None], end: Callable[[], None]) -> None:
         """Runs a loop. Its failure is a value that reaches the caller, kept before anybody is told of the end."""
@@ -367,8 +370,8 @@ class Pipeline:
         finally:
             end()
 
-    def _keep(self, error: Exception) -> None:
-        """Keeps the first failure. After a stop, only what the user's files suffered counts."""
+    def _keep(self, error: Exception) -> bool:
+        """Keeps the first failure, and says whether this is it. After a stop, only what the user's files suffered counts."""
         if not isinstance(error, AppError):
             where = threading.current_thread().name
             failure = InternalError(
@@ -376,5 +379,7 @@ class Pipeline:
             )
             failure.__cause__ = error
             error = failure
-        if self.failure is None and (isinstance(error, OutputError) or not self._stopping.is_set()):
+        first = self.failure is None and (isinstance(error, OutputError) or not self._stopping.is_set())
+        if first:
             self.failure = error
+        return first

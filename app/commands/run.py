@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import signal
 import sys
-import threading
 import time
-from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from app import config
 from app.command import add_config_file, command
+from app.commands.ending import ends_on_signals
+from app.commands.telling import Teller, untroubled
 from app.errors import DisplayError
 from app.settings import options
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from app.compose import App
     from app.domain import Result, SourceEvent
-    from app.pipeline import Pipeline
     from app.settings import Settings
     from app.totals import Totals
 
@@ -56,8 +52,9 @@ def run(args: argparse.Namespace) -> int:
     """Flags, environment and file make the settings; then it watches."""
     given = {k: v for k, v in vars(args).items() if k not in ("run", "config")}
     loaded = config.load(given, args.config)
-    print(f"settings  {loaded.summary()}")
-    return watch(loaded.settings)
+    with untroubled():
+        print(f"settings  {loaded.summary()}")
+        return watch(loaded.settings)
 
 
 def watch(settings: Settings) -> int:
@@ -71,8 +68,10 @@ def watch(settings: Settings) -> int:
 
     app = build(settings, _calibration_bar())
     pipeline = app.pipeline
-    pipeline.tell, pipeline.faults.tell = tell_source, tell_fault
-    with _ends_on_signals(pipeline):
+    teller = Teller(_past_the_bar)
+    pipeline.tell = lambda event: teller(source_text(event))
+    pipeline.faults.tell = teller
+    with ends_on_signals(pipeline.stop):
         try:
             _tell(app)
             pipeline.start()
@@ -83,11 +82,12 @@ def watch(settings: Settings) -> int:
         finally:
             notify("STOPPING=1")
             pipeline.close()
-    for line in summary(pipeline.totals, started, pipeline.controls.budget_ms):
-        print(line)
-    note = getattr(app.source, "note", "")
-    if note:
-        print(f"note      {note}")
+            teller.close()
+        for line in summary(pipeline.totals, started, pipeline.controls.budget_ms):
+            print(line)
+        note = getattr(app.source, "note", "")
+        if note:
+            print(f"note      {note}")
     if pipeline.failure:
         raise pipeline.failure
     return 0
@@ -168,25 +168,20 @@ def _tell(app: App) -> None:
         print(f"metrics   http://{app.metrics.address}/metrics")
 
 
-def tell_source(event: SourceEvent) -> None:
-    """Once per change, on stderr and past the progress bar: when a service runs for a month, its journal shows it."""
-    from tqdm import tqdm
-
-    from app.domain import SourceEventKind
-
-    now = datetime.now().astimezone().isoformat(timespec="seconds")
-    if event.kind is SourceEventKind.LOST:
-        text = f"{now} source lost: {event.text} It is tried again until it is back or the run ends."
-    else:
-        text = f"{now} source back: {event.text} after {event.after_s:.1f} s and {event.tries} tries"
-    tqdm.write(text, file=sys.stderr)
-
-
-def tell_fault(text: str) -> None:
-    """What the run goes on without; once per streak of failures."""
+def _past_the_bar(text: str) -> None:
+    """On stderr, with the time: when a service runs for a month, its journal shows it."""
     from tqdm import tqdm
 
     tqdm.write(f"{datetime.now().astimezone().isoformat(timespec='seconds')} {text}", file=sys.stderr)
+
+
+def source_text(event: SourceEvent) -> str:
+    """A change of the source, told once."""
+    from app.domain import SourceEventKind
+
+    if event.kind is SourceEventKind.LOST:
+        return f"source lost: {event.text} It is tried again until it is back or the run ends."
+    return f"source back: {event.text} after {event.after_s:.1f} s and {event.tries} tries"
 
 
 def _span(app: App) -> str:
@@ -217,25 +212,6 @@ def _watch(app: App) -> None:
                 )
             if done:
                 return
-
-
-@contextmanager
-def _ends_on_signals(pipeline: Pipeline) -> Iterator[None]:
-    """Ctrl-C, SIGTERM and a closed terminal ask the pipeline to end; a second time they kill as usual."""
-    before = {}
-
-    def end(number: int, _: object) -> None:
-        signal.signal(number, before[number])
-        # On a thread: the handler may have interrupted somebody who holds the very locks that stop() needs.
-        threading.Thread(target=pipeline.stop, name="stop", daemon=True).start()
-
-    for number in (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])):
-        before[number] = signal.signal(number, end)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def summary(totals: Totals, started_s: float, budget_ms: float) -> list[str]:

@@ -328,6 +328,23 @@ def test_a_sink_that_cannot_be_completed_is_reported_and_the_others_are_closed()
     assert str(pipeline.failure) == "no space for the index" and good.closed == 1
 
 
+def test_every_file_that_cannot_be_completed_is_told():
+    class Stuck(Collected):
+        def __init__(self, name):
+            super().__init__()
+            self.name = name
+
+        def close(self):
+            raise OutputError(f"{self.name}: no space")
+
+    told = []
+    pipeline, _ = make(FakeSource(images(3), live=True), sinks=[Stuck("video"), Stuck("results"), Stuck("events")])
+    pipeline.faults.tell = told.append
+    run(pipeline)
+    assert str(pipeline.failure) == "video: no space"
+    assert told == ["output failed: results: no space", "output failed: events: no space"]
+
+
 def test_a_crowd_takes_turns_when_there_is_no_time_to_align_all():
     """Each landmark search takes 3 ms and none is begun that would end later than 10 ms after the frame's birth: three a frame."""
     clock = FakeClock()
