@@ -96,7 +96,7 @@ def read_file(path: Path) -> dict[str, Any]:
     if len(content) > MAX_BYTES:
         raise UsageError(f"configuration {path} is larger than {MAX_BYTES} bytes: it is no configuration")
     try:
-        data = tomllib.loads(content.decode())
+        data = tomllib.loads(content.decode("utf-8-sig"))  # Windows' editors put a mark in front
     except RecursionError as error:
         raise UsageError(f"configuration {path} is not TOML that can be read: it is nested too deeply") from error
     except ValueError as error:  # TOMLDecodeError, UnicodeDecodeError, an integer of thousands of digits

@@ -5,7 +5,7 @@ AppError
 ├── SourceError       exit code 3   no picture: camera absent or busy, file missing or no video
 │   └── SourceStalled exit code 3   pictures came and then stopped
 ├── ModelError        exit code 4   network, manifest or landmark model missing, unreadable or mismatched
-├── DeviceError       exit code 5   the provider asked for does not work here
+├── DeviceError       exit code 5   the provider asked for does not work here, or shared memory is too small
 ├── OutputError       exit code 6   an output path cannot be written
 ├── DisplayError      exit code 7   a window was asked for and cannot be shown
 ├── SoakFailed        exit code 8   a soak run did not meet one of its points

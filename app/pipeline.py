@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Protocol
 from align.crop import crop_batch
 from app.controls import Controls
 from app.domain import Box, DropCause, Face, Frame, Person, Result, SourceEvent, SourceEventKind, SourceState, Stats
-from app.errors import AppError, InternalError, OutputError, SourceStalled
+from app.errors import AppError, DeviceError, InternalError, OutputError, SourceStalled
 from app.faults import FRONT_END, NETWORK, OUTPUT, Diary, Faults
 from app.mailbox import Closed, Mailbox, WhenFull
 from app.network.engine import bucket_of
@@ -140,6 +140,8 @@ class Pipeline:
         while (frame := self._next_frame()) is not None:
             try:
                 found = self._front_end(self._stamped(frame))
+            except DeviceError:
+                raise  # no later frame will fare better
             except Exception as error:
                 self.faults.survive(FRONT_END, error)
                 self._count_drop(frame, DropCause.FAILED)

@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import math
 import multiprocessing
+import os
 import signal
 from multiprocessing.shared_memory import SharedMemory
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from app.domain import Frame
-from app.errors import AppError, InternalError
+from app.errors import AppError, DeviceError, InternalError
 from app.faces.front_end import FrameFaces
 
 if TYPE_CHECKING:
@@ -102,8 +103,13 @@ class FrontEndProcess:
             self._free()
             try:
                 self._memory = SharedMemory(create=True, size=size)
+                _reserve(self._memory)
             except OSError as error:
-                raise InternalError(f"no shared memory for a picture of {size / 1e6:.0f} MB: {error}") from error
+                self._free()
+                raise DeviceError(
+                    f"/dev/shm has no room for a picture of {size / 1e6:.1f} MB: {error.strerror or error}. In a container give "
+                    "it more, as in `docker run --shm-size 256m`; elsewhere remove what fills it"
+                ) from error
         return self._memory
 
     def _free(self) -> None:
@@ -111,6 +117,13 @@ class FrontEndProcess:
             memory, self._memory = self._memory, None
             memory.close()
             memory.unlink()
+
+
+def _reserve(memory: SharedMemory) -> None:
+    """Takes the pages now: to write later into some that the system cannot give is a bus error, which ends both processes."""
+    if hasattr(os, "posix_fallocate"):
+        with open(f"/dev/shm/{memory.name}", "r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, memory.size)
 
 
 def _pixels(memory: SharedMemory, shape: tuple[int, ...]) -> NDArray[np.uint8]:

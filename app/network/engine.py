@@ -16,7 +16,6 @@ Runtime has every convolution planned anew, which takes half a second, and keeps
 from __future__ import annotations
 
 import ctypes
-import os
 import platform
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -26,6 +25,7 @@ from numpy.typing import NDArray
 
 from app.domain import Reading
 from app.errors import DeviceError, ModelError
+from app.network.cores import available_cores
 from models.manifest import Manifest, ManifestError
 from scheduler.latency import OperatingPoint
 
@@ -66,11 +66,6 @@ class Engine(Protocol):
 def bucket_of(buckets: Sequence[int], faces: int) -> int:
     """The smallest bucket that holds so many faces, or the largest."""
     return next((b for b in buckets if b >= faces), buckets[-1])
-
-
-def available_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def default_threads() -> int:

@@ -9,8 +9,10 @@ Only what was found can be covered. docs/privacy.md says what that leaves open.
 
 from __future__ import annotations
 
+import codecs
 import dataclasses
 import math
+import os
 import statistics
 from collections import Counter
 from pathlib import Path
@@ -134,13 +136,28 @@ def _counts(words: Iterable[str]) -> Mapping[str, int]:
 
 def read_notice(text: str) -> str:
     """The notice for visitors: the text itself, or the content of the .txt file that it names. Raises UsageError."""
-    if text.lower().endswith(".txt"):
-        try:
-            text = read_bounded(Path(text).expanduser(), 4 * NOTICE_LENGTH).decode()
-        except (OSError, ValueError, RuntimeError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise UsageError(f"--notice: {text[:200]} cannot be read: {reason}") from error
+    try:
+        if text.lower().endswith(".txt"):
+            text = _decoded(read_bounded(Path(text).expanduser(), 4 * NOTICE_LENGTH))
+        elif any("\ud800" <= letter <= "\udfff" for letter in text):  # bytes that are none of the locale's letters
+            text = _decoded(os.fsencode(text))
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(f"--notice: {text[:200]} cannot be read: {reason}") from error
     text = text.strip()
     if len(text) > NOTICE_LENGTH:
         raise UsageError(f"--notice is longer than {NOTICE_LENGTH} characters, which nobody reads in front of a screen")
+    return text
+
+
+def _decoded(content: bytes) -> str:
+    """UTF-8 or UTF-16, or else Western European as older editors write it. Raises ValueError for what is no text."""
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return content.decode("utf-16")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = content.decode("cp1252", "replace")
+    if any(letter < " " and not letter.isspace() for letter in text):
+        raise ValueError("it is no text")
     return text

@@ -21,6 +21,9 @@ VIDEO_SUFFIXES = {".mp4", ".mkv", ".mov"}
 TIME_BASE = Fraction(1, 1000)
 # Results that wait for the encoder; at 960x540 each holds 1.5 MB.
 VIDEO_QUEUE = 8
+# How much of a recording a cut may cost, in microseconds, as fragments (MP4) and milliseconds, as clusters (Matroska).
+FRAGMENT = {"movflags": "delay_moov+default_base_moof", "frag_duration": "1000000", "flush_packets": "1"}
+CLUSTER = {"cluster_time_limit": "1000", "flush_packets": "1"}
 # The colours are said to be those of HD video: players guess otherwise, and guess by the size.
 X264 = {"preset": "veryfast", "crf": "21", "x264-params": "colorprim=bt709:transfer=bt709:colormatrix=bt709:range=tv"}
 
@@ -33,7 +36,8 @@ def check_video_name(path: Path) -> None:
 
 class VideoWriter:
     """Annotated video, H.264, on a thread of its own. Frames keep their times, so that a live recording plays at the
-    speed of life however uneven its frames came. With `index_first` browsers play it before they have all of it."""
+    speed of life however uneven its frames came. With `index_first` browsers play it before they have all of it; without,
+    it is written in fragments, and whatever cuts it off leaves a file that plays to a second or two before."""
 
     def __init__(self, path: Path, when_full: WhenFull, *, index_first: bool = True) -> None:
         check_video_name(path)
@@ -76,8 +80,7 @@ class VideoWriter:
         except Closed:
             return
         height, width = (max(2, n - n % 2) for n in result.frame.image.shape[:2])
-        first = {"movflags": "faststart"} if self._index_first and self._path.suffix.lower() != ".mkv" else {}
-        with av.open(str(self._path), "w", options=first) as container:
+        with av.open(str(self._path), "w", options=self._layout()) as container:
             stream = container.add_stream("libx264", rate=30, options=X264)
             stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
             stream.codec_context.time_base = TIME_BASE
@@ -94,6 +97,12 @@ class VideoWriter:
                 except Closed:
                     container.mux(stream.encode())
                     return
+
+    def _layout(self) -> dict[str, str]:
+        matroska = self._path.suffix.lower() == ".mkv"
+        if self._index_first:
+            return {} if matroska else {"movflags": "faststart"}
+        return CLUSTER if matroska else FRAGMENT
 
 
 def _fitted(image: Image, width: int, height: int) -> Image:

@@ -126,6 +126,11 @@ def test_files_that_are_none_say_so(tmp_path):
         load({}, tmp_path / "b.toml", {})
 
 
+def test_a_file_from_an_editor_that_puts_a_mark_in_front(tmp_path):
+    (tmp_path / "c.toml").write_bytes("\ufeffnotice = 'Geschätzt'\n".encode())
+    assert load({}, tmp_path / "c.toml", {}).settings.notice == "Geschätzt"
+
+
 def test_passwords_are_not_told(tmp_path):
     loaded = load({"source": "rtsp://kiosk:secret@10.0.0.5/live?token=secret"}, None, {})
     assert "secret" not in loaded.summary() + config.in_force(loaded) and "10.0.0.5" in loaded.summary()

@@ -12,7 +12,7 @@ import pytest
 
 from align.geometry import load_mean_shape
 from app.domain import Box, DropCause
-from app.errors import InternalError, OutputError, SourceError, SourceStalled
+from app.errors import DeviceError, InternalError, OutputError, SourceError, SourceStalled
 from app.faces.front_end import CONFIRM_HITS, FrontEnd
 from app.faces.tracker import Tracker
 from app.people.estimates import People
@@ -326,6 +326,17 @@ def test_a_sink_that_cannot_be_completed_is_reported_and_the_others_are_closed()
     pipeline, _ = make(FakeSource(images(3)), sinks=[Stuck(), good])
     run(pipeline)
     assert str(pipeline.failure) == "no space for the index" and good.closed == 1
+
+
+def test_a_front_end_without_room_for_a_picture_ends_a_live_run_too():
+    class NoRoom(FrontEnd):
+        def __call__(self, frame):
+            raise DeviceError("/dev/shm has no room")
+
+    front_end = NoRoom(FakeScanner([]), FakePredictor(load_mean_shape()), TEMPLATE, Tracker(), 32)
+    pipeline, _ = make(FakeSource(images(3), live=True), front_end=front_end)
+    run(pipeline)
+    assert str(pipeline.failure) == "/dev/shm has no room"
 
 
 def test_every_file_that_cannot_be_completed_is_told():

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 from functools import partial
 from multiprocessing.shared_memory import SharedMemory
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -13,7 +15,7 @@ import pytest
 
 from app.compose import front_end_of, load_manifest
 from app.domain import Frame
-from app.errors import InternalError, ModelError
+from app.errors import DeviceError, InternalError, ModelError
 from app.faces.front_end_process import FrontEndProcess
 from app.settings import Settings
 
@@ -96,4 +98,19 @@ def test_what_goes_wrong_at_its_start_is_raised_here(tmp_path):
 def test_a_fault_over_there_does_not_hang_anybody(capture):
     with pytest.raises(InternalError, match="the front end failed"):
         capture(Frame(0, np.zeros((40, 40), np.uint8), 0.0, 0.0))
+    assert len(capture(frames(400)[0]).faces) == 1
+
+
+def test_shared_memory_that_is_too_small_is_refused_in_words(capture, monkeypatch):
+    """As in a container with /dev/shm of 64 MB: the pages are asked for before anybody writes into them."""
+
+    def none_left(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    before = set(Path("/dev/shm").iterdir())
+    monkeypatch.setattr(os, "posix_fallocate", none_left)
+    with pytest.raises(DeviceError, match=r"No space left.*--shm-size"):
+        capture(frames(400)[0])
+    assert set(Path("/dev/shm").iterdir()) == before
+    monkeypatch.undo()
     assert len(capture(frames(400)[0]).faces) == 1

@@ -74,6 +74,19 @@ def test_video_is_complete_and_keeps_the_frames_times(tmp_path):
     assert flat.std() > 3, "the overlay is painted"
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
+def test_a_live_recording_that_is_cut_off_plays(tmp_path, suffix):
+    """What is on disk while the recording goes on is what a kill or a power failure leaves."""
+    writer = VideoWriter(tmp_path / f"o{suffix}", WhenFull.WAIT, index_first=False)
+    for i in range(200):
+        writer.deliver(result(i, i / 25, (90, 160)))
+    (tmp_path / f"cut{suffix}").write_bytes((tmp_path / f"o{suffix}").read_bytes())
+    writer.close()
+    cut, whole = frames(tmp_path / f"cut{suffix}"), frames(tmp_path / f"o{suffix}")
+    assert len(whole) == 200 and float(whole[-1].time) == pytest.approx(199 / 25)
+    assert len(cut) >= 100, "a second in the muxer, the encoder's own, and eight frames that wait for it"
+
+
 def test_the_same_results_make_the_same_video_whatever_the_run_was_like(tmp_path):
     for name, fps in (("a.mp4", 15.0), ("b.mp4", 3.2)):
         writer = VideoWriter(tmp_path / name, WhenFull.WAIT)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+import os
 import re
 import tarfile
 
@@ -367,10 +368,16 @@ def test_a_notice_is_a_text_or_a_text_file(tmp_path):
     assert read_notice(" Welcome ") == "Welcome"
     (tmp_path / "n.txt").write_text("Tervetuloa!\nIkäarvioita.\n", encoding="utf-8")
     assert read_notice(str(tmp_path / "n.txt")) == "Tervetuloa!\nIkäarvioita."
-    (tmp_path / "b.txt").write_bytes(b"\xff\xfe")
+    for content in ("\ufeffGeschätzt".encode(), "Geschätzt".encode("cp1252"), "\ufeffGeschätzt".encode("utf-16-le")):
+        (tmp_path / "n.txt").write_bytes(content)
+        assert read_notice(str(tmp_path / "n.txt")) == "Geschätzt"
+    assert read_notice(os.fsdecode("Geschätzt".encode("cp1252"))) == "Geschätzt", "a terminal in Latin-1"
+    (tmp_path / "b.txt").write_bytes(b"\xff\xfe\x00")
+    (tmp_path / "c.txt").write_bytes(b"\x00\x01\x02\xff")
     for text, says in (
         (str(tmp_path / "no.txt"), "cannot be read"),
         (str(tmp_path / "b.txt"), "cannot be read"),
+        (str(tmp_path / "c.txt"), "it is no text"),
         ("x" * 601, "longer"),
     ):
         with pytest.raises(UsageError, match=says):
