@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import os
 import sys
 import time
 from datetime import datetime
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 from app import config
 from app.command import add_config_file, command
 from app.commands.ending import ends_on_signals
-from app.commands.telling import Teller, untroubled
+from app.commands.telling import Teller, complain, untroubled
 from app.errors import DisplayError
 from app.settings import options
 
@@ -96,8 +97,10 @@ def watch(settings: Settings) -> int:
 def _wants_window(settings: Settings) -> bool:
     if settings.show is False:
         return False
-    from app.window.display import why_no_display
+    from app.window.display import unknown_platform, why_no_display
 
+    if mistake := unknown_platform():
+        raise DisplayError(f"no window can be shown: {mistake}. Set it to one of these, or unset it")
     reason = why_no_display()
     if reason is None:
         return True
@@ -117,6 +120,14 @@ def _show(app: App) -> None:
         heart.beat()  # by the window's own polling: it shows that the window lives, too
         return pipeline.latest()
 
+    def screen_gone() -> None:
+        """Qt ends the process in a moment, past every `finally`."""
+        notify("STOPPING=1")
+        pipeline.close()
+        complain("error: the screen is gone: its X server or Wayland compositor has ended. All files are complete")
+        sys.stdout.flush()
+        os._exit(DisplayError.exit_code)
+
     look = Look(
         fullscreen=settings.fullscreen,
         mirrored=app.source.camera if settings.mirror is None else settings.mirror,
@@ -134,6 +145,7 @@ def _show(app: App) -> None:
         look=look,
         status=app.source.status,
         controls=pipeline.controls,
+        screen_gone=screen_gone,
     )
 
 

@@ -107,8 +107,8 @@ class FrontEndProcess:
             except OSError as error:
                 self._free()
                 raise DeviceError(
-                    f"/dev/shm has no room for a picture of {size / 1e6:.1f} MB: {error.strerror or error}. In a container give "
-                    "it more, as in `docker run --shm-size 256m`; elsewhere remove what fills it"
+                    f"/dev/shm has no room for a picture of {size / 1e6:.1f} MB: {error.strerror or error}. In a container "
+                    "give it more, as in `docker run --shm-size 256m`; elsewhere remove what fills it"
                 ) from error
         return self._memory
 

@@ -45,29 +45,93 @@ PACKAGES = {
     "libxkbcommon.so.0": "libxkbcommon0",
 }
 
+# Platforms that draw to nowhere, for tests and measuring.
+NO_SCREEN_NEEDED = {"offscreen", "minimal"}
+
 
 def why_no_display(environment: Mapping[str, str] = os.environ) -> str | None:
     """None where a Qt window can be opened, else the reason, for people. Takes some 30 ms."""
-    folder = qt_folder()
-    if folder is None:
+    if qt_folder() is None:
         return "PyQt5 is not installed (pip install PyQt5)"
     if not sys.platform.startswith("linux"):
         return None
-    platform, display = qt_platform(environment), environment.get("DISPLAY", "")
-    if platform == "xcb" and not display:
-        return "no screen (DISPLAY is not set)"
-    return (
-        no_libraries(folder, platform)
-        or (_no_x_server(display) if platform == "xcb" else None)
-        or (_no_wayland(environment) if platform.startswith("wayland") else None)
-    )
+    reasons = []
+    for platform in asked_platforms(environment) or [_usual(environment)]:
+        reason = _why_not(platform, environment)
+        if reason is None:
+            return None
+        reasons.append(reason)
+    return "; ".join(reasons)
 
 
 def qt_platform(environment: Mapping[str, str] = os.environ) -> str:
-    """The Qt platform plugin for this screen: the one asked for, or X11 (also on Wayland where it has an X server)."""
-    wayland_only = not environment.get("DISPLAY") and environment.get("WAYLAND_DISPLAY")
-    asked = re.split("[;:]", environment.get("QT_QPA_PLATFORM", ""), maxsplit=1)[0]
-    return asked or ("wayland" if wayland_only else "xcb")
+    """The Qt platform plugin for this screen: the first of those asked for that works, or X11 (also on Wayland where it has
+    an X server)."""
+    asked = asked_platforms(environment)
+    working = (platform for platform in asked if len(asked) == 1 or _why_not(platform, environment) is None)
+    return next(working, asked[0] if asked else _usual(environment))
+
+
+def asked_platforms(environment: Mapping[str, str] = os.environ) -> list[str]:
+    """QT_QPA_PLATFORM: names, to be tried in turn, each perhaps with options behind a colon."""
+    return [name for name in environment.get("QT_QPA_PLATFORM", "").split(";") if name.split(":")[0]]
+
+
+def unknown_platform(environment: Mapping[str, str] = os.environ) -> str | None:
+    """A sentence, where QT_QPA_PLATFORM names no platform that this Qt has: that is a mistake, not a missing screen."""
+    folder, asked = qt_folder(), asked_platforms(environment)
+    if folder is None or not asked or not sys.platform.startswith("linux"):
+        return None
+    known = known_platforms(folder, environment)
+    if not known or any(name.split(":")[0] in known for name in asked):
+        return None
+    return f"QT_QPA_PLATFORM={';'.join(asked)} is no platform of this Qt, which has {', '.join(sorted(known))}"
+
+
+def known_platforms(folder: Path, environment: Mapping[str, str] = os.environ) -> set[str]:
+    """Names of the platform plugins that can be found; empty where they lie elsewhere, as a distribution's own Qt has them."""
+    folders = [*folder.glob("Qt*/plugins/platforms")]
+    folders += [Path(p, "platforms") for p in environment.get("QT_PLUGIN_PATH", "").split(":") if p]
+    folders += [Path(p) for p in environment.get("QT_QPA_PLATFORM_PLUGIN_PATH", "").split(":") if p]
+    names = {path.stem.removeprefix("libq") for place in folders for path in place.glob("libq*.so")}
+    return names | ({"wayland"} if any(name.startswith("wayland") for name in names) else set())
+
+
+def _usual(environment: Mapping[str, str]) -> str:
+    return "wayland" if not environment.get("DISPLAY") and environment.get("WAYLAND_DISPLAY") else "xcb"
+
+
+def _why_not(platform: str, environment: Mapping[str, str]) -> str | None:
+    """Why a platform shows no window here."""
+    folder, name = qt_folder(), platform.split(":")[0]
+    if folder is None:
+        return "PyQt5 is not installed (pip install PyQt5)"
+    display = environment.get("DISPLAY", "")
+    if name == "xcb":
+        return "no screen (DISPLAY is not set)" if not display else no_libraries(folder, name) or _no_x_server(display)
+    if unknown := unknown_platform({**environment, "QT_QPA_PLATFORM": name}):
+        return unknown
+    if name.startswith("wayland"):
+        return no_libraries(folder, "wayland-generic" if name == "wayland" else name) or _no_wayland(environment)
+    return no_libraries(folder, name) or (None if name in NO_SCREEN_NEEDED else _qt_says_no(platform, environment))
+
+
+def _qt_says_no(platform: str, environment: Mapping[str, str]) -> str | None:
+    """Asks Qt in a process of its own, which it may abort."""
+    code = "from PyQt5.QtGui import QGuiApplication; QGuiApplication(['trial'])"
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", code], env={**environment, "QT_QPA_PLATFORM": platform},
+            capture_output=True, text=True, errors="replace", timeout=10, check=False,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError) as error:
+        return f"Qt's platform {platform} does not start: {error}"
+    words = done.stderr.strip().splitlines()
+    return (
+        f"Qt's platform {platform} does not start ({words[0] if words else done.returncode})"
+        if done.returncode
+        else None
+    )
 
 
 def qt_folder() -> Path | None:

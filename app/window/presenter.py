@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from app.domain import Image, Result
 
 
+CLOSE_S = 5.0  # a picture takes 10 ms
+
+
 class Want(NamedTuple):
     """A result, and the canvas that its picture is for, in device pixels."""
 
@@ -42,7 +45,8 @@ class Presenter:
         self._ready: Ready | None = None
         self._busy = self._closed = False
         self._failure: BaseException | None = None
-        threading.Thread(target=self._run, name="presenter", daemon=True).start()
+        self._thread = threading.Thread(target=self._run, name="presenter", daemon=True)
+        self._thread.start()
 
     def ask(self, want: Want) -> None:
         with self._changed:
@@ -61,9 +65,11 @@ class Presenter:
             return self._changed.wait_for(lambda: self._want is None and not self._busy, timeout_s)
 
     def close(self) -> None:
+        """Waits for the thread: one that is at work when Python ends takes the process down with it."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
+        self._thread.join(CLOSE_S)
 
     def _run(self) -> None:
         while True:

@@ -11,6 +11,9 @@ from PyQt5.QtGui import QColor, QFont, QFontDatabase, QFontMetricsF, QPainter, Q
 from app.domain import Box
 from app.overlay.image_canvas import Colour, Point, font_path
 
+# What belongs to the letter before it: joins emoji, chooses their form, or frames them.
+JOINERS = "\u200d\ufe0e\ufe0f\u20e3"
+
 
 class QtCanvas:
     """One for the window's life: it keeps the fonts that it has measured."""
@@ -61,6 +64,16 @@ class QtCanvas:
                 self._widths.clear()
             self._widths[key] = self._font(size, bold)[1].horizontalAdvance(text)
         return self._widths[key]
+
+    def drawable(self, text: str) -> str:
+        """The text without what no font here has and would be a box: emoji, where no font for them is installed."""
+        metrics, kept, on = self._font(20.0, False)[1], list[str](), False
+        for letter in text:
+            if letter not in JOINERS:
+                on = letter.isspace() or metrics.inFontUcs4(ord(letter))
+            if on:
+                kept.append(letter)
+        return "".join(kept)
 
     def _font(self, size: float, bold: bool) -> tuple[QFont, QFontMetricsF]:
         key = max(1, round(size)), bold

@@ -5,15 +5,15 @@ Import it only when a window is wanted and `display.why_no_display()` is None.
 
 from __future__ import annotations
 
-import math
 import os
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
-from PyQt5.QtCore import QEventLoop, QRect, Qt, QTimer, pyqtSignal
+from PyQt5.QtCore import QEventLoop, QRect, Qt, QTimer, pyqtSignal, qInstallMessageHandler
 from PyQt5.QtGui import QColor, QImage, QPainter
 from PyQt5.QtWidgets import QApplication, QWidget
 
@@ -24,6 +24,7 @@ from app.overlay.motion import Motion
 from app.overlay.texts import LANGUAGES, load_texts
 from app.window import cards, panel
 from app.window.display import qt_platform
+from app.window.keys import meant, next_budget
 from app.window.presenter import Presenter, Ready, Want
 from app.window.qt_canvas import QtCanvas
 
@@ -31,7 +32,6 @@ SLOWEST_RATE, FASTEST_RATE = 25.0, 60.0  # of the display, Hz
 IDLE_S, FADE_S = 4.0, 0.5  # nobody in view for so long: the invitation appears, over so long
 RESTS = 3.0  # times as long as painting took, before people glide on: two cores have a network to run as well
 BREATH_S = 1 / 15  # between pictures of what merely breathes or counts seconds
-BUDGET_STEPS_MS = ((20, 1), (60, 2), (120, 5), (300, 20), (10_000, 100))  # below, by
 
 
 class Controls(Protocol):
@@ -68,12 +68,15 @@ def show(
     look: Look | None = None,
     status: Callable[[], SourceStatus] = SourceStatus,
     controls: Controls | None = None,
+    screen_gone: Callable[[], None] = lambda: None,
 ) -> None:
     """Shows results until the user closes the window or `finished()`; then calls `stop()`.
 
-    What `latest`, `finished`, `status` or painting raise is raised here, after the window has closed.
+    What `latest`, `finished`, `status` or painting raise is raised here, after the window has closed. Where X or Wayland goes
+    away Qt ends the process; `screen_gone` is called before.
     """
     application = QApplication.instance() or _start_qt(title)
+    qInstallMessageHandler(partial(_heard, screen_gone))
     window = KioskWindow(latest, finished, stop, title=title, look=look, status=status, controls=controls)
     loop, hook = QEventLoop(), sys.excepthook
     window.closed.connect(loop.quit)
@@ -85,8 +88,16 @@ def show(
         application.processEvents()
     finally:
         sys.excepthook = hook
+        qInstallMessageHandler(None)
     if window.failure:
         raise window.failure
+
+
+def _heard(screen_gone: Callable[[], None], kind: object, context: object, text: str) -> None:
+    """What Qt has to say; its last words, when the screen is gone, are "The X11 connection broke" or "The Wayland ..."."""
+    print(text, file=sys.stderr)
+    if "connection broke" in text:
+        screen_gone()
 
 
 def hidden(latest: Callable[[], Result | None], size: tuple[int, int], look: Look) -> tuple[KioskWindow, QImage]:
@@ -104,7 +115,7 @@ def hidden(latest: Callable[[], Result | None], size: tuple[int, int], look: Loo
 
 def _start_qt(title: str) -> QApplication:
     if sys.platform.startswith("linux"):
-        os.environ.setdefault("QT_QPA_PLATFORM", qt_platform())
+        os.environ["QT_QPA_PLATFORM"] = qt_platform()
     QApplication.setAttribute(Qt.AA_EnableHighDpiScaling)
     return QApplication([title])
 
@@ -142,6 +153,7 @@ class KioskWindow(QWidget):
         self._seen_s = self._painted_s = self._rests_until_s = clock()
         self._history, self._motion, self._labels = panel.History(), Motion(), Labels()
         self._presenter, self._canvas = Presenter(), QtCanvas()
+        self._notice = self._canvas.drawable(look.notice)
         self._keys = self._key_table()
         self.setWindowTitle(title)
         self.setAttribute(Qt.WA_OpaquePaintEvent)
@@ -233,12 +245,12 @@ class KioskWindow(QWidget):
     def _paint_over(self, canvas: QtCanvas, now_s: float) -> None:
         """People under panel and notice, which they keep off as far as labels go."""
         laid = panel.lay_out(self._history, self._setting(), canvas, self.theme, self.say) if self.panel else None
-        notice = cards.notice_area(self.look.notice, canvas, self.theme)
+        notice = cards.notice_area(self._notice, canvas, self.theme)
         if self._shown is not None and self._status.state is not SourceState.LOST:
             taken = [area for area in (laid and laid.area, notice) if area]
             self._paint_people(self._shown, taken, now_s)
         if notice:
-            cards.notice(self.look.notice, canvas, self.theme)
+            cards.notice(self._notice, canvas, self.theme)
         if laid:
             panel.draw(laid, self._history, canvas, self.theme, self.say, now_s=now_s)
 
@@ -271,7 +283,7 @@ class KioskWindow(QWidget):
     # --- keys ------------------------------------------------------------------------------------------------------
 
     def keyPressEvent(self, event: object) -> None:
-        key = event.key()
+        key = meant(event)
         if act := self._keys.get(key):
             act()
         elif self.panel and self._controls:
@@ -358,13 +370,3 @@ class KioskWindow(QWidget):
         wanted = wanted.boundedTo(self.size()) if columns > rows else wanted
         scale = min(wanted.width() / columns, wanted.height() / rows)
         self.resize(max(320, round(columns * scale)), max(180, round(rows * scale)))
-
-
-def next_budget(budget_ms: float, turn: int) -> float:
-    """The next round number of milliseconds above (1) or below (-1)."""
-    for below, step in BUDGET_STEPS_MS:
-        if budget_ms < below or (turn < 0 and budget_ms == below):
-            whole = budget_ms / step
-            changed = (math.floor(whole) + 1 if turn > 0 else math.ceil(whole) - 1) * step
-            return min(10_000.0, max(1.0, float(changed)))
-    return 10_000.0

@@ -6,6 +6,7 @@ import dataclasses
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from ctypes.util import find_library
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from app.cli import main
 from app.domain import Box, Estimate, Frame, Person, Result, SourceState, SourceStatus, Stats
 from app.window import display, presenter
 from tests.support.fakes import FakeClock
@@ -23,11 +25,12 @@ os.environ["QT_QPA_PLATFORM"] = "offscreen"
 NO_QT = display.why_no_display()
 needs_qt = pytest.mark.skipif(NO_QT is not None, reason=NO_QT or "")
 if NO_QT is None:
-    from PyQt5.QtCore import Qt
+    from PyQt5.QtCore import QEvent, Qt
+    from PyQt5.QtGui import QFontMetricsF, QKeyEvent
     from PyQt5.QtTest import QTest
     from PyQt5.QtWidgets import QApplication
 
-    from app.window import window
+    from app.window import keys, window
 
 SCREEN = {"DISPLAY": ":99"}
 
@@ -256,6 +259,88 @@ def test_h_shows_every_key_and_c_and_l_change_looks(kiosk: Any, feed: Feed, monk
     assert pressed(kiosk, "C").theme is window.overlay.STANDARD
 
 
+def typed(kiosk: Any, key: int, *, place: int = 0, held: bool = False, modifiers: int = 0) -> None:
+    """A key as X11 reports it; `place` is its code there, whatever the layout has on it."""
+    event = QKeyEvent(QEvent.KeyPress, key, Qt.KeyboardModifiers(modifiers), place, 0, 0, "", held)
+    QApplication.sendEvent(kiosk, event)
+
+
+@needs_qt
+def test_a_key_that_is_held_down_switches_once(kiosk: Any, feed: Feed) -> None:
+    typed(kiosk, Qt.Key_H)
+    for _ in range(25):
+        typed(kiosk, Qt.Key_H, held=True)
+    assert kiosk.help
+    typed(kiosk, Qt.Key_P)
+    for _ in range(3):
+        typed(kiosk, Qt.Key_Up, held=True)
+    assert feed.budget_ms == 38.0, "but a budget goes on"
+
+
+@needs_qt
+@pytest.mark.parametrize("modifier", ["ControlModifier", "AltModifier", "MetaModifier"])
+def test_commands_of_a_desktop_do_nothing_here(kiosk: Any, modifier: str) -> None:
+    for key in "HPMZCLQ":
+        typed(kiosk, getattr(Qt, f"Key_{key}"), modifiers=getattr(Qt, modifier))
+    assert not (kiosk.help or kiosk.panel or kiosk.mirrored or kiosk.fill or kiosk.is_closed)
+
+
+@needs_qt
+@pytest.mark.skipif(sys.platform != "linux", reason="places as X11 and Wayland number them")
+@pytest.mark.parametrize(
+    ("letters", "q"), [("РЗЬЯСДЙ", "Й"), ("ΗΠΜΖΨΛ", ";"), ("ןפצזבך", "/"), ("HPMZCL", "Q")],
+    ids=["Cyrillic", "Greek", "Hebrew", "Latin"],
+)  # fmt: skip
+def test_letters_of_another_script_act_by_their_place(kiosk: Any, letters: str, q: str) -> None:
+    places = {place: key for key, place in keys.PLACES.items()}
+    for name, letter in zip("HPMZC", letters, strict=False):
+        typed(kiosk, ord(letter), place=places[name])
+    assert kiosk.help and kiosk.panel and kiosk.mirrored and kiosk.fill and kiosk.theme is window.overlay.CONTRAST
+    typed(kiosk, ord(letters[5]), place=places["L"])
+    assert kiosk.say.language == "fi"
+    typed(kiosk, ord(q), place=places["Q"])
+    assert kiosk.is_closed
+
+
+@needs_qt
+def test_a_latin_layout_goes_by_the_letter(kiosk: Any) -> None:
+    """Z of a German keyboard lies where Y of an American one does; its Y, where Z does, is nothing."""
+    typed(kiosk, Qt.Key_Y, place=52)
+    assert not kiosk.fill
+    typed(kiosk, Qt.Key_Z, place=29)
+    assert kiosk.fill
+
+
+@needs_qt
+def test_a_notice_has_no_letters_that_no_font_has(application: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    canvas = window.QtCanvas()
+    assert canvas.drawable("Geschätzt, näytetään: 27 – “ok”") == "Geschätzt, näytetään: 27 – “ok”"
+    monkeypatch.setattr(QFontMetricsF, "inFontUcs4", lambda self, letter: letter < 0x2000)
+    assert (
+        canvas.drawable("Hi \U0001f469\u200d\U0001f52c\ufe0f you \u2764\ufe0f all 1\ufe0f\u20e3")
+        == "Hi  you  all 1\ufe0f\u20e3"
+    )
+
+
+@needs_qt
+def test_qt_s_last_words_complete_the_files(capsys: pytest.CaptureFixture[str]) -> None:
+    gone: list[int] = []
+    window._heard(lambda: gone.append(1), 1, None, "QStandardPaths: XDG_RUNTIME_DIR not set")
+    assert gone == []
+    window._heard(lambda: gone.append(1), 1, None, "The X11 connection broke (error 1). Did the X11 server die?")
+    assert gone == [1] and "Did the X11" in capsys.readouterr().err
+
+
+@needs_qt
+def test_the_presenter_s_thread_ends_with_the_window(application: Any, feed: Feed) -> None:
+    widget = window.KioskWindow(feed.latest, feed.finished, feed.stop, title="faces")
+    widget.halt()
+    feed.result = make_result()
+    widget.poll()  # a picture is under way
+    widget.close()
+    assert "presenter" not in {thread.name for thread in threading.enumerate()}
+
+
 @needs_qt
 def test_budget_and_exit_are_changed_from_the_panel_only(kiosk: Any, feed: Feed) -> None:
     pressed(kiosk, "Up", "Right")
@@ -271,14 +356,14 @@ def test_budget_and_exit_are_changed_from_the_panel_only(kiosk: Any, feed: Feed)
 @needs_qt
 def test_budget_steps_are_round_and_end_somewhere() -> None:
     up = [1.0]
-    while up[-1] < window.next_budget(up[-1], 1):
-        up.append(window.next_budget(up[-1], 1))
+    while up[-1] < keys.next_budget(up[-1], 1):
+        up.append(keys.next_budget(up[-1], 1))
     down = [10_000.0]
-    while down[-1] > window.next_budget(down[-1], -1):
-        down.append(window.next_budget(down[-1], -1))
+    while down[-1] > keys.next_budget(down[-1], -1):
+        down.append(keys.next_budget(down[-1], -1))
     assert up == down[::-1] and up[0] == 1 and up[-1] == 10_000
     assert {20, 22, 60, 65, 120, 140, 300, 400} <= set(up)
-    assert window.next_budget(66.7, 1) == 70 and window.next_budget(66.7, -1) == 65
+    assert keys.next_budget(66.7, 1) == 70 and keys.next_budget(66.7, -1) == 65
 
 
 @needs_qt
@@ -492,3 +577,29 @@ def test_wayland_without_an_x_server(linux: Callable[[str], None], tmp_path: Pat
     assert display.qt_platform(environment) == "wayland"
     assert display.why_no_display(environment) == "the Wayland screen wayland-7 does not answer"
     assert display.qt_platform(environment | SCREEN) == "xcb"
+
+
+def test_platforms_are_tried_in_turn(linux: Callable[[str], None], tmp_path: Path) -> None:
+    both = {"QT_QPA_PLATFORM": "wayland;xcb", "XDG_RUNTIME_DIR": str(tmp_path), "WAYLAND_DISPLAY": "wayland-7"}
+    assert display.why_no_display(both | SCREEN) is None and display.qt_platform(both | SCREEN) == "xcb"
+    assert display.why_no_display(both) == (
+        "the Wayland screen wayland-7 does not answer; no screen (DISPLAY is not set)"
+    )
+
+
+@needs_qt
+@pytest.mark.parametrize("asked", ["nonsense", "waylamd;xbc", "XCB"])
+def test_an_unknown_platform_is_an_error_with_or_without_show(
+    asked: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("QT_QPA_PLATFORM", asked)
+    for show in ([], ["--show"]):
+        assert main(["run", "--source", "demo", *show]) == 7
+        err = capsys.readouterr().err
+        assert f"QT_QPA_PLATFORM={asked} is no platform of this Qt, which has" in err and "offscreen" in err
+
+
+@needs_qt
+def test_a_platform_that_qt_would_abort_on_is_tried_in_another_process() -> None:
+    reason = display.why_no_display({**os.environ, "QT_QPA_PLATFORM": "eglfs"})
+    assert reason is None or "eglfs does not start" in reason or "libraries are missing" in reason
