@@ -111,7 +111,7 @@ def _wants_window(settings: Settings) -> bool:
 
 
 def _show(app: App) -> None:
-    from app.outputs.systemd import Heart
+    from app.outputs.systemd import Heart, notify
     from app.window.window import Look, show
 
     settings, pipeline, heart = app.settings, app.pipeline, Heart(app.pipeline.totals, app.pipeline.latest, app.source)
