@@ -121,7 +121,12 @@ class _Run:
         by_cause = {(c.name.lower(),): drops.get(c, 0) for c in DropCause if c not in FRAME_CAUSES}
         yield counter("unread_faces", "Faces not read in a frame, by cause", by_cause, ("cause",))
         by_exit = {(str(point).partition("@")[0], str(point).partition("@")[2]): n for point, n in exits.items()}
-        yield counter("network_batches", "Batches by the operating point that read them, the first of each frame", by_exit, ("exit", "input_size"))
+        yield counter(
+            "network_batches",
+            "Batches by the operating point that read them, the first of each frame",
+            by_exit,
+            ("exit", "input_size"),
+        )
         yield counter("source_reconnects", "Times that the source came back", {(): totals.reconnects})
         up = self._source.status().state is not SourceState.LOST
         gauges = [

@@ -25,6 +25,7 @@ _COLUMNS = {
     "gender_21_60": "gender 21-60",
     "expression": "expression",
     "macro_f1": "macro F1",
+    "expression_fer2013": "by FER2013's label",
 }
 _WITH_INTERVAL = ("mae", "gender", "expression")
 
