@@ -133,8 +133,8 @@ def dark(picture: Picture, per_cent: float, face_px: float, rng: np.random.Gener
 
 
 def dark_noise(picture: Picture, per_cent: float, face_px: float, rng: np.random.Generator) -> Picture:
-    """As `dark`, with noise of a sigma of 3 where nearly all light is left, of 10 where a quarter is."""
-    sigma = (3 + 7 * min((100 - per_cent) / 75, 1.1)) * rng.uniform(0.8, 1.1)
+    """As `dark`, with noise of a sigma of 2 where nearly all light is left, of 9 where a quarter is."""
+    sigma = (2 + 7 * min((100 - per_cent) / 75, 1.1)) * rng.uniform(0.8, 1.1)
     return noise(dark(picture, per_cent, face_px, rng), sigma, face_px, rng)
 
 
@@ -234,14 +234,14 @@ KINDS: dict[str, Kind] = {
         Kind("zoom", "% of the resolution left", (70, 50, 40), 80, 35, 0.03, zoom),
         Kind("bright", "times the values", (1.3, 1.6, 2.0), 1.1, 2.1, 0.05, bright),
         Kind("dark", "% of the values left", (50, 35, 25), 80, 20, 0.06, dark),
-        Kind("dark, noise", "% of the values left", (50, 35, 25), 80, 22, 0.18, dark_noise),
+        Kind("dark, noise", "% of the values left", (60, 45, 30), 80, 22, 0.18, dark_noise),
         Kind("contrast", "% of the contrast left", (70, 50, 30), 85, 25, 0.03, contrast),
         Kind("haze", "% of veil", (30, 50, 65), 10, 70, 0.04, haze),
         Kind("cast", "% in a channel", (10, 20, 40), 5, 50, 0.03, cast),
         Kind("noise", "sigma of 255", (5, 10, 20), 2, 24, 0.12, noise),
         Kind("coarse noise", "sigma of 255", (5, 10, 15), 2, 18, 0.07, coarse_noise),
         Kind("grey", "% of the colour left", (50, 20, 0), 70, 0, 0.03, grey),
-        Kind("jpeg", "quality", (40, 20, 10), 70, 8, 0.12, jpeg),
+        Kind("jpeg", "quality", (50, 25, 10), 70, 8, 0.12, jpeg),
         Kind("h264", "constant rate factor", (28, 33, 38), 24, 42, 0.08, h264),
         Kind("palette", "colours", (32, 16, 8), 48, 8, 0.03, palette),
     )

@@ -252,7 +252,7 @@ def export(folder: Path, faces: Path, out: Path) -> Manifest:
     parts, held_out = load_parts(config, faces)
     if set(held_out) != {"utkface", "fer2013"}:
         raise ExportError("a network is exported with figures on utkface and fer2013: [optimiser] batch must name both")
-    networks = {size: for_size(trained, parts, size, torch.device("cpu")) for size in sizes}
+    networks = {size: for_size(trained, parts, size, torch.device("cpu"), spoil=config.spoil) for size in sizes}
     judged = judge_all(trained, networks, held_out)
     out.mkdir(parents=True, exist_ok=True)
     content, worst = checked_onnx(networks, out / f"{config.name}.onnx.draft")

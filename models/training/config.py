@@ -90,6 +90,11 @@ class Config:
         """Sizes in pixels, smallest first, and the share of training steps that each gets."""
         return dict(sorted((int(size), float(share)) for size, share in self.network["input_sizes"].items()))
 
+    @property
+    def spoil(self) -> float:
+        """The share of pictures that are spoilt as cameras do."""
+        return float(self.augmentation.get("spoil", 0.0))
+
     def build(self) -> ElasticNetwork:
         """The network, its weights at random."""
         try:

@@ -97,7 +97,9 @@ def train(
         if loop.log and (step % VALIDATE_EVERY == 0 or step == steps):
             reports = {}
             for size in config.input_sizes:
-                at_size = for_size(average.module, parts, size, fabric.device, batches=VALIDATION_BATCHES)
+                at_size = for_size(
+                    average.module, parts, size, fabric.device, batches=VALIDATION_BATCHES, spoil=config.spoil
+                )
                 reports[size] = validate(at_size, held_out, size, fabric.device)
             loop.note_validation(step, reports, aloud=True)
         loop.save_when_due(step)
