@@ -13,6 +13,7 @@ from models.manifest import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable
 
 
 def add(sub: argparse._SubParsersAction) -> None:
@@ -107,6 +108,26 @@ def run(args: argparse.Namespace) -> int:
     for path in filter(None, (args.json, args.plot)):
         check_writable(path)
     others = [_read_report(path) for path in args.beside]
+    report, table = _judge(args)
+    report["split"] = args.list.name if args.list else "every picture" if args.dataset == "utkface" else args.split
+    for line in table(report):
+        print(line)
+    text = json.dumps(report, indent=1)
+    if args.json:
+        args.json.write_text(text + "\n", encoding="utf-8")
+    if args.plot:
+        from models.judging import figures, spoilt_report
+
+        drawn = json.loads(text)
+        if args.spoilt:
+            spoilt_report.draw(drawn, args.plot)
+        else:
+            figures.draw([*others, drawn], args.plot)
+    return 0
+
+
+def _judge(args: argparse.Namespace) -> tuple[dict[str, Any], Callable[[dict[str, Any]], list[str]]]:
+    """The report, and what makes a table of it."""
     from tqdm import tqdm
 
     with translated():
@@ -123,28 +144,14 @@ def run(args: argparse.Namespace) -> int:
         try:
             if args.spoilt:
                 report = evaluate_spoilt(manifest, pictures, sample=args.sample, progress=tqdm)
-                table = spoilt_report.table
-            elif args.landmarks == "both":
+                return report, spoilt_report.table
+            if args.landmarks == "both":
                 report = compare_landmarks.compare_landmarks(manifest, pictures, **options)
-                table = compare_landmarks.comparison_table
-            else:
-                report = evaluate(manifest, pictures, teacher=args.landmarks == "teacher", **options)
-                table = figures.table
+                return report, compare_landmarks.comparison_table
+            report = evaluate(manifest, pictures, teacher=args.landmarks == "teacher", **options)
+            return report, figures.table
         except LandmarkModelError as error:
             raise ModelError(str(error)) from error
-    report["split"] = args.list.name if args.list else "every picture" if args.dataset == "utkface" else args.split
-    for line in table(report):
-        print(line)
-    text = json.dumps(report, indent=1)
-    if args.json:
-        args.json.write_text(text + "\n", encoding="utf-8")
-    if args.plot:
-        drawn = json.loads(text)
-        if args.spoilt:
-            spoilt_report.draw(drawn, args.plot)
-        else:
-            figures.draw([*others, drawn], args.plot)
-    return 0
 
 
 def _names(path: Path | None) -> list[str] | None:
