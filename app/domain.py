@@ -122,7 +122,7 @@ class Estimate:
     age_high: float  # the interval holds the true age in about 68 of 100 faces
     gender: str
     gender_p: float
-    expression: str
+    expression: str  # "" where none is probable enough to be shown
     expression_p: float
     exit: str
 

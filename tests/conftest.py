@@ -64,5 +64,10 @@ def fer2013_tar() -> Path:
 
 
 @pytest.fixture
+def ferplus_csv() -> Path:
+    return _shared("data/ferplus.csv")
+
+
+@pytest.fixture
 def imagenet_weights() -> Path:
     return _shared("weights/mobilenet_0.75_imagenet.npz")

@@ -61,7 +61,7 @@ def _clip(clip: Path, manifest: Manifest, engine: OnnxEngine) -> list[dict[str, 
     watched, rows = _watch(clip, manifest, engine), []
     print(f"{clip.name}: readings by the deepest exit, and by one at random in each frame")
     print(
-        f"{'person':<8}{'exits':<9}{'shown':<10}{'frames':>7}{'age change a frame':>20}"
+        f"{'person':<8}{'exits':<9}{'shown':<10}{'frames':>7}{'age, median':>13}{'largest jump':>14}{'age change a frame':>20}"
         f"{'age, deviation':>16}{'half interval':>15}{'gender flips':>14}{'expression flips':>18}"
     )
     for person, seen in watched.items():
@@ -81,11 +81,14 @@ def _clip(clip: Path, manifest: Manifest, engine: OnnxEngine) -> list[dict[str, 
                 shown = []
                 for frame, time_s, reading in chosen:
                     memory.read(1, reading, frame, time_s)
-                    shown.append(memory.estimate(1))
+                    shown += [estimate] if (estimate := memory.estimate(1)) else []
+                if len(shown) < 2:  # never sure enough of the age
+                    continue
                 row = {"clip": clip.name, "person": person, "exits": exits, "way": way, **_steadiness(shown)}
                 rows.append(row)
                 print(
-                    f"{person:<8}{exits:<9}{way:<10}{len(shown):>7}{row['age_change']:>20.2f}{row['age_deviation']:>16.2f}"
+                    f"{person:<8}{exits:<9}{way:<10}{len(shown):>7}{row['age_median']:>13.1f}{row['age_jump']:>14.1f}"
+                    f"{row['age_change']:>20.2f}{row['age_deviation']:>16.2f}"
                     f"{row['half']:>15.1f}{row['gender_flips']:>14}{row['expression_flips']:>18}"
                 )
         if len(seen) >= 20:
@@ -116,6 +119,8 @@ def _watch(clip: Path, manifest: Manifest, engine: OnnxEngine) -> dict[int, Watc
 def _steadiness(shown: list[Estimate]) -> dict[str, float]:
     ages = np.array([e.age for e in shown])
     return {
+        "age_median": float(np.median(ages)),
+        "age_jump": float(np.abs(np.diff(ages)).max()),
         "age_change": float(np.sqrt(np.mean(np.diff(ages) ** 2))),
         "age_deviation": float(ages.std()),
         "half": float(np.mean([e.age_high - e.age for e in shown])),

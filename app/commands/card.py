@@ -21,7 +21,7 @@ def add(sub: argparse._SubParsersAction) -> None:
         "card",
         run,
         "Rewrite the figures in a network's model card (NAME.md beside its manifest) from reports of `evaluate`.",
-        "card --model mobilenet_v1_075 --report utkface.json fer2013.json",
+        "card --model mobilenet_v1_075 --report utkface.json ferplus.json spoilt.json",
     )
     p.add_argument(
         "--model",
@@ -34,7 +34,8 @@ def add(sub: argparse._SubParsersAction) -> None:
         nargs="+",
         required=True,
         metavar="JSON",
-        help="what `evaluate --json` wrote of this network, over all its input sizes: one with ages, one with expressions",
+        help="what `evaluate --json` wrote of this network, over all its input sizes: one with ages, one with expressions, "
+        "and reports of `evaluate --spoilt` on either",
     )
 
 
@@ -43,6 +44,7 @@ def run(args: argparse.Namespace) -> int:
     from app.network.calibrate import candidates
     from app.reports.networks import best_point, ranked
     from models.shipping.card import BEGIN, END, CardError, replaced, section
+    from models.shipping.spoilt_card import spoilt_section
 
     try:
         path = find_manifest(args.model)
@@ -62,7 +64,10 @@ def run(args: argparse.Namespace) -> int:
     best = best_point(manifest)
     listed = sorted({*points, best, ranked(manifest)[0]})
     try:
-        lines = section(manifest, read, listed, best, manifest.network.stat().st_size)
+        clean, spoilt = ([r for r in read if ("kinds" in r) is wanted] for wanted in (False, True))
+        lines = section(manifest, clean, listed, best, manifest.network.stat().st_size)
+        by_cost = sorted(listed, key=lambda p: manifest.exit(p[0]).multiply_adds[p[1]])
+        lines += spoilt_section(manifest, spoilt, by_cost)
     except CardError as error:
         raise UsageError(str(error)) from error
     except (LookupError, TypeError, ValueError, AttributeError) as error:

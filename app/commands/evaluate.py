@@ -13,6 +13,7 @@ from models.manifest import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable
 
 
 def add(sub: argparse._SubParsersAction) -> None:
@@ -31,22 +32,41 @@ def add(sub: argparse._SubParsersAction) -> None:
     p.add_argument(
         "--dataset",
         required=True,
-        choices=("utkface", "fer2013", "appa_real"),
-        help="utkface: age and gender; fer2013: expression; appa_real: apparent age, with the epsilon error",
+        choices=("utkface", "fer2013", "ferplus", "appa_real"),
+        help="utkface: age and gender; fer2013: expression; ferplus: the same by the votes of ten annotators; appa_real: "
+        "apparent age, with the epsilon error",
     )
     p.add_argument(
         "--root",
         type=Path,
         required=True,
         metavar="DIR",
-        help="the data set's folder; for fer2013 the one with train/ and validation/",
+        help="the data set's folder; for fer2013 and ferplus the one with train/ and validation/",
     )
     p.add_argument(
         "--split",
         default="validation",
-        help="fer2013: which folder under --root; appa_real: train, validation or test; default validation",
+        help="fer2013, ferplus: which folder under --root; appa_real: train, validation or test; default validation",
     )
     p.add_argument("--list", type=Path, metavar="NAMES.txt", help="utkface: only these pictures, a file name a line")
+    p.add_argument("--votes", type=Path, metavar="CSV", help="ferplus: the table of votes")
+    p.add_argument(
+        "--without",
+        type=Path,
+        metavar="NAMES.txt",
+        help="leave these pictures out, a path ending in SPLIT/LABEL/NAME a line: those with a near twin in training",
+    )
+    p.add_argument(
+        "--spoilt",
+        action="store_true",
+        help="on faces of 60 and 30 px that are spoilt as cameras do, in 17 ways of three strengths: means and worsts",
+    )
+    p.add_argument(
+        "--sample",
+        type=int,
+        metavar="N",
+        help="with --spoilt: only N pictures; 1,000 take about 20 minutes on two cores",
+    )
     how = p.add_mutually_exclusive_group()
     how.add_argument(
         "--align", action="store_true", help="find face and landmarks in each picture, as in training (default)"
@@ -73,6 +93,14 @@ def add(sub: argparse._SubParsersAction) -> None:
 def run(args: argparse.Namespace) -> int:
     if args.list and args.dataset != "utkface":
         raise UsageError("--list goes with --dataset utkface")
+    if bool(args.votes) != (args.dataset == "ferplus"):
+        raise UsageError("--dataset ferplus and --votes CSV go together")
+    if args.sample is not None and (not args.spoilt or args.sample < 1):
+        raise UsageError("--sample goes with --spoilt and is at least 1")
+    if args.spoilt and (args.aligned or args.size or args.beside or args.landmarks != "ours"):
+        raise UsageError(
+            "--spoilt aligns, by our landmarks, at every size: leave out --aligned, --size, --beside, --landmarks"
+        )
     if args.aligned and args.landmarks != "ours":
         raise UsageError("--aligned uses no landmarks: leave out --landmarks")
     if args.plot and args.landmarks == "both":
@@ -80,34 +108,50 @@ def run(args: argparse.Namespace) -> int:
     for path in filter(None, (args.json, args.plot)):
         check_writable(path)
     others = [_read_report(path) for path in args.beside]
-    from tqdm import tqdm
-
-    with translated():
-        from align.landmarks import LandmarkModelError
-        from models.judging.compare_landmarks import compare_landmarks, comparison_table
-        from models.judging.evaluate import Pictures, evaluate
-        from models.judging.figures import draw, table
-        from models.manifest import Manifest, find_manifest
-
-        manifest = Manifest.read(find_manifest(args.model))
-        pictures = Pictures(dataset=args.dataset, root=args.root, split=args.split, names=_names(args.list))
-        options = {"align": not args.aligned, "size": args.size, "progress": tqdm}
-        try:
-            if args.landmarks == "both":
-                report = compare_landmarks(manifest, pictures, **options)
-            else:
-                report = evaluate(manifest, pictures, teacher=args.landmarks == "teacher", **options)
-        except LandmarkModelError as error:
-            raise ModelError(str(error)) from error
+    report, table = _judge(args)
     report["split"] = args.list.name if args.list else "every picture" if args.dataset == "utkface" else args.split
-    for line in (comparison_table if args.landmarks == "both" else table)(report):
+    for line in table(report):
         print(line)
     text = json.dumps(report, indent=1)
     if args.json:
         args.json.write_text(text + "\n", encoding="utf-8")
     if args.plot:
-        draw([*others, json.loads(text)], args.plot)
+        from models.judging import figures, spoilt_report
+
+        drawn = json.loads(text)
+        if args.spoilt:
+            spoilt_report.draw(drawn, args.plot)
+        else:
+            figures.draw([*others, drawn], args.plot)
     return 0
+
+
+def _judge(args: argparse.Namespace) -> tuple[dict[str, Any], Callable[[dict[str, Any]], list[str]]]:
+    """The report, and what makes a table of it."""
+    from tqdm import tqdm
+
+    with translated():
+        from align.landmarks import LandmarkModelError
+        from models.judging import compare_landmarks, figures, spoilt_report
+        from models.judging.evaluate import Pictures, evaluate
+        from models.judging.spoilt import evaluate_spoilt
+        from models.manifest import Manifest, find_manifest
+
+        manifest = Manifest.read(find_manifest(args.model))
+        which = {"split": args.split, "names": _names(args.list), "votes": args.votes, "without": args.without}
+        pictures = Pictures(dataset=args.dataset, root=args.root, **which)
+        options = {"align": not args.aligned, "size": args.size, "progress": tqdm}
+        try:
+            if args.spoilt:
+                report = evaluate_spoilt(manifest, pictures, sample=args.sample, progress=tqdm)
+                return report, spoilt_report.table
+            if args.landmarks == "both":
+                report = compare_landmarks.compare_landmarks(manifest, pictures, **options)
+                return report, compare_landmarks.comparison_table
+            report = evaluate(manifest, pictures, teacher=args.landmarks == "teacher", **options)
+            return report, figures.table
+        except LandmarkModelError as error:
+            raise ModelError(str(error)) from error
 
 
 def _names(path: Path | None) -> list[str] | None:

@@ -62,6 +62,15 @@ def _add_data_sets(p: argparse.ArgumentParser) -> None:
         help="folder with train/ and validation/, a folder per expression in each",
     )
     p.add_argument(
+        "--ferplus", type=Path, metavar="CSV", help="fer2013: FER+'s votes, to train on instead of its labels"
+    )
+    p.add_argument(
+        "--without",
+        type=Path,
+        metavar="NAMES.txt",
+        help="fer2013: leave these pictures out, a path ending in SPLIT/LABEL/NAME a line: those with a near twin in training",
+    )
+    p.add_argument(
         "--imdb-wiki", type=Path, metavar="DIR", action="append", default=[],
         help="folder with imdb.mat or wiki.mat and their pictures (imdb_crop, wiki_crop); may be given twice",
     )  # fmt: skip
@@ -99,6 +108,8 @@ def _add_data_sets(p: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     if not any((args.utkface, args.fer2013, args.imdb_wiki, args.appa_real, args.csv, args.folder)):
         raise UsageError("give a data set: --utkface, --fer2013, --imdb-wiki, --appa-real, --csv or --folder")
+    if (args.ferplus or args.without) and not args.fer2013:
+        raise UsageError("--ferplus and --without go with --fer2013")
     if args.mean_shape and not args.utkface:
         raise UsageError("--mean-shape goes with --utkface")
     if args.workers < 1:
@@ -118,7 +129,7 @@ def run(args: argparse.Namespace) -> int:
         scores = {name: value for name, value in scores.items() if value is not None}
         sets = [
             *([utkface.read(args.utkface)] if args.utkface else []),
-            *([fer2013.read(args.fer2013)] if args.fer2013 else []),
+            *([fer2013.read(args.fer2013, args.ferplus, args.without)] if args.fer2013 else []),
             *(imdb_wiki.read(root, **scores) for root in args.imdb_wiki),
             *([appa_real.read(args.appa_real, real_age=args.real_age)] if args.appa_real else []),
             *(own.read_csv(path) for path in args.csv),

@@ -17,11 +17,12 @@ ESTIMATE_FIELDS = ("age", "age_low", "age_high", "gender", "gender_p", "expressi
 
 
 def estimate_record(estimate: Estimate | None) -> dict[str, Any]:
-    """The fields of an estimate in results and events; what is not known yet is null."""
+    """The fields of an estimate in results and events; what is not known yet is null, and so is an unsure expression."""
     if estimate is None:
         return dict.fromkeys(ESTIMATE_FIELDS)
     values = ((name, getattr(estimate, name)) for name in ESTIMATE_FIELDS)
-    return {name: round(v, 4 if name.endswith("_p") else 2) if isinstance(v, float) else v for name, v in values}
+    record = {name: round(v, 4 if name.endswith("_p") else 2) if isinstance(v, float) else v for name, v in values}
+    return record | {"expression": estimate.expression or None}
 
 
 def person_record(person: Person) -> dict[str, Any]:

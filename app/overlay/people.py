@@ -224,7 +224,8 @@ def _plate(person: Shown, card: Card, spot: Box, canvas: Canvas, unit: float, th
 
 def label_words(person: Shown, say: Texts) -> str:
     """What the face says."""
-    return f"{say(person.gender)} · {say(EXPRESSIONS.get(person.expression, person.expression))}"
+    words = [person.gender, EXPRESSIONS.get(person.expression, person.expression)]
+    return " · ".join(say(word) for word in words if word)
 
 
 def interval(person: Shown) -> str:

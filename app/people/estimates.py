@@ -15,7 +15,13 @@ Each is a share of the square of the half interval that was calibrated for that 
 m = age + person error together with the offsets of the exits that were seen, state (m, offset[1], ..., offset[k]):
 
     gain = P h / (h' P h + R)        h = 1 for m and for the reading's exit, else 0
-    R = (FRAME + SLOW max(1, 2 SLOW_S / time since the last reading)) half^2
+    R = FRAME half^2 + (SLOW half^2 + blur) max(1, 2 SLOW_S / time since the last reading)
+
+blur = half^2 - sharpest^2 is what this reading is less certain than the sharpest of this person (least half, forgotten within
+SHARPEST_S). A smeared or dark frame errs by that in a way of its own, which further frames like it share: so ten blurred
+frames in a second never overrule one sharp one. Where a reading is sharper than all before, what was known is less
+certain than it seemed: P[m, m] grows by the difference of the squares; and where it is clearly sharper (CLEARLY_SHARPER) it
+shares no slow error with them.
 
 The shown half interval is sqrt(P[m, m] + person variance), person variance being the readings' mean of (1 - FRAME - SLOW -
 OFFSET) half^2: one reading is shown with its own interval, many with a narrower one that never shrinks below the person
@@ -46,6 +52,10 @@ if TYPE_CHECKING:
 FRAME, SLOW, OFFSET, SLOW_S = 0.06, 0.08, 0.05, 1.5
 # What is known of somebody fades: m may drift by this share of the squared half interval a second.
 DRIFT = 0.002
+# How long the sharpest reading of a person is held against the others.
+SHARPEST_S = 60.0
+# A reading whose variance is less than this share of the sharpest's shares no slow error with what was read before.
+CLEARLY_SHARPER = 0.7
 # The least half interval that a reading counts with, years: a certain network is not exact.
 LEAST_HALF = 1.0
 # Readings that for a while lie this many standard deviations from what is known are of somebody else: start anew.
@@ -53,6 +63,10 @@ OTHER_PERSON, SURPRISE_S = 4.0, 0.5
 
 EXPRESSION_S = 0.3  # expressions follow within about this time
 GENDER_MEMORY_S = 10.0
+# An age whose half interval is wider says nothing, and an expression that is less probable would be a guess: neither is
+# shown. What is shown already stays until it is worse by the margin.
+TOO_WIDE, WIDE_MARGIN = 12.0, 2.0
+LEAST_EXPRESSION, EXPRESSION_MARGIN = 0.5, 0.08
 # Another label is shown when its probability exceeds that of the shown one by so much.
 GENDER_LEAD, EXPRESSION_LEAD = 0.2, 0.1
 
@@ -63,6 +77,7 @@ class _Memory:
     state: NDArray[np.float64]
     covariance: NDArray[np.float64]
     person_variance: float
+    sharpest: float  # the least variance of a reading
     gender: NDArray[np.float64]
     gender_weight: float
     expression: NDArray[np.float64]
@@ -71,6 +86,18 @@ class _Memory:
     read_frame: int
     surprise: float = 0.0
     shown: list[int] = field(default_factory=lambda: [0, 0])  # classes of gender and expression
+    told: list[bool] = field(default_factory=lambda: [False, False])  # whether age and expression are sure enough
+
+    @property
+    def half(self) -> float:
+        """Of the interval that is shown, years."""
+        return math.sqrt(self.covariance[0, 0] + self.person_variance)
+
+    def judge(self) -> None:
+        """Decides what is sure enough to be told."""
+        age, expression = self.told
+        least = LEAST_EXPRESSION - EXPRESSION_MARGIN * expression
+        self.told = [self.half <= TOO_WIDE + WIDE_MARGIN * age, self.expression[self.shown[1]] >= least]
 
 
 class People:
@@ -94,10 +121,11 @@ class People:
         variance = max(reading.half, LEAST_HALF) ** 2
         known = self._known.get(person)
         passed = max(time_s - known.read_s, 1e-3) if known else math.inf
-        noise = (FRAME + SLOW * max(1.0, 2 * SLOW_S / passed)) * variance
-        if known is None or self._somebody_else(known, reading.age, noise, variance, passed):
-            self._known[person] = _first(reading, variance, frame, time_s)
+        if known is None or self._somebody_else(known, reading.age, variance, passed):
+            self._known[person] = first = _first(reading, variance, frame, time_s)
+            first.judge()
             return
+        noise = _noise(known, variance, passed)
         _fuse_age(known, reading, variance, noise, passed)
         kept = known.gender_weight * math.exp(-passed / GENDER_MEMORY_S)
         known.gender_weight = kept + 1 / noise
@@ -109,9 +137,10 @@ class People:
             if p[best] > p[known.shown[i]] + lead:
                 known.shown[i] = best
         known.exit, known.read_s, known.read_frame = reading.exit, time_s, frame
+        known.judge()
 
     @staticmethod
-    def _somebody_else(known: _Memory, age: float, noise: float, variance: float, passed: float) -> bool:
+    def _somebody_else(known: _Memory, age: float, variance: float, passed: float) -> bool:
         """Whether readings have been far from what is known for a while."""
         expected = known.covariance[0, 0] + (FRAME + SLOW + OFFSET) * variance
         step = min(1 - math.exp(-passed / SURPRISE_S), 0.4)  # one reading alone never decides
@@ -119,19 +148,21 @@ class People:
         return abs(known.surprise) > OTHER_PERSON
 
     def estimate(self, person: int) -> Estimate | None:
-        """The fused estimate, or None before the first reading."""
+        """The fused estimate; None before the first reading, and while the age's interval is too wide to say anything.
+
+        Its expression is "" where none is probable enough.
+        """
         known = self._known.get(person)
-        if known is None:
+        if known is None or not known.told[0]:
             return None
         (g, x), age = known.shown, float(known.state[0])
-        half = math.sqrt(known.covariance[0, 0] + known.person_variance)
         return Estimate(
             age=age,
-            age_low=max(age - half, 0.0),
-            age_high=age + half,
+            age_low=max(age - known.half, 0.0),
+            age_high=age + known.half,
             gender=self._genders[g],
             gender_p=float(known.gender[g]),
-            expression=self._expressions[x],
+            expression=self._expressions[x] if known.told[1] else "",
             expression_p=float(known.expression[x]),
             exit=known.exit,
         )
@@ -151,6 +182,7 @@ def _first(reading: Reading, variance: float, frame: int, time_s: float) -> _Mem
         state=np.array([reading.age, 0.0]),
         covariance=covariance,
         person_variance=_person_share() * variance,
+        sharpest=variance,
         gender=gender,
         gender_weight=1 / ((FRAME + SLOW) * variance),
         expression=expression,
@@ -159,6 +191,18 @@ def _first(reading: Reading, variance: float, frame: int, time_s: float) -> _Mem
         read_frame=frame,
         shown=[int(gender.argmax()), int(expression.argmax())],
     )
+
+
+def _noise(known: _Memory, variance: float, passed: float) -> float:
+    """R of the reading; takes note where it is the sharpest."""
+    blur = variance - known.sharpest
+    shared = 1.0 if variance < CLEARLY_SHARPER * known.sharpest else max(1.0, 2 * SLOW_S / passed)
+    if blur < 0:
+        known.covariance[0, 0] -= blur
+        known.sharpest = variance
+    else:
+        known.sharpest += blur * (1 - math.exp(-passed / SHARPEST_S))
+    return FRAME * variance + (SLOW * variance + max(blur, 0.0)) * shared
 
 
 def _fuse_age(known: _Memory, reading: Reading, variance: float, noise: float, passed: float) -> None:

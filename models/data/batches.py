@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from align.crop import crop_face
+from models.data.spoil import as_a_camera
 from models.data.views import VIEW_SIZE, VIEW_ZOOM, Views
 
 if TYPE_CHECKING:
@@ -20,9 +21,15 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
 
+# How wide the faces of spoilt training pictures are, in pixels of the camera.
+FACE_PX = (24, 160)
+
+
 @dataclass(frozen=True)
 class Augmentation:
-    """How far training pictures are changed. Shares are of the crop's side; angles in degrees."""
+    """How far training pictures are changed. Angles are in degrees; zoom and shift are shares of the crop's side; grey, coarse,
+    erase and spoil are the shares of pictures that are changed so, spoil: as cameras do (spoil.py).
+    """
 
     zoom: float = 0.15
     shift: float = 0.05
@@ -31,6 +38,7 @@ class Augmentation:
     grey: float = 0.25
     coarse: float = 0.3
     erase: float = 0.2
+    spoil: float = 0.0
 
 
 def crop_matrix(
@@ -65,6 +73,8 @@ def _rgb(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def augmented(view: NDArray[np.uint8], size: int, how: Augmentation, rng: np.random.Generator) -> NDArray[np.uint8]:
     """One changed (size, size, 3) crop of a view. Grey and coarse hit both data sets alike, so that neither betrays itself."""
+    if how.spoil and rng.random() < how.spoil:
+        view = seen_by_a_camera(view, rng)
     matrix = crop_matrix(
         size,
         zoom=float(np.exp(rng.uniform(-how.zoom, how.zoom))),
@@ -96,8 +106,16 @@ def augmented(view: NDArray[np.uint8], size: int, how: Augmentation, rng: np.ran
     return crop
 
 
+def seen_by_a_camera(view: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """A (v, v[, 3]) view as a camera has it: (w, w, 3), its face FACE_PX wide, and spoilt."""
+    face_px = float(np.exp(rng.uniform(*np.log(FACE_PX))))
+    side = min(round(face_px * VIEW_ZOOM), len(view))
+    small = _rgb(cv2.resize(view, (side, side), interpolation=cv2.INTER_AREA))
+    return as_a_camera(small, side / VIEW_ZOOM, rng)
+
+
 class TrainingBatches:
-    """Item `step` is the whole batch of that step: crops (n, size, size, 3) uint8 RGB and the three labels.
+    """Item `step` is the whole batch of that step: crops (n, size, size, 3) uint8 RGB, the three labels, and FER+'s `shares`.
 
     One batch has one size, drawn anew for every step by the shares in `sizes`.
     """
@@ -120,7 +138,7 @@ class TrainingBatches:
     def __getitem__(self, step: int) -> dict[str, NDArray]:
         rng = np.random.default_rng((self._seed, 1, step))
         size = int(np.random.default_rng((self._seed, 3, step)).choice(self._sizes, p=self._shares))
-        crops, labels = [], {"age": [], "gender": [], "expression": []}
+        crops, labels, shares = [], {"age": [], "gender": [], "expression": []}, []
         taught: dict[str, list[NDArray[np.float16]]] = {}
         for part, (views, usable, count) in enumerate(self._parts):
             for position in range(step * count, (step + 1) * count):
@@ -128,9 +146,11 @@ class TrainingBatches:
                 crops.append(augmented(views.pixels[i], size, self._how, rng))
                 for name, values in labels.items():
                     values.append(getattr(views, name)[i])
+                shares.append(views.shares[i])
                 for head, p in self._answers[part].items() if self._answers else ():
                     taught.setdefault(f"teacher_{head}", []).append(p[i])
         known = {k: np.asarray(v, np.int64) for k, v in labels.items()}
+        known["shares"] = np.stack(shares)
         return {"crops": np.stack(crops), **known, **{k: np.asarray(v, np.float32) for k, v in taught.items()}}
 
     def _shuffled(self, part: int, usable: NDArray[np.int64], position: int) -> int:

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from align.crop import crop_face
 from align.geometry import AlignmentError, Margins, Template, load_mean_shape, residual, to_pixels
 from models.data.locate import locate_all
-from models.data.sets.base import DataError, DataSet, Report, Sample, read_picture
+from models.data.sets import ferplus
+from models.data.sets.base import EXPRESSIONS, UNKNOWN, DataError, DataSet, Report, Sample, read_picture
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -133,6 +134,8 @@ class Views:
     """FrameFaces faces of one data set and split: `pixels` (n, v, v[, 3]) uint8 memory-mapped, labels as (n,) int16.
 
     `age_mean` and `age_std`, (n,) float32 years: mean and standard deviation of people's guesses, nan where nobody guessed.
+    `shares`, (n, 7) float32, and `majority`, (n,): what FER+'s annotators voted for, to train on and to judge by (ferplus.py);
+    zeros and -1 where a picture is left out, or nobody was asked.
     """
 
     pixels: NDArray[np.uint8]
@@ -141,11 +144,22 @@ class Views:
     expression: NDArray[np.int16]
     age_mean: NDArray[np.float32] = field(default=None)  # type: ignore[assignment]
     age_std: NDArray[np.float32] = field(default=None)  # type: ignore[assignment]
+    shares: NDArray[np.float32] = field(default=None)  # type: ignore[assignment]
+    majority: NDArray[np.int16] = field(default=None)  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
         for name in ("age_mean", "age_std"):
             if getattr(self, name) is None:
                 object.__setattr__(self, name, np.full(len(self.age), np.nan, np.float32))
+        if self.shares is None:
+            object.__setattr__(self, "shares", np.zeros((len(self.age), len(EXPRESSIONS)), np.float32))
+        if self.majority is None:
+            object.__setattr__(self, "majority", np.full(len(self.age), UNKNOWN, np.int16))
+
+    @property
+    def voted(self) -> bool:
+        """Whether FER+'s annotators say what people express, and not the set's own labels."""
+        return bool(self.shares.any())
 
     def __len__(self) -> int:
         return len(self.age)
@@ -155,7 +169,7 @@ class Views:
         return Views(self.pixels[chosen], *(getattr(self, name)[chosen] for name in _LABELS))
 
 
-_LABELS = ("age", "gender", "expression", "age_mean", "age_std")
+_LABELS = ("age", "gender", "expression", "age_mean", "age_std", "shares", "majority")
 
 
 def load_views(folder: Path, name: str) -> tuple[Views, NDArray[np.bool_]]:
@@ -166,6 +180,10 @@ def load_views(folder: Path, name: str) -> tuple[Views, NDArray[np.bool_]]:
     except FileNotFoundError as error:
         raise DataError(f"{error.filename} is missing: run `main.py prepare --out {folder}` first") from error
     known = {name: labels[name] for name in _LABELS if name in labels}
+    if "votes" in labels:
+        counts = [votes if votes[0] >= 0 else None for votes in labels["votes"]]
+        known["shares"] = np.stack([ferplus.distribution(votes) for votes in counts])
+        known["majority"] = np.array([ferplus.majority(votes) for votes in counts], np.int16)
     return Views(pixels[: len(labels["age"])], **known), labels["held_out"]
 
 
@@ -200,6 +218,9 @@ def prepare(
         k: np.array([getattr(s, k) for s in kept], np.int16) for k in ("age", "gender", "expression", "ethnicity")
     }
     guesses = {k: np.array([getattr(s, k) for s in kept], np.float32) for k in ("age_mean", "age_std")}
+    if any(s.votes for s in kept):
+        nobody = (UNKNOWN,) * len(ferplus.VOTES)
+        labels["votes"] = np.array([s.votes or nobody for s in kept], np.int16)
     names = [s.path.name for s in kept]
     np.savez(out / f"{name}.labels.npz", held_out=held_out[keep], names=names, **labels, **guesses)
     (out / f"{name}.validation.txt").write_text(

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.judging import metrics
-from models.judging.evaluate import read_outputs
+from models.judging.evaluate import labels_of, read_outputs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def compare_landmarks(manifest: Manifest, pictures: Pictures, **options: Any) -> dict[str, Any]:
     """Per input size and exit, paired picture by picture: mean absolute error in years (UTKFace) or share of wrong
-    expressions (FER2013) with either predictor's landmarks; ours minus the teacher's, with its 95 % interval."""
+    expressions (FER2013, FER+) with either predictor's landmarks; ours minus the teacher's, with its 95 % interval."""
     ours, theirs = (read_outputs(manifest, pictures, teacher=teacher, **options) for teacher in (False, True))
     kept = ours[0]
     rows: dict[int, dict[str, Any]] = {}
@@ -42,15 +42,15 @@ def _errors(
     outputs: dict[str, NDArray[np.float32]], name: str, kept: Sequence[Sample], dataset: str
 ) -> NDArray[np.float64]:
     """(n,) error of each picture at an exit."""
-    if dataset == "fer2013":
+    if dataset in ("fer2013", "ferplus"):
         guess = outputs[f"{name}.expression"].argmax(axis=1)
-        return (guess != np.array([s.expression for s in kept])).astype(np.float64)
+        return (guess != labels_of(kept)["expression"]).astype(np.float64)
     return np.abs(metrics.expectation(outputs[f"{name}.age"]) - np.array([s.age for s in kept]))
 
 
 def comparison_table(report: dict[str, Any]) -> list[str]:
     """The comparison for people: a row per exit."""
-    unit = "share of wrong expressions" if report["dataset"] == "fer2013" else "years"
+    unit = "share of wrong expressions" if report["dataset"] in ("fer2013", "ferplus") else "years"
     lines = [f"{report['model']} on {report['dataset']}, {report['pictures']} pictures, error in {unit}"]
     for size, exits in report["rows"].items():
         lines.append(f"{size} px{'ours':>19}{'teacher':>10}{'difference':>12}  95 %")

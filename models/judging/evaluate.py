@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from align.crop import crop_face
 from align.geometry import AlignmentError, Template, to_pixels
 from models.data.locate import Locator
-from models.data.sets import appa_real, fer2013, utkface
-from models.data.sets.base import DataError, Report, Sample, read_picture
+from models.data.sets import appa_real, fer2013, ferplus, utkface
+from models.data.sets.base import DataError, Report, Sample, leave_out, read_picture
 from models.judging.figures import figures
 from models.manifest import ManifestError
 from models.onnx_file import at_size
@@ -35,24 +35,45 @@ HEADS = ("age", "gender", "expression")
 # What `align` does to the median picture: x' = scale * x + shift, from shares of the picture's side to the unit square
 # of the crop. Medians over every fifth prepared picture's fit; rotation, below 0.7 degrees, is left out.
 FIXED_CROP = {"utkface": (1.0955, -0.0396, 0.0308), "fer2013": (1.112, -0.047, -0.070)}
+FIXED_CROP["ferplus"] = FIXED_CROP["fer2013"]
 
-PLACINGS = {"utkface": utkface.PLACING, "fer2013": fer2013.PLACING, "appa_real": appa_real.PLACING}
+PLACINGS = {
+    "ferplus": fer2013.PLACING,
+    "utkface": utkface.PLACING,
+    "fer2013": fer2013.PLACING,
+    "appa_real": appa_real.PLACING,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pictures:
     """Which pictures of which data set."""
 
-    dataset: str  # utkface, fer2013 or appa_real
+    dataset: str  # utkface, fer2013, ferplus or appa_real
     root: Path
-    split: str = "validation"  # of fer2013 and appa_real
+    split: str = "validation"  # of all but utkface
     names: Sequence[str] | None = None  # of utkface: only these files
+    votes: Path | None = None  # for ferplus: the annotators' table
+    without: Path | None = None  # a list of pictures to leave out
 
     def read(self) -> tuple[Sequence[Sample], Report]:
         """Raises DataError."""
+        samples, report = self._read()
+        if self.without:
+            samples = leave_out(samples, report, self.without)
+        if self.dataset == "ferplus":
+            if self.votes is None:
+                raise DataError("FER+'s votes are needed: give their table")
+            voted = ferplus.with_votes(samples, report, self.votes)
+            samples = [s for s in voted if ferplus.majority(s.votes) >= 0]
+            cause = "not judged: no class has more than half of the votes, or it is unknown or no face"
+            report.notes[cause] = len(voted) - len(samples)
+        return samples, report
+
+    def _read(self) -> tuple[Sequence[Sample], Report]:
         if self.dataset == "utkface":
             return utkface.read_utkface(self.root, self.names)
-        if self.dataset == "fer2013":
+        if self.dataset in ("fer2013", "ferplus"):
             return fer2013.read_fer2013(self.root, self.split)
         found = appa_real.read(self.root, splits=["valid" if self.split == "validation" else self.split])
         return found.samples, found.report
@@ -70,7 +91,7 @@ def evaluate(
     """All figures, ready for JSON. With `teacher` the landmarks are those of dlib's 68-point model instead of our own.
     Raises DataError and ManifestError."""
     kept, by_size, report = read_outputs(manifest, pictures, align=align, size=size, teacher=teacher, progress=progress)
-    labels = {k: np.array([getattr(s, k) for s in kept]) for k in (*HEADS, "ethnicity", "age_mean", "age_std")}
+    labels = labels_of(kept)
     landmarks = "landmarks of dlib's 68-point model" if teacher else "landmarks of each picture"
     return {
         "model": manifest.name,
@@ -93,6 +114,16 @@ def evaluate(
     }
 
 
+def labels_of(samples: Sequence[Sample]) -> dict[str, NDArray]:
+    """What is judged by, (n,) each, -1 or nan where unknown. Where FER+'s votes are known they say what is expressed, and the
+    set's own label is `expression_fer2013`."""
+    labels = {k: np.array([getattr(s, k) for s in samples]) for k in (*HEADS, "ethnicity", "age_mean", "age_std")}
+    if any(s.votes for s in samples):
+        labels["expression_fer2013"] = labels["expression"]
+        labels["expression"] = np.array([ferplus.majority(s.votes) for s in samples])
+    return labels
+
+
 def read_outputs(
     manifest: Manifest,
     pictures: Pictures,
@@ -109,8 +140,8 @@ def read_outputs(
     if not align and pictures.dataset not in FIXED_CROP:
         raise DataError(f"{pictures.dataset} has no fixed crop: leave --aligned out")
     samples, report = pictures.read()
-    sessions = _sessions(manifest, sizes)
-    crops = _Cropper(pictures.dataset, manifest, sizes, align, report, teacher)
+    sessions = sessions_of(manifest, sizes)
+    crops = Cropper(pictures.dataset, manifest, sizes, align, report, teacher)
     kept: list[Sample] = []
     outputs: dict[int, list[dict[str, NDArray[np.float32]]]] = {s: [] for s in sizes}
     batch: list[list[NDArray[np.uint8]]] = []
@@ -143,17 +174,25 @@ def _read_batch(
     return out
 
 
-class _Cropper:
+class Cropper:
     """From a sample to its (s, s, 3) RGB crops, one per size, or None where it cannot be read; counts in `report`."""
 
     def __init__(
-        self, dataset: str, manifest: Manifest, sizes: list[int], align: bool, report: Report, teacher: bool
+        self, dataset: str, manifest: Manifest, sizes: list[int], align: bool, report: Report, teacher: bool = False
     ) -> None:
         self._template, self._sizes, self._report = Template(manifest.template), sizes, report
         self._locate = Locator(PLACINGS[dataset], teacher=teacher) if align else None
         self._fixed = FIXED_CROP.get(dataset)
 
     def __call__(self, sample: Sample) -> list[NDArray[np.uint8]] | None:
+        placed = self.place(sample)
+        if placed is None:
+            return None
+        image, matrix = placed
+        return [cv2.cvtColor(crop_face(image, to_pixels(matrix, s), s), cv2.COLOR_BGR2RGB) for s in self._sizes]
+
+    def place(self, sample: Sample) -> tuple[NDArray[np.uint8], NDArray[np.float64]] | None:
+        """The picture, (h, w, 3) BGR, and its 2x3 matrix into the unit square."""
         image = read_picture(sample.path)
         if image is None:
             self._report.skip("not a readable picture", sample.path.name)
@@ -173,7 +212,7 @@ class _Cropper:
                     self._report.skip(str(error), sample.path.name)
                     return None
                 self._report.notes["placed by the fixed crop, no fit"] += 1
-        return [cv2.cvtColor(crop_face(image, to_pixels(matrix, s), s), cv2.COLOR_BGR2RGB) for s in self._sizes]
+        return image, matrix
 
     def _fixed_matrix(self, image: NDArray[np.uint8]) -> NDArray[np.float64]:
         scale, x, y = self._fixed
@@ -182,7 +221,7 @@ class _Cropper:
         return np.array([[scale / side, 0, x + scale * 0.5 / side], [0, scale / side, y + scale * 0.5 / side]])
 
 
-def _sessions(manifest: Manifest, sizes: list[int]) -> dict[int, Any]:
+def sessions_of(manifest: Manifest, sizes: list[int]) -> dict[int, Any]:
     """A session per input size. A size that the network was not made for is run with its default size's parameters."""
     import onnx
 

@@ -29,8 +29,9 @@ def figures(
     """All that the labels allow. Ready for JSON.
 
     p: age (n, 101), gender (n, 2), expression (n, 7). labels: age, gender, expression, ethnicity, each (n,), -1 where
-    unknown, and optionally age_mean and age_std of people's guesses, (n,), NaN where unknown. scales: interval
-    scale by coverage in per cent.
+    unknown (an expression of 7 is one that the network has no class for), and optionally expression_fer2013, another label
+    beside it, and age_mean and age_std of people's guesses, (n,), NaN where unknown. scales: interval scale by coverage in
+    per cent.
     """
     out: dict[str, Any] = {}
     age, gender, expression = labels["age"], labels["gender"], labels["expression"]
@@ -44,7 +45,7 @@ def figures(
         if adult.any():
             out |= _mean("mae_21_60", np.where(adult, error, np.nan))
         if scales:
-            half = np.maximum(metrics.deviation(p["age"]), 0.5)
+            half = metrics.spread(p["age"])
             for coverage, scale in scales.items():
                 out |= _mean(f"coverage_{coverage}", np.where(known, error <= scale * half, np.nan))
         deviation = labels.get("age_std")
@@ -58,6 +59,8 @@ def figures(
     if (expression >= 0).any():
         told = expression >= 0
         out |= _mean("expression", np.where(told, p["expression"].argmax(axis=1) == expression, np.nan))
+        if "expression_fer2013" in labels:
+            out["expression_fer2013"] = metrics.accuracy(p["expression"][told], labels["expression_fer2013"][told])
         out["macro_f1"] = metrics.macro_f1(p["expression"][told], expression[told])
         out["recall_by_expression"] = {
             name: {"recall": float((p["expression"][shown].argmax(axis=1) == i).mean()), "faces": int(shown.sum())}
@@ -121,6 +124,7 @@ _COLUMNS = {
     "expression": "expression",
     "expression_95": "95 %",
     "macro_f1": "macro F1",
+    "expression_fer2013": "FER2013's",
     "coverage_50": "in 50 %",
     "coverage_68": "in 68 %",
     "coverage_90": "in 90 %",

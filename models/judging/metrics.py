@@ -19,6 +19,11 @@ def deviation(probabilities: ArrayLike) -> NDArray[np.float64]:
     return np.sqrt(np.maximum(p @ ages**2 - (p @ ages) ** 2, 0.0))
 
 
+def spread(probabilities: ArrayLike) -> NDArray[np.float64]:
+    """`deviation`, half a year at least: what an interval's scale multiplies. A network that is certain is not exact."""
+    return np.maximum(deviation(probabilities), 0.5)
+
+
 def mae(estimate: ArrayLike, age: ArrayLike) -> float:
     """Mean absolute error in years."""
     return float(np.abs(np.asarray(estimate) - np.asarray(age)).mean())

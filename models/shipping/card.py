@@ -25,6 +25,7 @@ _COLUMNS = {
     "gender_21_60": "gender 21-60",
     "expression": "expression",
     "macro_f1": "macro F1",
+    "expression_fer2013": "by FER2013's label",
 }
 _WITH_INTERVAL = ("mae", "gender", "expression")
 
@@ -68,7 +69,7 @@ def section(
     return [
         *_about(manifest, reports, bytes_),
         "",
-        *_table(["exit @ input", "multiply-adds", *(_COLUMNS[c] for c in columns)], table),
+        *table_lines(["exit @ input", "multiply-adds", *(_COLUMNS[c] for c in columns)], table),
         "",
         *_explained(manifest, len(ranked), best),
         *_decades(rows, close),
@@ -132,7 +133,7 @@ def _decades(rows: Mapping, points: Sequence[tuple[str, int]]) -> list[str]:
         table.append([f"MAE, {_name(p)}", *(f"{of[d]['mae']:.1f}" for d in decades)])
         if any("gender" in of[d] for d in decades):
             table.append([f"gender, {_name(p)}", *(_percent(of[d].get("gender")) for d in decades)])
-    return ["", "By age:", "", *_table(["age", *decades], table)]
+    return ["", "By age:", "", *table_lines(["age", *decades], table)]
 
 
 def _groups(rows: Mapping, points: Sequence[tuple[str, int]]) -> list[str]:
@@ -151,7 +152,7 @@ def _groups(rows: Mapping, points: Sequence[tuple[str, int]]) -> list[str]:
             line += [f"{one['mae']:.2f} ({low:.2f}-{high:.2f})", f"{one['bias']:+.2f}", _percent(one["gender"])]
         table.append(line)
     about = "By UTKFace's labels of gender and ethnicity (mean error: above 0 means guessed too old):"
-    return ["", about, "", *_table(head, table)]
+    return ["", about, "", *table_lines(head, table)]
 
 
 def _expressions(rows: Mapping, points: Sequence[tuple[str, int]]) -> list[str]:
@@ -161,7 +162,7 @@ def _expressions(rows: Mapping, points: Sequence[tuple[str, int]]) -> list[str]:
         return []
     table = [["pictures", *(str(by_point[points[0]][n]["faces"]) for n in names)]]
     table += [[f"found, {_name(p)}", *(_percent(of[n]["recall"]) for n in names)] for p, of in by_point.items()]
-    return ["", "By expression, the share that is recognised:", "", *_table(["expression", *names], table)]
+    return ["", "By expression, the share that is recognised:", "", *table_lines(["expression", *names], table)]
 
 
 def _coverage(rows: Mapping, points: Sequence[tuple[str, int]]) -> list[str]:
@@ -170,7 +171,7 @@ def _coverage(rows: Mapping, points: Sequence[tuple[str, int]]) -> list[str]:
     table = [[_name(p), *(_cell(rows[p], f"coverage_{c}", interval=True) for c in COVERAGES)] for p in points]
     table.append(["all listed", *(_span([r[f"coverage_{c}"] for r in rows.values()]) for c in COVERAGES)])
     head = ["exit @ input", *(f"{c} % interval" for c in COVERAGES)]
-    return ["", "Ages that lie in the intervals shown:", "", *_table(head, table)]
+    return ["", "Ages that lie in the intervals shown:", "", *table_lines(head, table)]
 
 
 def _name(point: tuple[str, int]) -> str:
@@ -193,5 +194,5 @@ def _cell(row: Mapping[str, Any], column: str, interval: bool = False) -> str:
     return text(row[column]) + (f" ({'-'.join(map(text, low_high)).replace('%-', '-')})" if low_high else "")
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+def table_lines(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     return [f"| {' | '.join(line)} |" for line in (head, ["---"] * len(head), *rows)]

@@ -148,13 +148,13 @@ def compare(networks: Mapping[int, ElasticNetwork], path: Path, faces: int = 3) 
 def interval_scales(ages: NDArray, p: NDArray) -> dict[int, float]:
     """Per coverage in per cent, what the distributions' deviations (of (n, 101) `p`) must be multiplied with for so many
     of the (n,) ages to lie inside."""
-    ratio = np.abs(metrics.expectation(p) - ages) / np.maximum(metrics.deviation(p), 0.5)
+    ratio = np.abs(metrics.expectation(p) - ages) / metrics.spread(p)
     return {coverage: float(np.quantile(ratio, coverage / 100)) for coverage in COVERAGES}
 
 
 def cross_fitted_coverage(ages: NDArray, p: NDArray) -> dict[str, float]:
     """The share of ages inside intervals whose scales come from the other half of the faces, over both halves."""
-    ratio = np.abs(metrics.expectation(p) - ages) / np.maximum(metrics.deviation(p), 0.5)
+    ratio = np.abs(metrics.expectation(p) - ages) / metrics.spread(p)
     first = np.arange(len(ages)) % 2 == 0
     return {
         f"coverage_{coverage}": float(
@@ -252,7 +252,7 @@ def export(folder: Path, faces: Path, out: Path) -> Manifest:
     parts, held_out = load_parts(config, faces)
     if set(held_out) != {"utkface", "fer2013"}:
         raise ExportError("a network is exported with figures on utkface and fer2013: [optimiser] batch must name both")
-    networks = {size: for_size(trained, parts, size, torch.device("cpu")) for size in sizes}
+    networks = {size: for_size(trained, parts, size, torch.device("cpu"), spoil=config.spoil) for size in sizes}
     judged = judge_all(trained, networks, held_out)
     out.mkdir(parents=True, exist_ok=True)
     content, worst = checked_onnx(networks, out / f"{config.name}.onnx.draft")

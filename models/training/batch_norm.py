@@ -7,6 +7,7 @@ none of them, the smallest least.
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -34,8 +35,13 @@ def for_size(
     size: int,
     device: torch.device,
     batches: int | None = None,
+    spoil: float = 0.0,
 ) -> ElasticNetwork:
-    """A copy, in eval mode, whose statistics are the mean over so many batches of training faces (BATCHES) at `size`."""
+    """A copy, in eval mode, whose statistics are the mean over so many batches of training faces (BATCHES) at `size`.
+
+    `spoil`: the share of them that is spoilt as cameras do. A network that was trained with as many does better so, on clean
+    faces too (docs/network.md).
+    """
     out = copy.deepcopy(network)
     norms = [m for m in out.modules() if isinstance(m, nn.BatchNorm2d)]
     momenta = [m.momentum for m in norms]
@@ -43,7 +49,7 @@ def for_size(
         norm.reset_running_stats()
         norm.momentum = None  # a plain mean
     out.train()
-    faces = TrainingBatches(parts, {size: 1.0}, 0, PLAIN)
+    faces = TrainingBatches(parts, {size: 1.0}, 0, replace(PLAIN, spoil=spoil))
     with torch.no_grad():
         for i in range(batches or BATCHES):
             out(to_input(torch.from_numpy(faces[i]["crops"]).to(device)))

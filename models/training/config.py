@@ -6,8 +6,9 @@ import tomllib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
+from models.data.sets.base import EXPRESSIONS
 from models.networks.backbones import build_backbone
-from models.networks.elastic import ElasticNetwork, exit_name
+from models.networks.elastic import HEADS, ElasticNetwork, exit_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,12 +17,12 @@ if TYPE_CHECKING:
 # Keys of the sections: needed, optional.
 _KEYS: dict[str, tuple[set[str], set[str]]] = {
     "network": ({"backbone", "options", "exits", "input_sizes"}, {"taps", "context", "stop_gradient"}),
-    "loss": ({"weights", "sigma_years"}, {"distil", "teacher"}),
+    "loss": ({"weights", "sigma_years"}, {"distil", "teacher", "teacher_heads"}),
     "protocol": (
         {"momentum", "batch", "epoch_samples", "heads_learning_rate", "patience_epochs", "min_learning_rate", "stages"},
         set(),
     ),
-    "optimiser": ({"steps", "learning_rate", "weight_decay", "warmup", "ema", "batch"}, set()),
+    "optimiser": ({"steps", "learning_rate", "weight_decay", "warmup", "ema", "batch"}, {"rare"}),
 }
 
 
@@ -56,6 +57,11 @@ class Config:
         stage_keys = {"name", "sets", "heads_epochs", "epochs", "learning_rate"}
         if any(set(stage) != stage_keys for stage in self.protocol.get("stages", ())):
             raise TrainingError(f"[[protocol.stages]]: each needs {', '.join(sorted(stage_keys))}")
+        heads, rare = self.loss.get("teacher_heads", ["age"]), self.optimiser.get("rare", {})
+        if not set(heads) <= set(HEADS) or not heads:
+            raise TrainingError(f"[loss] teacher_heads: some of {', '.join(HEADS)}")
+        if not set(rare) <= set(EXPRESSIONS) or any(times < 1 for times in rare.values()):
+            raise TrainingError(f"[optimiser] rare: times from 1, each for one of {', '.join(EXPRESSIONS)}")
         if not any(w > 0 for w in self.exit_weights.values()):
             raise TrainingError("at least one exit needs a weight above 0")
         if not self.input_sizes or min(self.input_sizes) < 16 or min(self.input_sizes.values()) <= 0:
@@ -83,6 +89,11 @@ class Config:
     def input_sizes(self) -> dict[int, float]:
         """Sizes in pixels, smallest first, and the share of training steps that each gets."""
         return dict(sorted((int(size), float(share)) for size, share in self.network["input_sizes"].items()))
+
+    @property
+    def spoil(self) -> float:
+        """The share of pictures that are spoilt as cameras do."""
+        return float(self.augmentation.get("spoil", 0.0))
 
     def build(self) -> ElasticNetwork:
         """The network, its weights at random."""

@@ -43,6 +43,18 @@ def class_loss(logits: Tensor, label: Tensor, smoothing: float = 0.0) -> Tensor:
     return functional.cross_entropy(logits[known].float(), label[known].long(), label_smoothing=smoothing)
 
 
+def expression_loss(logits: Tensor, label: Tensor, shares: Tensor | None = None) -> Tensor:
+    """Cross-entropy to the (n, 7) shares of FER+'s votes, and to the label where there are none (all zeros)."""
+    voted = torch.zeros_like(label, dtype=torch.bool) if shares is None else shares.sum(dim=1) > 0
+    if shares is None or not voted.any():
+        return class_loss(logits, label, smoothing=0.05)
+    by_vote = -(shares * torch.log_softmax(logits.float(), dim=1)).sum(dim=1)
+    told = ~voted & (label >= 0)
+    by_label = class_loss(logits, torch.where(told, label, -1), smoothing=0.05)
+    count = voted.sum() + told.sum()
+    return (by_vote[voted].sum() + told.sum() * by_label) / count
+
+
 def exit_loss(
     output: ExitOutput, labels: Mapping[str, Tensor], weights: Mapping[str, float], sigma_years: float
 ) -> Tensor:
@@ -50,7 +62,7 @@ def exit_loss(
     return (
         weights["age"] * age_loss(output.age, labels["age"], sigma_years, weights["age_l1"])
         + weights["gender"] * class_loss(output.gender, labels["gender"])
-        + weights["expression"] * class_loss(output.expression, labels["expression"], smoothing=0.05)
+        + weights["expression"] * expression_loss(output.expression, labels["expression"], labels.get("shares"))
     )
 
 
@@ -62,7 +74,7 @@ def distillation_loss(student: ExitOutput, teacher: ExitOutput) -> Tensor:
     return cross_entropy_to(student, [torch.softmax(logits.detach().float(), dim=1) for logits in teacher])
 
 
-def cross_entropy_to(student: ExitOutput, answers: Sequence[Tensor]) -> Tensor:
+def cross_entropy_to(student: Sequence[Tensor], answers: Sequence[Tensor]) -> Tensor:
     """Cross-entropy of every head to given probabilities, (n, classes) each, summed over the heads."""
     terms = [
         -(p * torch.log_softmax(mine.float(), dim=1)).sum(dim=1).mean()
@@ -79,9 +91,11 @@ def elastic_loss(
     sigma_years: float,
     distil: float = 0.0,
     teacher: float = 0.0,
+    teacher_heads: Sequence[str] = ExitOutput._fields,
 ) -> Tensor:
     """Eq. (1) of the paper, the sum over exits of weight times loss; with `distil`, the deepest exit teaches the others; with
-    `teacher`, another network's probabilities (n, classes), labels `teacher_age` and so on, teach them all."""
+    `teacher`, another network's probabilities (n, classes), labels `teacher_age` and so on, teach them all,
+    in the heads that `teacher_heads` names."""
     deepest = list(exit_weights)[-1]
     terms = []
     for name, weight in exit_weights.items():
@@ -90,7 +104,8 @@ def elastic_loss(
             if distil and name != deepest:
                 term = term + distil * distillation_loss(outputs[name], outputs[deepest])
             if teacher:
-                answers = [labels[f"teacher_{head}"] for head in ExitOutput._fields]
-                term = term + teacher * cross_entropy_to(outputs[name], answers)
+                answers = [labels[f"teacher_{head}"] for head in teacher_heads]
+                student = [getattr(outputs[name], head) for head in teacher_heads]
+                term = term + teacher * cross_entropy_to(student, answers)
             terms.append(weight * term)
     return torch.stack(terms).sum()

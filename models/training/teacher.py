@@ -56,8 +56,13 @@ def teacher_answers(
     session = cpu_session(file.SerializeToString())
     names = [deepest.output(head) for head in HEADS]
     answers: list[Answers] = []
-    bar = progress(total=sum(len(usable) for _, usable, _ in parts), unit="face", desc="teacher") if progress else None
+    bar = (
+        progress(total=sum(len(np.unique(usable)) for _, usable, _ in parts), unit="face", desc="teacher")
+        if progress
+        else None
+    )
     for views, usable, _ in parts:
+        usable = np.unique(usable)  # rare faces are in it several times
         mine = {head: np.zeros((len(views), classes), np.float16) for head, classes in HEADS.items()}
         for chosen in (usable[i : i + _BATCH] for i in range(0, len(usable), _BATCH)):
             crops = plain_crops(views.pixels[chosen], size)

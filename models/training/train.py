@@ -18,7 +18,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from models.data.batches import Augmentation, TrainingBatches, plain_crops, to_input
-from models.data.sets.base import DataError
+from models.data.sets.base import EXPRESSIONS, UNKNOWN, DataError
 from models.data.views import Views, load_views
 from models.judging import metrics
 from models.training.batch_norm import for_size
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 VALIDATE_EVERY = 1000
 # Batches that a validation during training takes batch norm's statistics from.
 VALIDATION_BATCHES = 20
+# So many of FER+'s votes make a face one of a rare expression.
+RARE_SHARE = 0.4
 SMOKE_STEPS, SMOKE_FACES = 5, 64
 
 
@@ -95,7 +97,9 @@ def train(
         if loop.log and (step % VALIDATE_EVERY == 0 or step == steps):
             reports = {}
             for size in config.input_sizes:
-                at_size = for_size(average.module, parts, size, fabric.device, batches=VALIDATION_BATCHES)
+                at_size = for_size(
+                    average.module, parts, size, fabric.device, batches=VALIDATION_BATCHES, spoil=config.spoil
+                )
                 reports[size] = validate(at_size, held_out, size, fabric.device)
             loop.note_validation(step, reports, aloud=True)
         loop.save_when_due(step)
@@ -162,11 +166,26 @@ def load_parts(config: Config, faces: Path) -> tuple[list[tuple[Views, NDArray[n
     counts = config.optimiser.get("batch") or {name: 0 for stage in stages for name in stage["sets"]}
     for name, count in counts.items():
         views, mask = load_views(faces, name)
-        parts.append((views, np.flatnonzero(~mask), int(count)))
-        held_out[name] = views.take(np.flatnonzero(mask))
+        kept = views.take(np.flatnonzero(mask))
+        if views.voted:  # then the set's own labels of expressions count no more
+            views.expression[:] = UNKNOWN
+            kept.expression[:] = kept.majority
+        usable = drawn_more_often(np.flatnonzero(~mask), views, config.optimiser.get("rare", {}))
+        parts.append((views, usable, int(count)))
+        held_out[name] = kept
     if not parts:
         raise DataError("[optimiser] batch names no data set")
     return parts, held_out
+
+
+def drawn_more_often(usable: NDArray[np.int64], views: Views, times: Mapping[str, int]) -> NDArray[np.int64]:
+    """`usable` with faces of rare expressions repeated: by the label, or where at least RARE_SHARE of FER+ saw them."""
+    out = [usable]
+    for name, count in times.items():
+        k = EXPRESSIONS.index(name)
+        seen = views.shares[usable, k] >= RARE_SHARE if views.voted else views.expression[usable] == k
+        out += [usable[seen]] * (int(count) - 1)
+    return np.concatenate(out)
 
 
 def _groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
@@ -215,7 +234,8 @@ def validate(
                 row["gender"] = metrics.accuracy(p["gender"], views.gender)
                 adult = (views.age >= 21) & (views.age <= 60)
                 row["gender_21_60"] = metrics.accuracy(p["gender"][adult], views.gender[adult])
-            if (views.expression >= 0).any():
-                row["expression"] = metrics.accuracy(p["expression"], views.expression)
-                row["macro_f1"] = metrics.macro_f1(p["expression"], views.expression)
+            told = views.expression >= 0
+            if told.any():
+                row["expression"] = metrics.accuracy(p["expression"][told], views.expression[told])
+                row["macro_f1"] = metrics.macro_f1(p["expression"][told], views.expression[told])
     return figures

@@ -22,8 +22,11 @@ from app.cli import main
 from models.data import views as data
 from models.data.batches import Augmentation, TrainingBatches, plain_crops, to_input
 from models.data.sets import fer2013, utkface
+from models.data.sets.base import DataError
+from models.judging import spoilt_report
 from models.judging.evaluate import Pictures, evaluate
 from models.judging.figures import draw, table
+from models.judging.spoilt import evaluate_spoilt
 from models.manifest import Manifest, ManifestError, find_manifest
 from models.networks.backbones import build_backbone
 from models.networks.elastic import ElasticNetwork
@@ -256,6 +259,45 @@ def test_evaluation_of_expressions(work, exported):
     assert report["pictures"] == 14
     for row in report["figures"][48].values():
         assert set(row) == {"expression", "expression_95", "macro_f1", "recall_by_expression"}
+
+
+def test_evaluation_by_votes_and_on_spoilt_pictures(work, exported, tmp_path):
+    pictures = sorted((work / "fer" / "validation").rglob("*.png"))
+    pictures += sorted((work / "fer" / "validation").rglob("*.jpg"))
+    head = "path,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF,ambiguous"
+    rows = [f"{'/'.join(p.parts[-3:])},8,2,0,0,0,0,0,0,0,0,0" for p in pictures[:6]]
+    rows += [f"{'/'.join(p.parts[-3:])},2,0,0,0,0,0,0,8,0,0,0" for p in pictures[6:8]]
+    (tmp_path / "votes.csv").write_text("\n".join([head, *rows]) + "\n")
+    (tmp_path / "twins.txt").write_text("/".join(pictures[0].parts[-3:]) + "\n")
+    votes = {"votes": tmp_path / "votes.csv", "without": tmp_path / "twins.txt"}
+    voted = Pictures(dataset="ferplus", root=work / "fer", **votes)
+    report = evaluate(exported, voted)
+    assert report["pictures"] == 7
+    row = report["figures"][48]["exit_13"]
+    # Contempt is never right, whatever is said.
+    assert row["expression"] in (0.0, *(i / 7 for i in range(6))) and 0 <= row["expression_fer2013"] <= 1
+    with pytest.raises(DataError, match="votes are needed"):
+        evaluate(exported, Pictures(dataset="ferplus", root=work / "fer"))
+    spoilt = evaluate_spoilt(exported, voted, sample=2)
+    assert {"expression"} == set(spoilt["figures"][60]["noise"][1][48]["exit_13"])
+
+
+def test_spoilt_pictures_are_evaluated_the_same_twice_with_means_and_worsts(work, exported, tmp_path):
+    faces = Pictures(dataset="utkface", root=work / "utk")
+    first, again = (evaluate_spoilt(exported, faces, sample=3) for _ in range(2))
+    assert first == again and first["pictures"] == 3
+    by_kind = first["figures"][30]
+    assert len(by_kind) >= 16 and all(len(levels) == 3 for kind, levels in by_kind.items() if kind != "clean")
+    figures = by_kind["motion"][1][48]["exit_13"]
+    assert set(figures) == {"mae", "bias", "gender", "coverage_50", "coverage_68", "coverage_90"}
+    summary, clean = first["summary"][30][48]["exit_13"], by_kind["clean"][0][48]["exit_13"]
+    ratios = [levels[1][48]["exit_13"]["mae"] / clean["mae"] for kind, levels in by_kind.items() if kind != "clean"]
+    assert summary["mae_ratio"] == pytest.approx(np.mean(ratios))
+    assert summary["mae_worst_ratio"] == pytest.approx(max(ratios))
+    lines = spoilt_report.table(first)
+    assert any(line.startswith("motion") for line in lines) and any(line.startswith("exit_13@48") for line in lines)
+    spoilt_report.draw(json.loads(json.dumps(first)), tmp_path / "spoilt.png")
+    assert cv2.imread(str(tmp_path / "spoilt.png")).shape[1] > 800
 
 
 def test_reports_are_drawn_beside_each_other(work, exported, tmp_path):

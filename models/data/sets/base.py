@@ -30,7 +30,8 @@ class Sample:
     """One labelled picture. `gender`, `expression` and `ethnicity` as indices; -1 where the set does not say.
 
     `age` in whole years, what is trained on. Where people guessed the age, `age_mean` and `age_std` are their guesses'
-    mean and standard deviation in years, otherwise nan. `region` (x, y, width, height, pixels) is where the labelled face
+    mean and standard deviation in years, otherwise nan. `votes`: how many of FER+'s annotators saw what (see ferplus.py).
+    `region` (x, y, width, height, pixels) is where the labelled face
     is, in a picture of several; None: anywhere.
     """
 
@@ -41,6 +42,7 @@ class Sample:
     ethnicity: int = UNKNOWN
     age_mean: float = math.nan
     age_std: float = math.nan
+    votes: tuple[int, ...] | None = None
     region: tuple[float, float, float, float] | None = None
 
 
@@ -101,6 +103,22 @@ def pictures(root: Path) -> list[Path]:
     if not root.is_dir():
         raise DataError(f"no folder {root}")
     return sorted(p for p in root.rglob("*") if p.suffix.lower() in {".jpg", ".jpeg", ".png"})
+
+
+def ending(path: Path) -> str:
+    """What tells a picture from the others of its set, wherever that lies: SPLIT/LABEL/NAME."""
+    return "/".join(path.parts[-3:])
+
+
+def leave_out(samples: Sequence[Sample], report: Report, names: Path) -> list[Sample]:
+    """The samples but those that a file lists, a path ending in SPLIT/LABEL/NAME a line. Raises DataError."""
+    try:
+        listed = {ending(Path(line)) for line in names.read_text(encoding="utf-8").splitlines()}
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{names} cannot be read as a list of pictures: {error}") from error
+    kept = [sample for sample in samples if ending(sample.path) not in listed]
+    report.notes[f"left out as {names.name} says"] += len(samples) - len(kept)
+    return kept
 
 
 def read_picture(path: Path) -> NDArray[np.uint8] | None:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from models.data.sets.base import EXPRESSIONS, DataError, DataSet, Placing, Report, Sample, pictures
+from models.data.sets import ferplus
+from models.data.sets.base import EXPRESSIONS, DataError, DataSet, Placing, Report, Sample, leave_out, pictures
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,13 +16,20 @@ if TYPE_CHECKING:
 PLACING = Placing(usual_box=(0.07, 0.17, 0.905, 0.905), frame=0.2, poses=False)
 
 
-def read(root: Path) -> DataSet:
-    """The official training set and, held out, PublicTest."""
+def read(root: Path, votes: Path | None = None, without: Path | None = None) -> DataSet:
+    """The official training set and, held out, PublicTest.
+
+    `votes`: FER+'s table; `without`: a list of pictures to leave out, such as held-out ones with a near twin in training.
+    """
     train, report = read_fer2013(root, "train")
     public, more = read_fer2013(root, "validation")
     report.read += more.read
     for cause, names in more.skipped.items():
         report.skipped.setdefault(cause, []).extend(names)
+    if without:
+        train, public = (leave_out(some, report, without) for some in (train, public))
+    if votes:
+        train, public = (ferplus.with_votes(some, report, votes) for some in (train, public))
     held_out = np.arange(len(train) + len(public)) >= len(train)
     return DataSet("fer2013", train + public, report, PLACING, held_out, is_grey=True)
 
