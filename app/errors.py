@@ -4,6 +4,7 @@ AppError
 ├── UsageError        exit code 2   options or configuration that make no sense
 ├── SourceError       exit code 3   no picture: camera absent or busy, file missing or no video
 │   └── SourceStalled exit code 3   pictures came and then stopped
+├── SourceDamaged     exit code 9   with --strict: a file was read, but not all of it could be decoded
 ├── ModelError        exit code 4   network, manifest or landmark model missing, unreadable or mismatched
 ├── DeviceError       exit code 5   the provider asked for does not work here, or shared memory is too small
 ├── OutputError       exit code 6   an output path cannot be written
@@ -39,6 +40,10 @@ class SourceError(AppError):
 
 class SourceStalled(SourceError):
     pass
+
+
+class SourceDamaged(AppError):
+    exit_code = 9
 
 
 class ModelError(AppError):

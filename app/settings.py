@@ -86,6 +86,9 @@ class Settings:
         default_text="off; on for the demo in a window",
     )
     realtime: bool = _option(False, "picture", "play a file at its own rate and drop frames as with a camera")
+    strict: bool = _option(
+        False, "picture", "end with exit code 9 instead of a warning where a file is damaged or cut off"
+    )
     target_fps: float | None = _option(
         None,
         "time and network",

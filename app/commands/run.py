@@ -14,7 +14,7 @@ from app import config
 from app.command import add_config_file, command
 from app.commands.ending import ends_on_signals
 from app.commands.telling import Teller, complain, untroubled
-from app.errors import DisplayError
+from app.errors import DisplayError, SourceDamaged
 from app.settings import options
 
 if TYPE_CHECKING:
@@ -89,8 +89,12 @@ def watch(settings: Settings) -> int:
         note = getattr(app.source, "note", "")
         if note:
             print(f"note      {note}")
+        if app.source.damaged:
+            print(f"warning   {app.source.damaged}")
     if pipeline.failure:
         raise pipeline.failure
+    if app.source.damaged and settings.strict:
+        raise SourceDamaged(f"{app.source.damaged}. What was written is complete; leave out --strict to accept that")
     return 0
 
 

@@ -66,26 +66,6 @@ def next_image(capture: Capture) -> tuple[bool, Image | None]:
     return read, as_bgr(image) if read else None
 
 
-def read_image(capture: Capture) -> Image | None:
-    """The next picture that is not broken; None where reading fails."""
-    while True:
-        alive, image = next_image(capture)
-        if image is not None or not alive:
-            return image
-
-
-def too_large(name: str, capture: Capture) -> str | None:
-    """A file of 50 bytes may promise a picture that takes all memory: what to say of one that is larger than any screen."""
-    width, height = (capture.get(p) for p in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
-    if width * height <= MAX_PIXELS:
-        return None
-    return (
-        f"{name} says that its pictures have {width:.0f}x{height:.0f} pixels; more than 64 million are "
-        "not read. "
-        f"Scale it down: `ffmpeg -i {name} -vf scale=1920:-2 smaller.mp4`."
-    )
-
-
 def sane_fps(capture: Capture) -> float | None:
     fps = capture.get(cv2.CAP_PROP_FPS)
     return fps if 0.1 <= fps < 1000 else None  # 1000 and 90000 are time bases; NaN is neither
@@ -116,9 +96,9 @@ def checked_file(spec: str) -> Path:
         path = Path(spec).expanduser()
         if not spec or not path.exists():
             raise SourceError(missing)
-        str(path.absolute()).encode()  # OpenCV crashes on a name that is not UTF-8
+        str(path.absolute()).encode()  # FFmpeg takes no other names
     except UnicodeEncodeError as error:
-        raise SourceError(f"{spec!r} has a name that is not UTF-8, which OpenCV cannot open. Rename it.") from error
+        raise SourceError(f"{spec!r} has a name that is not UTF-8, which FFmpeg cannot open. Rename it.") from error
     except (OSError, ValueError, RuntimeError) as error:  # name too long, zero byte, unknown home
         raise SourceError(missing) from error
     if path.is_dir():

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from itertools import count
 
-import cv2
-
 from app.domain import Frame
 from app.errors import SourceError
-from app.sources.captures import Capture, promised_frames, read_image, sane_fps, too_large
 from app.sources.live import Clock, Wait
 from app.sources.source import FALLBACK_FPS, Closable, Pacer
+from app.sources.video import Footage, Picture
 
-LONGEST_GAP_S = 10.0  # between two timestamps of a file; a longer one is taken for broken
+BROKEN_S = 10.0  # so far ahead of its neighbours a picture's time is taken for broken
 
 
 class FileSource(Closable):
@@ -22,8 +21,7 @@ class FileSource(Closable):
     def __init__(
         self,
         name: str,
-        capture: Capture,
-        reopen: Callable[[], Capture],
+        reopen: Callable[[], Footage],
         problem: str,
         *,
         loop: bool,
@@ -31,66 +29,100 @@ class FileSource(Closable):
         clock: Clock,
         wait: Wait | None,
     ) -> None:
-        super().__init__(capture, clock, wait)
-        self.name, self.note, self.live = name, "", realtime
+        """`problem` is what to say of a file that gives no picture. Raises SourceError."""
+        self._footage = reopen()
+        super().__init__(self._footage, clock, wait)
+        self.name, self.note, self.live, self.damaged = name, "", realtime, ""
         self._reopen, self._loop = reopen, loop
-        if capture.isOpened() and (large := too_large(name, capture)):
+        self._pictures = self._footage.pictures()
+        try:
+            self._next = next(self._pictures, None)
+            if self._next is None:
+                raise SourceError(self._footage.problem or problem)
+        except SourceError:
             self.close()
-            raise SourceError(large)
-        self._next = read_image(capture) if capture.isOpened() else None
-        if self._next is None:
-            self.close()
-            raise SourceError(problem)
-        self.fps, self._promised = sane_fps(capture), promised_frames(capture)
-        self.frame_count = None if loop else self._promised
+            raise
+        self.fps = self._footage.fps
+        self.frame_count = None if loop else self._footage.frame_count
 
     def __iter__(self) -> Iterator[Frame]:
         self._start()
-        timeline = _Timeline(1 / (self.fps or FALLBACK_FPS))
+        timeline = Timeline(1 / (self.fps or FALLBACK_FPS))
         pacer, ids = Pacer(self._clock, self._wait), count()
+        if self._closed.is_set():
+            return
         try:
             while self._next is not None:
-                frames, starts_s = 0, timeline.next_s
+                timeline.new_pass()
                 while self._next is not None:
-                    time_s = timeline.at(self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000, new_pass=frames == 0)
+                    # The picture after this one is read first: it tells a gap from a time that is broken.
+                    now, self._next = self._next, next(self._pictures, None)
+                    time_s = timeline.at(now.time_s, self._next.time_s if self._next else math.nan)
                     if self.live:
                         pacer.until(time_s)
                     if self._closed.is_set():
                         return
-                    image, self._next = self._next, None
-                    yield Frame(next(ids), image, time_s, self._clock())
-                    frames, self._next = frames + 1, read_image(self._capture)
-                if broke_off(frames, self._promised, timeline.next_s - starts_s, self.fps):
-                    self.note = f"{self.name} broke off at frame {frames} of {self._promised}; it is cut off or damaged"
+                    yield Frame(next(ids), now.image, time_s, self._clock())
+                self._judge(timeline.first_s)
                 if self._loop and not self._closed.is_set():
-                    self._capture.release()
-                    self._capture = self._reopen()
-                    self._next = read_image(self._capture)
+                    self._open_again()
         finally:
-            self._capture.release()
+            self._pictures.close()
+            self._footage.close()
+
+    def _open_again(self) -> None:
+        self._pictures.close()
+        self._footage.close()
+        try:
+            self._footage = self._reopen()
+        except SourceError:  # it is gone, or was replaced by something else: the run ends with what it has
+            self._next: Picture | None = None
+            return
+        self._pictures = self._footage.pictures()
+        self._next = next(self._pictures, None)
+
+    def _judge(self, first_s: float) -> None:
+        """Says what was damaged, in the file's last pass."""
+        damage, said = self._footage.damage, list[str]()
+        if damage.places:
+            places = "1 place" if damage.places == 1 else f"{damage.places} places"
+            at_s = max(0.0, damage.first_s - first_s)
+            where = "" if math.isnan(at_s) else f", the first at {at_s:.3f} s"
+            said.append(f"{damage.pictures} pictures in {places} were damaged and left out{where}")
+        if damage.cut_off:
+            said.append(damage.cut_off)
+        self.damaged = f"{self.name}: {'; '.join(said)}" if said else ""
 
 
-class _Timeline:
-    """Seconds since the first frame: the container's timestamps where they rise sanely, else the frame rate."""
+class Timeline:
+    """Seconds since the first picture: the file's own times, however far apart, where they rise; else the frame rate.
+
+    Passes of a looped file follow each other, and so do parts of a file whose clock begins again.
+    """
 
     def __init__(self, step_s: float) -> None:
-        self._step_s, self._shift_s, self.next_s = step_s, 0.0, 0.0
+        self._step_s, self._shift_s, self._last_s = step_s, 0.0, -step_s
+        self._fresh = True
+        self.first_s = 0.0  # of the file's own clock
 
-    def at(self, position_s: float, *, new_pass: bool) -> float:
-        if new_pass:
-            self._shift_s = self.next_s - position_s
-        time_s, last_s = position_s + self._shift_s, self.next_s - self._step_s
-        if new_pass or not last_s < time_s <= last_s + LONGEST_GAP_S:
-            time_s = self.next_s
-        self.next_s = time_s + self._step_s
+    def new_pass(self) -> None:
+        self._fresh = True
+
+    def at(self, position_s: float, next_s: float) -> float:
+        """Of a picture, by what the file says of it and of the next one; NaN where it says nothing."""
+        expected_s = self._last_s + self._step_s
+        if self._fresh:
+            self._fresh = False
+            self.first_s = 0.0 if math.isnan(position_s) else position_s
+            self._shift_s = expected_s - self.first_s
+            time_s = expected_s
+        else:
+            time_s, then_s = position_s + self._shift_s, next_s + self._shift_s
+            if not time_s > self._last_s:
+                if not then_s > self._last_s:  # the next one comes no later either: the clock was set back
+                    self._shift_s = expected_s - position_s if not math.isnan(position_s) else self._shift_s
+                time_s = expected_s
+            elif time_s > self._last_s + BROKEN_S and self._last_s < then_s < time_s:  # this one alone is far ahead
+                time_s = expected_s
+        self._last_s = time_s
         return time_s
-
-
-def broke_off(frames: int, promised: int | None, end_s: float, fps: float | None) -> bool:
-    """Whether a file ended well before its container said, in frames and in time.
-
-    Both, because a count is often duration times an estimated rate, and because a GIF's rate is an estimate itself.
-    """
-    if promised is None or promised - frames <= max(1, 0.03 * promised):
-        return False
-    return fps is None or end_s < 0.97 * promised / fps

@@ -155,7 +155,7 @@ class LiveSource:
 
         A source that is lost for `reconnect_s` ends the iteration with an error: None never, 0 at once.
         """
-        self.name, self.note, self.camera = device.name, "", camera
+        self.name, self.note, self.damaged, self.camera = device.name, "", "", camera
         self.on_event: Callable[[SourceEvent], None] = lambda event: None
         self._device, self._clock, self._closed = device, clock, threading.Event()
         self._wait, self._reconnect_s = wait or self._closed.wait, reconnect_s

@@ -1,7 +1,7 @@
 """Cameras, files, streams and the demo crowd behind one door: `open_source(spec)` gives `Frame`s.
 
-One picture is read when a source is opened, so that whatever is wrong with it shows at once. Only OpenCV is asked for
-pictures; `capture` takes its place in tests.
+One picture is read when a source is opened, so that whatever is wrong with it shows at once. Cameras and live streams are
+read by OpenCV, in whose place tests put `capture`; videos by PyAV, also those behind http; pictures by Pillow.
 """
 
 from __future__ import annotations
@@ -12,23 +12,18 @@ from contextlib import suppress
 from pathlib import Path
 
 import cv2
+from PIL import UnidentifiedImageError
 
 from app.errors import SourceError
 from app.sources.cameras import find_camera, list_cameras
-from app.sources.captures import (
-    Capture,
-    CaptureFactory,
-    checked_file,
-    ffmpeg_backend,
-    hush,
-    promised_frames,
-    unreadable,
-)
+from app.sources.captures import CaptureFactory, checked_file, hush, promised_frames, unreadable
 from app.sources.demo import DemoSource
 from app.sources.devices import STREAM, CameraDevice, StreamDevice, is_camera_spec
 from app.sources.files import FileSource
 from app.sources.live import Clock, Device, LiveSource, Wait
 from app.sources.source import Source
+from app.sources.stills import Still
+from app.sources.video import Footage, Video
 
 
 def open_source(
@@ -68,20 +63,33 @@ def open_source(
         return camera
     if STREAM.match(spec):
         stream = StreamDevice(spec, capture)
-        if not spec.lower().startswith("http") or promised_frames(opened := stream.peek()) is None:
+        if not spec.lower().startswith("http"):
             return live(stream, camera=False)
-        name, problem, reopen = stream.name, stream.problem(), stream.reopen
+        opened = stream.peek()
+        if promised_frames(opened) is None:
+            return live(stream, camera=False)
+        opened.release()
+        name, problem = stream.name, stream.problem()
+
+        def reopen() -> Footage:
+            return Video(spec, name, problem)
     elif is_camera_spec(spec) or _names_a_camera(spec, wait_for_it):
         return live(CameraDevice(spec, capture), camera=True)
     else:
         path = checked_file(spec)
         name, problem = path.name, unreadable(path)
 
-        def reopen() -> Capture:
-            return capture(str(path.absolute()), ffmpeg_backend(), [])  # absolute: "a:b.mp4" would be protocol a
+        def reopen() -> Footage:
+            return open_file(path, problem)
 
-        opened = reopen()
-    return FileSource(name, opened, reopen, problem, loop=loop, realtime=realtime, clock=clock, wait=wait)
+    return FileSource(name, reopen, problem, loop=loop, realtime=realtime, clock=clock, wait=wait)
+
+
+def open_file(path: Path, problem: str) -> Footage:
+    """What a file's content says that it is; its name is not asked. Raises SourceError, with `problem` where it is neither."""
+    with suppress(UnidentifiedImageError):
+        return Still(path)
+    return Video(str(path.absolute()), path.name, problem)  # absolute: "a:b.mp4" would be protocol a
 
 
 def _names_a_camera(spec: str, wait_for_it: bool) -> bool:

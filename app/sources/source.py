@@ -7,16 +7,20 @@ from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from app.domain import Frame, SourceEvent, SourceStatus
-from app.sources.captures import Capture
 from app.sources.live import Clock, Wait
 
 LATE_S = 1.0  # played at its own rate and later than this (the laptop slept): go on from here instead of racing
 FALLBACK_FPS = 25.0
 
 
+class Closes(Protocol):
+    def close(self) -> None: ...
+
+
 class Source(Protocol):
     name: str  # for people: "camera 0", "clip.mp4", "demo crowd"
     note: str  # for people: why this source was taken, or how it ended; often ""
+    damaged: str  # for people: what of a file could not be read, known at its end; ""
     live: bool  # live sources drop frames when we are slow; others wait
     fps: float | None  # nominal
     frame_count: int | None  # None where unknown or endless
@@ -37,13 +41,14 @@ class Source(Protocol):
 
 
 class Closable:
-    """Releases the capture once: by the iteration where one runs, otherwise by close()."""
+    """Closes what it reads once: by the iteration where one runs, otherwise by close()."""
 
     camera = False
+    damaged = ""
     on_event: Callable[[SourceEvent], None] = staticmethod(lambda event: None)
 
-    def __init__(self, capture: Capture | None, clock: Clock, wait: Wait | None) -> None:
-        self._capture, self._clock = capture, clock
+    def __init__(self, opened: Closes | None, clock: Clock, wait: Wait | None) -> None:
+        self._opened, self._clock = opened, clock
         self._closed, self._lock, self._started = threading.Event(), threading.Lock(), False
         self._wait = wait or self._closed.wait
         self._began_s = clock()
@@ -60,8 +65,8 @@ class Closable:
     def close(self) -> None:
         with self._lock:
             self._closed.set()
-            if not self._started and self._capture is not None:
-                self._capture.release()
+            if not self._started and self._opened is not None:
+                self._opened.close()
 
 
 class Pacer:

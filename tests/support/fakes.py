@@ -79,7 +79,7 @@ class FakeEngine:
 class FakeSource:
     """Gives the pictures that it is made with; `gate`, when given, is waited for before each."""
 
-    name, note, fps, camera = "fake", "", 25.0, False
+    name, note, damaged, fps, camera = "fake", "", "", 25.0, False
 
     def __init__(
         self,

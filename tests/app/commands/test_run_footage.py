@@ -1,0 +1,44 @@
+"""`run` over files: what of footage reaches the outputs, the summary and the exit code."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from skimage.data import astronaut
+
+from app.cli import main
+from tests.support.videos import make, zero
+
+
+def portrait(i: int, size: tuple[int, int]):
+    import cv2
+
+    return cv2.resize(astronaut()[..., ::-1], size)
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory) -> Path:
+    """Thirty pictures with the astronaut in them."""
+    options = {"g": "5", "qp": "20", "bf": "0"}
+    return make(tmp_path_factory.mktemp("footage") / "clip.mp4", 30, size=(320, 320), draw=portrait, options=options)
+
+
+def lines(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+@pytest.mark.parametrize(("strict", "code"), [([], 0), (["--strict"], 9)])
+def test_damage_is_a_warning_or_with_strict_an_exit_code(clip, tmp_path, capsys, strict, code):
+    path = tmp_path / "bad.mp4"
+    path.write_bytes(clip.read_bytes())
+    zero(path, 0.4, 0.6)
+    out = tmp_path / "r.jsonl"
+    assert (
+        main(["run", "--source", str(path), "--no-show", "--exit", "exit_04", "--results", str(out), *strict]) == code
+    )
+    told = capsys.readouterr()
+    assert "warning   bad.mp4: " in told.out and "damaged and left out" in told.out
+    assert ("error: bad.mp4" in told.err) == bool(strict)
+    assert 10 < len(lines(out)) < 30 and lines(out)[-1]["time_s"] == pytest.approx(29 / 25, abs=0.002)
