@@ -31,7 +31,7 @@ from app.commands import (
     train,
     train_landmarks,
 )
-from app.commands.telling import complain, open_streams
+from app.console.telling import complain, open_streams
 from app.errors import AppError
 
 if TYPE_CHECKING:

@@ -27,6 +27,7 @@ ROOMS: dict[str, set[str]] = {
     "app.totals": {"app.domain"},
     "app.settings": {"app.errors", "models.manifest"},
     "app.config": NOUNS | {"app.settings"},
+    "app.console": NOUNS,
     "app.controls": {"scheduler"},
     "app.faults": NOUNS | {"scheduler"},
     "app.sources": NOUNS,
@@ -181,3 +182,11 @@ def test_nothing_is_unpickled_and_no_test_sleeps():
     for path in sorted((ROOT / "tests").rglob("*.py")):
         assert "time.sleep" not in imports(path)
         assert "time." + "sleep(" not in path.read_text(encoding="utf-8"), name(path)
+
+
+def test_commands_are_a_module_each():
+    """cli.py knows them all, and nothing else lies among them."""
+    from app.cli import COMMANDS
+
+    files = {p.stem for p in (ROOT / "app" / "commands").glob("*.py")} - {"__init__"}
+    assert files == {module.__name__.rpartition(".")[2] for module in COMMANDS}

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from app import config
 from app.command import add_config_file, command
-from app.commands.ending import ends_on_signals
-from app.commands.telling import Teller, complain, untroubled
+from app.console.ending import ends_on_signals
+from app.console.telling import Teller, complain, untroubled
 from app.errors import DisplayError, SourceDamaged
 from app.settings import options
 

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from app.commands.ending import GRACE_S, SIGNALS, ends_on_signals
+from app.console.ending import GRACE_S, SIGNALS, ends_on_signals
 from tests.support.fakes import FakeClock
 
 WAIT_S = 20.0

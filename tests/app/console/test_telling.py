@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
-from app.commands.telling import Teller, Untroubled, untroubled
+from app.console.telling import Teller, Untroubled, untroubled
 from tests.support.paths import ROOT
 
 WAIT_S = 20.0
