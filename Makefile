@@ -1,18 +1,24 @@
 # make run   sets up .venv and watches camera 0, or the demo crowd where there is none; options in ARGS="..."
 # make test  sets up .venv with training and test needs, then runs style, types and tests
+# make check the same without the slow tests
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: run test fuzz lint types translations setup setup-dev clean
+.PHONY: run test check fuzz lint types translations setup setup-dev clean
 
 run: setup
 	@$(BIN)/python main.py run $(ARGS)
 
+# Side by side, a file of tests at a time: trainings and engines are made once for all tests of a file.
 test: setup-dev lint types
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
+
+# Style, types and the quick tests, for the hand: under a minute.
+check: setup-dev lint types
+	$(BIN)/python -m pytest -n auto --dist loadfile -q -m "not slow" $(ARGS)
 
 # Bad input for every loader, new at each run; some minutes.
 fuzz: setup-dev

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as fuzzing
 
-from tests.support.paths import SHARED
+from tests.support.paths import ROOT, SHARED
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,6 +20,34 @@ os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 LOOSE = {"deadline": None, "database": None, "suppress_health_check": list(HealthCheck)}
 fuzzing.register_profile("quick", max_examples=60, derandomize=True, **LOOSE)
 fuzzing.register_profile("long", max_examples=3_000, **LOOSE)
+
+
+# What trains, films, opens windows or starts the program anew: `make check` leaves these out, `make test` does not.
+SLOW = (
+    "tests/align/test_train_landmarks.py",
+    "tests/app/bench/",
+    "tests/app/commands/",
+    "tests/app/faces/",
+    "tests/app/network/test_engine.py",
+    "tests/app/outputs/",
+    "tests/app/reports/",
+    "tests/app/sources/",
+    "tests/app/test_cli.py",
+    "tests/app/test_compose.py",
+    "tests/app/test_doctor.py",
+    "tests/app/window/",
+    "tests/models/",
+    "tests/test_deploy.py",
+    "tests/test_end_to_end.py",
+    "tests/test_fuzz.py",
+    "tests/test_privacy_default.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.relative_to(ROOT).as_posix().startswith(SLOW):
+            item.add_marker(pytest.mark.slow)
 
 
 def pytest_configure(config: pytest.Config) -> None:
