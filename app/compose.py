@@ -11,18 +11,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from align.geometry import Template
-from align.landmarks import LandmarkModelError, LandmarkPredictor
 from app.errors import ModelError, UsageError
-from app.faces.detectors import open_detector
+from app.faces.detectors import missing_detector, open_detectors
+from app.faces.follower import Follower
 from app.faces.front_end import FrontEnd
 from app.faces.front_end_process import FrontEndProcess
-from app.faces.scan import Scanner
+from app.faces.search import Search
+from app.faces.second_look import FILE_EVERY_S, LookBeside, SecondLook, TimedLook
 from app.faces.tracker import Tracker
 from app.files import TextFile, check_writable
 from app.mailbox import WhenFull
 from app.network.calibrate import cached_profile, calibrate, candidates
 from app.network.engine import Engine, OnnxEngine, default_threads
-from app.network.probe import Probe, probe_of
+from app.network.probe import probe_of
 from app.network.profiles import machine, read_profile
 from app.outputs.events import EventsWriter
 from app.outputs.metrics import Metrics, parse_address
@@ -43,13 +44,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 
-# Landmarks may be begun until this share of a frame's budget is spent; a fixed exit promises to read everybody, so that
-# it gives the same answer twice, and has no such limit.
-ALIGN_SHARE = 0.6
-# Of the budget, for the part of the picture that a frame scans for newcomers; the same holds of a fixed exit.
-SCAN_SHARE = 0.1
-
-
 @dataclass(frozen=True)
 class App:
     """A run that is ready to start."""
@@ -63,6 +57,7 @@ class App:
     pipeline: Pipeline
     metrics: Metrics | None
     notice: str  # for visitors
+    missing: str = ""  # for people: what would find more faces
 
 
 def load_manifest(model: str) -> Manifest:
@@ -83,10 +78,12 @@ def build(
     *,
     source: Source | None = None,
     wrap: Callable[[Engine], Engine] = lambda engine: engine,
+    watch: Sequence[Sink] = (),
 ) -> App:
     """Checks what is cheap to check first, then opens and loads. Whatever was opened is closed again on failure.
 
-    `source` takes the place of the settings' own; what `wrap` makes of the calibrated engine is what runs.
+    `source` takes the place of the settings' own; what `wrap` makes of the calibrated engine is what runs; `watch` are given
+    every result too.
     """
     for path in settings.written.values():
         check_writable(path)
@@ -108,7 +105,7 @@ def build(
         metrics = Metrics(*address) if address else None
         if metrics:
             undo.callback(metrics.close)
-        make = partial(front_end_of, settings, manifest.template)
+        make = partial(make_front_end, settings, manifest.template, source.live)
         # Live, so that landmarks do not hold up window and network; a file loses nothing by waiting.
         front_end = FrontEndProcess(make) if source.live else make()
         undo.callback(front_end.close)
@@ -128,13 +125,26 @@ def build(
                 people=People(manifest.genders, manifest.expressions),
             ),
             Scheduling(policy=policy, latency=latency, budget_ms=settings.frame_budget_ms, probe=probe_of(engine)),
-            Outlets(sinks=[*sinks, *([metrics] if metrics else [])], log=log, protect=protection(settings.privacy)),
+            Outlets(
+                sinks=[*sinks, *([metrics] if metrics else []), *watch], log=log, protect=protection(settings.privacy)
+            ),
         )
         if metrics:
             about = {"network": manifest.name, "provider": engine.provider, "exit": settings.exit}
             metrics.watch(pipeline.totals, latency, source, about)
         undo.pop_all()
-    return App(settings, source, manifest, engine, profile, profile_from, pipeline, metrics, notice)
+    return App(
+        settings,
+        source,
+        manifest,
+        engine,
+        profile,
+        profile_from,
+        pipeline,
+        metrics,
+        notice,
+        missing_detector(settings.detector),
+    )
 
 
 def _profile(
@@ -157,30 +167,22 @@ def _profile(
     return profile, "remembered from an earlier run" if remembered else "measured now"
 
 
-def front_end_of(settings: Settings, template: Sequence[tuple[float, float]]) -> FrontEnd:
-    """What finds and aligns the faces of a run. Also called in a process of its own, so its arguments are picklable."""
-    # With a fixed exit everybody is read in every frame, so that the same file gives the same answer.
-    align_share, scan_share = (None, None) if settings.exit != "auto" else (ALIGN_SHARE, SCAN_SHARE)
-    covers = settings.privacy in ("blur", "pixelate")
-    probe = Probe() if scan_share else lambda: 0.0
-    scanner = Scanner(open_detector(settings.detector), settings.min_face, scan_share, every_frame=covers, probe=probe)
-    return make_front_end(Template(tuple(template)), Tracker(), scanner, settings.max_faces, align_share)
-
-
 def make_front_end(
-    template: Template,
-    tracker: Tracker,
-    scanner: Scanner | None = None,
-    max_faces: int = 32,
-    align_share: float | None = None,
+    settings: Settings,
+    template: Sequence[tuple[float, float]],
+    live: bool,
+    tracker: Tracker | None = None,
 ) -> FrontEnd:
-    """With the shipped landmark predictor; without a scanner by Viola-Jones. Raises ModelError."""
-    try:
-        predictor = LandmarkPredictor()
-    except LandmarkModelError as error:
-        raise ModelError(str(error)) from error
-    scanner = scanner or Scanner(open_detector("viola-jones"))
-    return FrontEnd(scanner, predictor, template, tracker, max_faces, align_share)
+    """What finds, follows and aligns the faces of a run. Also called in a process of its own, so its arguments are picklable.
+    Raises ModelError and UsageError."""
+    first, second = open_detectors(settings.detector)
+    search = Search(first, settings.min_face, every_frame=settings.every_frame) if first else None
+    look: SecondLook | None = None
+    if second and live and not settings.every_frame:
+        look = LookBeside(second, settings.min_face, settings.look_share)
+    elif second:
+        look = TimedLook(second, settings.min_face, 0.0 if settings.every_frame else FILE_EVERY_S)
+    return FrontEnd(Follower(), search, look, Template(tuple(template)), tracker or Tracker(), settings.max_faces)
 
 
 def load_profile(
@@ -248,7 +250,6 @@ def _outputs(
             "device": settings.device,
             "provider": engine.provider,
             "max_faces": settings.max_faces,
-            "align_share": ALIGN_SHARE if settings.exit == "auto" else None,
             "threads": settings.threads or default_threads(),
         },
         "policy": policy.to_json(),

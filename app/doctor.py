@@ -53,7 +53,7 @@ def examine(device: str = "auto", model: str = DEFAULT_MODEL) -> list[Finding]:
         ("python", check_python),
         ("packages", check_packages),
         ("opencv", check_opencv),
-        ("landmarks", check_landmarks),
+        ("faces", check_faces),
         ("models", lambda: check_models(model)),
         ("provider", lambda: check_providers(device, model, engines)),
         ("calibration", lambda: check_calibration(model, engines)),
@@ -167,15 +167,19 @@ def check_opencv() -> Iterator[Finding]:
         yield Finding("opencv", Level.OK, f"{cv2.__version__}, face detector loaded")
 
 
-def check_landmarks() -> Iterator[Finding]:
-    from align.landmarks import LandmarkModelError, LandmarkPredictor
+def check_faces() -> Iterator[Finding]:
+    from app.errors import ModelError
+    from app.faces.detectors import BOTH, missing_detector
+    from app.faces.follower import Follower
 
     try:
-        LandmarkPredictor()
-    except LandmarkModelError as error:
-        yield Finding("landmarks", Level.BROKEN, str(error), INSTALL)
+        Follower()
+    except ModelError as error:
+        yield Finding("faces", Level.BROKEN, str(error), INSTALL)
     else:
-        yield Finding("landmarks", Level.OK, "model loaded")
+        yield Finding("faces", Level.OK, "the network that follows them is loaded")
+    if missing := missing_detector(BOTH):
+        yield Finding("faces", Level.WARNING, missing, "`make setup`, or the command above")
 
 
 def check_models(model: str, folder: Path = WEIGHTS) -> Iterator[Finding]:

@@ -40,7 +40,6 @@ class DropCause(StrEnum):
     GRAB_FULL = "newer frame came before this one was taken up"
     FRONT_END_FULL = "newer frame was prepared before this one reached the network"
     NO_BUDGET = "no operating point fits all faces into what is left of the budget"
-    NO_TIME = "no time was left to align all faces"
     MAX_FACES = "more faces in view than --max-faces"
     UNCONFIRMED = "not yet certain to be a face"
     UNALIGNED = "face turned away, at the edge of the frame or too small"

@@ -149,7 +149,6 @@ class Pipeline:
             self.faults.well(FRONT_END)
             dropped = self._aligned.put(found)
             if dropped:
-                self._front_end.give_back(dropped.faces)
                 self._count_drop(dropped.frame, DropCause.FRONT_END_FULL)
 
     def _infer(self) -> None:

@@ -63,8 +63,8 @@ class Settings:
     source: str = _option(
         "auto",
         "picture",
-        "`auto` (camera 0 where there is one, else the demo), `demo`, a camera's number, path or part of its name, "
-        "a file, a URL (`rtsp://`, `http://`)",
+        "`auto` (camera 0 where there is one, else the demo), `demo` or `demo:32` (up to so many people), a camera's number, "
+        "path or part of its name, a file, a URL (`rtsp://`, `http://`)",
     )
     reconnect_s: float | None = _option(
         None,
@@ -136,10 +136,25 @@ class Settings:
         most=10_000,
     )
     detector: str = _option(
-        "viola-jones",
+        "both",
         "time and network",
-        "`viola-jones`, `dlib-hog`, or `yunet:PATH` with an ONNX file from OpenCV's model zoo",
+        "what looks for newcomers: `both`: Viola-Jones and, now and then, CenterFace; or one of `viola-jones`, `centerface`, "
+        "`dlib-hog`, `yunet:PATH` with an ONNX file from OpenCV's model zoo",
         metavar="NAME",
+    )
+    look_share: float = _option(
+        0.2,
+        "time and network",
+        "CenterFace looks at a live picture as often as takes this share of one core",
+        metavar="SHARE",
+        least=0.01,
+        most=1,
+    )
+    every_frame: bool = _option(
+        False,
+        "time and network",
+        "look for faces in the whole of every frame before it is shown, whatever it costs: with `--privacy blur` nobody is in "
+        "view uncovered until they are found",
     )
     threads: int | None = _option(
         None,
@@ -249,7 +264,7 @@ class Settings:
             raise UsageError("give --profile or --recalibrate, not both")
         if self.profile and resolved(Path(self.profile)) in map(resolved, self.written.values()):
             raise UsageError(f"{self.profile} is the profile and would be overwritten: choose another output file")
-        if self.wait_for_source and self.source in ("auto", "demo"):
+        if self.wait_for_source and self.plays_demo:
             raise UsageError(
                 f"--wait-for-source waits for a camera or stream, not for {self.source}: name one as --source 0"
             )
@@ -261,10 +276,15 @@ class Settings:
             raise UsageError(f"{' and '.join(f'--{name}' for name in self.written)} must be different files")
         if resolved(Path(self.source)) in files:
             raise UsageError(f"{self.source} is the source and would be overwritten: choose another output file")
-        if self.loop and paths and self.show is False and not self.realtime and self.source not in ("auto", "demo"):
+        if self.loop and paths and self.show is False and not self.realtime and not self.plays_demo:
             raise UsageError(
                 "--loop over a file without a window or --realtime would never end and fill the disk: leave out --loop"
             )
+
+    @property
+    def plays_demo(self) -> bool:
+        """The demo crowd, or a camera with the demo in its place."""
+        return self.source in ("auto", "demo") or self.source.startswith("demo:")
 
     @property
     def written(self) -> dict[str, Path]:

@@ -63,7 +63,7 @@ def _ready(frames: Sequence[FrameRecord]) -> list[float]:
     ready, free_ms = list[float](), 0.0
     for r in frames:
         born_ms = r.time_s * 1e3
-        prepared_ms = born_ms + r.stages_ms.get("detect", 0.0) + r.stages_ms.get("align", 0.0)
+        prepared_ms = born_ms + sum(r.stages_ms.values())
         taken_ms = born_ms + r.budget_ms - r.left_ms
         ready.append(taken_ms if free_ms <= prepared_ms else prepared_ms)
         free_ms = born_ms + r.age_ms

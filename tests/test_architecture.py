@@ -45,7 +45,7 @@ ROOMS: dict[str, set[str]] = {
     "models.manifest": set(),
     "models.onnx_file": set(),
     "models.session": set(),
-    "models.networks": set(),
+    "models.networks": {"align"},
     "models.data": {"align"},
     "models.judging": {"align", "models.data", "models.manifest", "models.onnx_file", "models.session"},
 }  # fmt: skip
@@ -57,7 +57,7 @@ TOP = {"app.doctor": 1, "app.reports": 1, "app.bench": 2, "app.command": 1, "app
 DOORS = {
     "PyQt5": {"app/window/", "app/overlay/texts.py", "app/bench/responsiveness.py"},
     "torch": {"models/"},
-    "onnxruntime": {"app/network/", "app/bench/exits.py", "models/session.py"},
+    "onnxruntime": {"app/network/", "app/faces/onnx.py", "app/bench/exits.py", "models/session.py"},
     "cv2": {
         "app/sources/", "app/faces/", "app/overlay/image_canvas.py", "app/outputs/", "app/bench/", "app/doctor.py",
         "align/", "models/data/", "models/judging/",

@@ -33,22 +33,17 @@ def test_the_walking_clip_runs_through(walking_clip, tmp_path):
 def test_the_demo_crowd_is_read_person_by_person(tmp_path):
     """Not paced by a clock, so that it is the same on every machine: each tenth second of a cycle of the crowd."""
     from align.crop import crop_batch
-    from align.geometry import Template
-    from align.landmarks import LandmarkPredictor
-    from app.compose import load_manifest
+    from app.compose import load_manifest, make_front_end
     from app.domain import Frame
-    from app.faces.front_end import FrontEnd
-    from app.faces.scan import Scanner
-    from app.faces.tracker import Tracker
-    from app.faces.viola_jones import ViolaJones
     from app.network.engine import OnnxEngine
+    from app.settings import Settings
     from app.sources.demo import CYCLE_FRAMES, DemoCrowd
     from scheduler.latency import OperatingPoint
 
     manifest, crowd = load_manifest("mobilenet_v1_075"), DemoCrowd()
     point = OperatingPoint("exit_13", max(manifest.input_sizes))
     engine = OnnxEngine(manifest, "cpu", points=[point])
-    front_end = FrontEnd(Scanner(ViolaJones()), LandmarkPredictor(), Template(manifest.template), Tracker(), 32)
+    front_end = make_front_end(Settings(), manifest.template, live=False)
     faces, truth, genders, ages = 0, 0, Counter(), []
     for i in range(0, CYCLE_FRAMES, 50):
         image = crowd.picture(i)

@@ -1,15 +1,14 @@
 """`bench alignment`: what tilt, turn, the frame's edge and size do to landmarks and to the age, and what the limits refuse.
 
-Pictures of UTKFace are turned, cut off and shrunk (face_views.py); the landmark search starts from where a tracker would
-expect the face, and for tilted heads in a window turned by the roll that was known 10 degrees before. "found" is
-Viola-Jones' recall upright, and in such a window. How far heads are turned (yaw) is as the pictures have it, by our landmarks.
+Pictures of UTKFace are turned, cut off and shrunk (face_views.py); the follower starts from where a tracker would expect the
+face, for tilted heads with the roll that was known 10 degrees before. "held" is how many it says there is a face in. How far
+heads are turned (yaw) is as the pictures have it, by our landmarks.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -22,14 +21,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from app.bench.face_views import Portrait, View
-    from app.domain import Box
 
 LAG = 10.0  # degrees that a head has turned since its roll was last known
-ROLLS, CUTS, SIDES = (0, 10, 20, 30, 45, 60), (0.1, 0.2, 0.3, 0.4, 0.5), (96, 64, 48, 40, 32, 24)
-STEADINESS = (0, 0.01, 0.02, 0.03, 0.05, 1.0)
+ROLLS, CUTS, SIDES = (0, 10, 20, 30, 45, 60), (0.1, 0.2, 0.3, 0.4, 0.5), (96, 64, 48, 40, 32, 24, 20, 16, 12)
 MISFITS = (0, 0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 1.0)
 YAWS = (0, 10, 20, 30, 45, 180)
-TITLES = {"misfits": "misfit, all of these", "steadiness": "unsteadiness, upright", "yaws": "yaw either way, upright"}
+TITLES = {"misfits": "misfit, all of these", "yaws": "yaw either way, upright"}
 
 
 def bench_alignment(root: Path | None, names: Path | None, count: int, model: str, json_path: Path | None) -> int:
@@ -42,14 +39,13 @@ def bench_alignment(root: Path | None, names: Path | None, count: int, model: st
         check_writable(json_path)
     rows, tables = _measure(root, names, count, model)
     print(
-        f"{'change':<14}{'age MAE':>9}{'half interval':>15}{'misfit p50, p90':>18}{'found, turned':>15}{'read':>7}"
+        f"{'change':<14}{'age MAE':>9}{'half interval':>15}{'misfit p50, p90':>18}{'held':>8}{'read':>7}"
         f"{'MAE of those':>14}"
     )
     for row in rows:
-        found = "" if row["found"] is None else f"{100 * row['found']:.0f}, {100 * row['found_turned']:.0f} %"
         print(
             f"{row['change']:<14}{row['mae']:>9.2f}{row['half']:>15.2f}{row['misfit_p50']:>12.3f}, {row['misfit_p90']:.3f}"
-            f"{found:>15}{100 * row['read']:>5.0f} %{row['mae_read']:>14.2f}"
+            f"{100 * row['held']:>6.0f} %{100 * row['read']:>5.0f} %{row['mae_read']:>14.2f}"
         )
     for what, table in tables.items():
         print(
@@ -82,17 +78,17 @@ def _measure(
     from tqdm import tqdm
 
     from align.crop import crop_batch
-    from align.fitness import crop_side, unfit, unsteadiness, yaw
+    from align.fitness import crop_side, unfit, yaw
     from align.geometry import Template, residual
     from align.landmarks import LandmarkPredictor
     from app.bench.face_views import portraits, view
     from app.compose import load_manifest
-    from app.faces.detectors import open_detector
-    from app.faces.tilt import landmarks_at
+    from app.faces.follower import Follower, Place
+    from app.faces.front_end import HOLD
     from app.network.engine import OnnxEngine
 
     manifest = load_manifest(model)
-    predict, template, detect = LandmarkPredictor(), Template(manifest.template), open_detector("viola-jones")
+    predict, follow, template = LandmarkPredictor(), Follower(), Template(manifest.template)
     engine = OnnxEngine(manifest, "cpu", exits=[manifest.exits[-1].name])
     point = max(engine.points)
     seen: dict[str, list[tuple[float, ...]]] = {}
@@ -100,43 +96,29 @@ def _measure(
         upright = view(portrait)
         side = crop_side(template.fit(predict(upright.gray, upright.box)))
         views = changes(portrait, side)
-        crops, fits, tilts = [], [], dict[str, float]()
+        crops, fits = [], []
         for name, tried in views.items():
             # OpenCV turns counterclockwise.
-            tilts[name] = LAG - float(name.split()[1]) if name.startswith("roll") and name > "roll 10" else 0.0
-            points = landmarks_at(predict, tried.gray, tried.box, tilts[name])
+            tilt = LAG - float(name.split()[1]) if name.startswith("roll") and name > "roll 10" else 0.0
+            (followed,) = follow(tried.gray, [Place(tried.box, math.radians(tilt))])
+            points = followed.landmarks
             matrix = template.fit(points)
             misfit = residual(matrix, points, template.array)
             refused = unfit(matrix, misfit, tried.gray.shape[1], tried.gray.shape[0])
             crops.append(crop_batch(tried.image, [matrix], point.size))
-            shake = unsteadiness(partial(predict, tried.gray), tried.box) if name == "roll 0" else np.nan
-            fits.append((misfit, not refused, shake, abs(yaw(points))))
+            fits.append((misfit, not refused, abs(yaw(points)), followed.presence >= HOLD))
         for name, fit, reading in zip(views, fits, engine.read(point, np.concatenate(crops)), strict=True):
-            found = (np.nan, np.nan) if name.startswith("crop") else _found(detect, views[name], tilts[name])
-            seen.setdefault(name, []).append((abs(reading.age - portrait.sample.age), reading.half, *fit, *found))
+            seen.setdefault(name, []).append((abs(reading.age - portrait.sample.age), reading.half, *fit))
     tables = {name: np.array(values, float) for name, values in seen.items()}
     everything, upright_ones = np.concatenate(list(tables.values())), tables["roll 0"]
     return [_row(name, values) for name, values in tables.items()], {
         "misfits": _by(MISFITS, everything[:, 2], everything),
-        "steadiness": _by(STEADINESS, upright_ones[:, 4], upright_ones),
-        "yaws": _by(YAWS, upright_ones[:, 5], upright_ones),
+        "yaws": _by(YAWS, upright_ones[:, 4], upright_ones),
     }
 
 
-def _found(detect: Any, tried: View, tilt: float) -> tuple[bool, bool]:
-    """Whether the face is found upright, and at this tilt, which is 0 where that is the same."""
-    from app.faces.tilt import find_at
-
-    def near(box: Box | None) -> bool:
-        (cx, cy), (x, y) = tried.box.centre, box.centre if box else (math.inf, math.inf)
-        return abs(x - cx) + abs(y - cy) < 0.5 * tried.box.width
-
-    upright = any(near(b) for b in detect(tried.gray, tried.box.width / 1.5, tried.box.width * 1.5))
-    return upright, near(find_at(detect, tried.gray, tried.box, tilt)) if tilt else upright
-
-
 def _row(name: str, values: Any) -> dict[str, Any]:
-    error, half, misfit, read, *_, found, turned = values.T
+    error, half, misfit, read, _, held = values.T
     return {
         "change": name,
         "faces": len(values),
@@ -144,8 +126,7 @@ def _row(name: str, values: Any) -> dict[str, Any]:
         "half": float(half.mean()),
         "misfit_p50": float(np.median(misfit)),
         "misfit_p90": float(np.quantile(misfit, 0.9)),
-        "found": None if np.isnan(found).any() else float(found.mean()),
-        "found_turned": None if np.isnan(found).any() else float(turned.mean()),
+        "held": float(held.mean()),
         "read": float(read.mean()),
         "mae_read": float(error[read > 0].mean()) if read.any() else float("nan"),
     }

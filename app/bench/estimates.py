@@ -99,12 +99,11 @@ def _clip(clip: Path, manifest: Manifest, engine: OnnxEngine) -> list[dict[str, 
 def _watch(clip: Path, manifest: Manifest, engine: OnnxEngine) -> dict[int, Watched]:
     """Everybody's readings in a clip at the largest input size."""
     from align.crop import crop_batch
-    from align.geometry import Template
     from app.compose import make_front_end
-    from app.faces.tracker import Tracker
+    from app.settings import Settings
     from app.sources.open import open_source
 
-    front_end, watched = make_front_end(Template(manifest.template), Tracker()), defaultdict[int, Any](list)
+    front_end, watched = make_front_end(Settings(), manifest.template, live=False), defaultdict[int, Any](list)
     points = [OperatingPoint(e.name, max(manifest.input_sizes)) for e in manifest.exits]
     for frame in open_source(str(clip)):
         faces = front_end(frame).faces

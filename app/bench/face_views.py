@@ -66,9 +66,9 @@ def portraits(root: Path, names: Path | None, count: int) -> Iterator[Portrait]:
         small = cv2.resize(image, None, fx=USUAL_SCALE, fy=USUAL_SCALE, interpolation=cv2.INTER_AREA)
         middle = np.array(small.shape[1::-1]) / 2
         found = [
-            b
-            for b in detect(cv2.cvtColor(small, cv2.COLOR_BGR2GRAY), 24, max(small.shape))
-            if np.hypot(*(middle - b.centre)) < 0.5 * b.width
+            s.box
+            for s in detect(cv2.cvtColor(small, cv2.COLOR_BGR2GRAY), 24, max(small.shape))
+            if np.hypot(*(middle - s.box.centre)) < 0.5 * s.box.width
         ]
         if len(found) == 1:
             yield Portrait(samples[i], image, Box(*(v / USUAL_SCALE for v in found[0])))

@@ -1,8 +1,9 @@
-"""`bench front-end`: what the front end (detection, landmarks, alignment) takes and finds, beside scanning every frame.
+"""`bench front-end`: what finding, following and aligning faces takes, and whom it finds, at 1280x720 and 25 frames a second.
 
-All ways get the same frames in turn in one run, on one thread. The demo crowd is enlarged to 1280x720, and its truth is
-known; of clips there is no truth, there each way is held against the other. Processor time is given beside the clock's, for
-on a busy machine the clock also counts others' work.
+Our way runs as live: the search in the path, the second look on its thread, frames at their own pace. Beside it, in the same
+run and on the same frames, the plain way: Viola-Jones over the whole of every frame, then landmarks by regression trees for
+every face. The demo crowd's truth is known. Processor time of the frame's path is given beside the clock's, for on a busy
+machine the clock also counts others' work; `core` is what path and second look take together, as a share of one core.
 """
 
 from __future__ import annotations
@@ -10,26 +11,22 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, Protocol
 
 from app.errors import UsageError
 from app.files import check_writable
-from models.manifest import DEFAULT_MODEL
 from scheduler.latency import quantile
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
 
     from app.domain import Box, Frame
-    from app.faces.detector import Detector
     from app.faces.front_end import FrontEnd
-    from app.faces.scan import Scan
+    from app.settings import Settings
 
 SIZE = 1280, 720
 CROWDS = 0, 1, 4, 10, 40
@@ -37,108 +34,92 @@ TURN = 25  # frames, a second
 START = 300  # frame of the cycle; at a constant crowd all are alike
 ARRIVALS_S = 14.5  # the default crowd's first seconds: one after another, ten people come
 OVERLAP = 0.4  # of a found box with a true one, intersection over union
-BUDGET, AUTO, EVERY = "on a budget", "with limits", "every frame"
-PLAIN_STEP = 1.15  # of the plain scan's scales; OpenCV's own default, 1.1, costs half as much again
+FOLLOWED, PLAIN = "followed", "plain"
+PLAIN_STEP, PLAIN_NEIGHBOURS = 1.15, 3  # OpenCV's own default step, 1.1, costs half as much again
 
 
-@dataclass(frozen=True, kw_only=True)
-class Search:
-    """How faces are looked for; each as in `run`. The budget is for the limits, and the model for its template."""
-
-    detector: str = "viola-jones"
-    min_face: float | None = None
-    budget_ms: float | None = None
-    model: str = DEFAULT_MODEL
-
-    @property
-    def frame_budget_ms(self) -> float:
-        """Raises UsageError."""
-        from app.settings import Settings
-
-        return Settings(budget_ms=self.budget_ms).frame_budget_ms
+class Way(Protocol):
+    def __call__(self, frame: Frame) -> list[Box]:
+        """Boxes of the faces that are ready for the network."""
+        ...
 
 
-class EveryFrame:
-    """The plain way: the whole frame, finely, in every frame. Has the seam of scan.Scanner."""
+class Followed:
+    """As `run` does it, at the pace of the frames."""
 
-    def __init__(self, detector: Detector, min_face: float | None = None) -> None:
-        self._detector, self._min_face = detector, min_face
+    def __init__(self, front_end: FrontEnd) -> None:
+        self._front_end = front_end
+        self.stages_ms: dict[str, list[float]] = {}
 
-    def __call__(
-        self,
-        image: NDArray[np.uint8],
-        gray: NDArray[np.uint8],
-        time_s: float,
-        known: Mapping[int, Box],
-        rolls: Mapping[int, float] | None = None,
-    ) -> Scan:
+    def __call__(self, frame: Frame) -> list[Box]:
+        found = self._front_end(frame)
+        for stage, taken in found.stages_ms.items():
+            self.stages_ms.setdefault(stage, []).append(taken)
+        return [face.box for face in found.faces]
+
+
+class Plain:
+    """The whole frame by Viola-Jones, and the predictor's landmarks for every face."""
+
+    def __init__(self, template: Sequence[tuple[float, float]], min_face: float | None) -> None:
+        from align.geometry import Template
+        from align.landmarks import LandmarkPredictor
+        from app.faces.search import Search
+        from app.faces.viola_jones import ViolaJones
+
+        self._template, self._predict = Template(tuple(template)), LandmarkPredictor()
+        self._search = Search(ViolaJones(PLAIN_STEP, PLAIN_NEIGHBOURS), min_face, every_frame=True)
+
+    def __call__(self, frame: Frame) -> list[Box]:
         import cv2
 
-        from app.domain import Box
-        from app.faces.scan import Scan, parts
-
-        picture = image if self._detector.in_colour else gray
-        whole = parts(gray.shape, self._min_face)
-        if not whole:
-            return Scan([], set(known))
-        scale = self._detector.scan_px / whole[0].smallest
-        small = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        found = self._detector(small, self._detector.scan_px)
-        return Scan([Box(*(v / scale for v in b)) for b in found], set(known))
+        gray = cv2.cvtColor(frame.image, cv2.COLOR_BGR2GRAY)
+        found = self._search(frame.image, gray, frame.time_s, [])
+        for sighting in found:
+            self._template.fit(self._predict(gray, sighting.box))
+        return [s.box for s in found]
 
 
 @dataclass
 class Arm:
     """One way under measurement, and what came of it."""
 
-    front_end: FrontEnd  # its clock counts the thread's processor time, where it has no time limit
+    way: Way
+    paced: bool  # as a camera gives its frames
     wall_ms: list[float] = field(default_factory=list)
     cpu_ms: list[float] = field(default_factory=list)
-    stages_ms: dict[str, list[float]] = field(default_factory=lambda: {"detect": [], "align": []})
-    boxes: list[list[Box]] = field(default_factory=list)  # of faces ready for the network, per frame
+    core: list[float] = field(default_factory=list)  # share of one core, all threads of this process, per second
+    boxes: list[list[Box]] = field(default_factory=list)
 
-    def take(self, frame: Frame) -> None:
-        frame = dataclasses.replace(frame, born_s=time.monotonic())
-        cpu, wall = time.thread_time(), time.perf_counter()
-        prepared = self.front_end(frame)
-        self.wall_ms.append((time.perf_counter() - wall) * 1e3)
-        self.cpu_ms.append((time.thread_time() - cpu) * 1e3)
-        for stage, taken in self.stages_ms.items():
-            taken.append(prepared.stages_ms[stage])
-        self.boxes.append([face.box for face in prepared.faces])
+    def take(self, frames: Sequence[Frame], pause: Any = time.sleep) -> None:
+        began, worked = time.monotonic(), time.process_time()
+        for frame in frames:
+            if self.paced:
+                pause(max(0.0, began + frame.time_s - frames[0].time_s - time.monotonic()))
+            cpu, wall = time.thread_time(), time.perf_counter()
+            self.boxes.append(self.way(dataclasses.replace(frame, born_s=time.monotonic())))
+            self.wall_ms.append((time.perf_counter() - wall) * 1e3)
+            self.cpu_ms.append((time.thread_time() - cpu) * 1e3)
+        self.core.append((time.process_time() - worked) / max(time.monotonic() - began, 1e-6))
 
 
-def bench_front_end(
-    faces: str | None,
-    frames: int,
-    search: Search,
-    clips: list[Path],
-    plot: Path | None,
-    out: Path | None,
-) -> int:
+def bench_front_end(faces: str | None, frames: int, settings: Settings, clips: Sequence[Path], out: Path | None) -> int:
     """`faces` are crowd sizes, as 1,4,10; the arrivals are left out where some are given. Raises UsageError."""
     import cv2
 
     crowds = _crowds(faces)
-    search = dataclasses.replace(search, budget_ms=search.frame_budget_ms)
     if not 20 <= frames <= 1000:
         raise UsageError(f"--frames must be from 20 to 1000, got {frames}")
-    if plot and faces is not None:
-        raise UsageError("--plot draws the arrivals: leave out --faces")
-    for path in (plot, out):
-        if path:
-            check_writable(path)
+    if out:
+        check_writable(out)
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:
-        report = _measure(crowds, frames, search, clips, arrivals=faces is None)
+        report = _measure(crowds, frames, settings, clips, arrivals=faces is None)
     finally:
         cv2.setNumThreads(threads)
     if out:
         out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    if plot:
-        draw(report["arrivals"], plot)
-        print(f"drawn: {plot}")
     return 0
 
 
@@ -153,113 +134,76 @@ def _crowds(text: str | None) -> list[int]:
     return sizes
 
 
-def _measure(crowds: list[int], frames: int, search: Search, clips: list[Path], *, arrivals: bool) -> dict[str, Any]:
-    from tqdm import tqdm
+def _arms(settings: Settings, live: bool = True) -> dict[str, Arm]:
+    from app.compose import load_manifest, make_front_end
 
+    template = load_manifest(settings.model).template
+    ours = make_front_end(settings, template, live)
+    return {FOLLOWED: Arm(Followed(ours), live), PLAIN: Arm(Plain(template, settings.min_face), False)}
+
+
+def _measure(
+    crowds: list[int], frames: int, settings: Settings, clips: Sequence[Path], *, arrivals: bool
+) -> dict[str, Any]:
     from app.sources.demo import FPS, DemoCrowd
 
     print(
-        f"{search.detector}, {SIZE[0]}x{SIZE[1]}, one thread, {frames} frames at {FPS:g} a second per crowd; "
-        f"from picture to aligned faces, a second of each way in turn\n"
-        f"{BUDGET}: everybody in every frame; {AUTO}: as `run` with {search.frame_budget_ms:.1f} ms a frame, "
-        f"people in turn; {EVERY}: the whole frame scanned in every frame, everybody aligned"
-    )
-    print(f"{'':20}{'clock, ms':>23}{'processor, ms':>16}{'p95 of':>8}")
-    print(
-        f"{'faces':<7}{'':13}{'p50':>7}{'p95':>8}{'max':>8}{'p50':>8}{'p95':>8}{'detect':>8}{'align':>8}{'recall':>9}{'false':>7}"
+        f"--detector {settings.detector}, {SIZE[0]}x{SIZE[1]}, {frames} frames at {FPS:g} a second per crowd, from picture to "
+        f"aligned faces\n{'':16}{'clock, ms':>21}{'processor, ms':>16}\n"
+        f"{'faces':<7}{'':9}{'p50':>5}{'p95':>8}{'max':>8}{'p50':>8}{'p95':>8}{'core':>7}{'recall':>9}{'false':>7}"
     )
     rows = []
     for people in crowds:
         crowd = DemoCrowd(lambda _, n=people: n)
-        ways = run(
-            _arms(search), tqdm(_demo(crowd, range(START, START + frames)), total=frames, leave=False, disable=None)
-        )
+        ways = run(_arms(settings), _demo(crowd, range(START, START + frames)))
         truth = [_enlarged(crowd.truth(START + i)) for i in range(frames)]
         row = {name: {**times(arm), **quality(arm.boxes, truth)} for name, arm in ways.items()}
         rows.append({"faces": people, **row})
         for name, f in row.items():
-            stages = "".join(f"{f[k]:>8.1f}" if name != AUTO else f"{'':8}" for k in ("detect_p95_ms", "align_p95_ms"))
             recall = f"{f['recall']:>9.1%}" if people else f"{'':9}"
-            tqdm.write(
-                f"{people:<7}{name:13}{f['p50_ms']:>7.1f}{f['p95_ms']:>8.1f}{f['max_ms']:>8.1f}{f['cpu_p50_ms']:>8.1f}"
-                f"{f['cpu_p95_ms']:>8.1f}{stages}{recall}{f['false_per_frame']:>7.2f}"
+            print(
+                f"{people:<7}{name:<9}{f['p50_ms']:>5.1f}{f['p95_ms']:>8.1f}{f['max_ms']:>8.1f}{f['cpu_p50_ms']:>8.1f}"
+                f"{f['cpu_p95_ms']:>8.1f}{f['core']:>7.0%}{recall}{f['false_per_frame']:>7.2f}"
             )
-        clock, processor = (row[BUDGET][k] / row[EVERY][k] for k in ("p95_ms", "cpu_p95_ms"))
-        tqdm.write(f"{'':7}{BUDGET} / {EVERY}: {clock:.2f} of its p95 by the clock, {processor:.2f} of the processor's")
-
     return {
-        "detector": search.detector,
+        "detector": settings.detector,
         "size": SIZE,
         "frames": frames,
-        "budget_ms": search.frame_budget_ms,
         "rows": rows,
-        "arrivals": _arrivals(_arms(search)) if arrivals else None,
-        "clips": [_clip(path, _arms(search)) for path in clips],
+        "arrivals": _arrivals(settings) if arrivals else None,
+        "clips": [_clip(path, settings) for path in clips],
     }
 
 
-def _arrivals(arms: dict[str, Arm]) -> dict[str, Any]:
-    from tqdm import tqdm
-
+def _arrivals(settings: Settings) -> dict[str, Any]:
     from app.sources.demo import FPS, DemoCrowd
 
     crowd, count = DemoCrowd(), round(ARRIVALS_S * FPS)
-    ways = run(arms, tqdm(_demo(crowd, range(count)), total=count, leave=False, disable=None))
+    ways = run(_arms(settings), _demo(crowd, range(count)))
     truth = [_enlarged(crowd.truth(i)) for i in range(count)]
-    arrivals: dict[str, Any] = {"faces": [len(t) for t in truth]}
+    out: dict[str, Any] = {}
     print(f"arrivals: ten people come in one after another in {ARRIVALS_S:g} s")
     for name, arm in ways.items():
         late = [n / FPS for n in delays(arm.boxes, truth)]
-        arrivals[name] = {**times(arm), **quality(arm.boxes, truth), "taken_ms": arm.cpu_ms, "delays_s": late}
+        out[name] = {**times(arm), **quality(arm.boxes, truth), "delays_s": late}
         found = f"median {quantile(late, 0.5):.2f} s, longest {max(late):.2f} s" if late else "nobody"
         print(
-            f"  {name:13}p95 {arrivals[name]['cpu_p95_ms']:.1f} ms, recall {arrivals[name]['recall']:.1%}; from half in view "
-            f"to ready for the network: {found}, {len(late)} people"
+            f"  {name:<9}p95 {out[name]['cpu_p95_ms']:.1f} ms, recall {out[name]['recall']:.1%}; from half in view to ready "
+            f"for the network: {found}, {len(late)} people"
         )
-    return arrivals
-
-
-def _arms(search: Search) -> dict[str, Arm]:
-    """Without limits everybody is aligned in every frame, as with a fixed exit."""
-    from align.geometry import Template
-    from align.landmarks import LandmarkPredictor
-    from app.compose import ALIGN_SHARE, SCAN_SHARE, load_manifest
-    from app.faces.detectors import open_detector
-    from app.faces.front_end import FrontEnd
-    from app.faces.scan import Scanner
-    from app.faces.tracker import Tracker
-    from app.faces.viola_jones import ViolaJones
-    from app.network.probe import Probe
-
-    template = Template(load_manifest(search.model).template)
-    min_face, budget_ms = search.min_face, search.frame_budget_ms
-    plain = ViolaJones(PLAIN_STEP) if search.detector == "viola-jones" else open_detector(search.detector)
-
-    def front_end(scanner: Any, align_share: float | None = None) -> Arm:
-        clock = time.monotonic if align_share else time.thread_time
-        return Arm(FrontEnd(scanner, LandmarkPredictor(), template, Tracker(), 256, align_share, clock))
-
-    return {
-        BUDGET: front_end(Scanner(open_detector(search.detector), min_face)),
-        AUTO: front_end(
-            Scanner(open_detector(search.detector), min_face, SCAN_SHARE * budget_ms, probe=Probe()),
-            ALIGN_SHARE * budget_ms,
-        ),
-        EVERY: front_end(EveryFrame(plain, min_face)),
-    }
+    return out
 
 
 def run(arms: dict[str, Arm], frames: Iterable[Frame]) -> dict[str, Arm]:
     """Gives every frame to every way, TURN frames at a time; who goes first alternates.
 
     Not frame by frame: after a search of the whole picture each frame takes longer, probably since little is left in the
-    caches, and no capture process has that before it."""
+    caches, and no front end has that before it."""
     names, frames = list(arms), iter(frames)
     while turn := list(islice(frames, TURN)):
         names.reverse()
         for name in names:
-            for frame in turn:
-                arms[name].take(frame)
+            arms[name].take(turn)
     return arms
 
 
@@ -282,15 +226,17 @@ def _enlarged(truth: list[tuple[int, Box]]) -> dict[int, Box]:
 
 
 def times(arm: Arm) -> dict[str, float]:
-    """Without the first frame, which is scanned whole in any way. Stages are of the front end's own clock."""
-    figures = {}
-    for what, taken in (("", arm.wall_ms), ("cpu_", arm.cpu_ms), *((f"{n}_", ms) for n, ms in arm.stages_ms.items())):
+    """Without the first frame, which is searched whole in any way."""
+    figures = {"core": sum(arm.core) / max(len(arm.core), 1)}
+    for what, taken in (("", arm.wall_ms), ("cpu_", arm.cpu_ms)):
         rest = taken[1:]
         figures |= {
             f"{what}p50_ms": quantile(rest, 0.5),
             f"{what}p95_ms": quantile(rest, 0.95),
             f"{what}max_ms": max(rest),
         }
+    for stage, taken in getattr(arm.way, "stages_ms", {}).items():
+        figures[f"{stage}_p95_ms"] = quantile(taken[1:], 0.95)
     return figures
 
 
@@ -334,49 +280,16 @@ def delays(found: list[list[Box]], truth: list[dict[int, Box]]) -> list[int]:
     return list(ready.values())
 
 
-def _clip(path: Path, arms: dict[str, Arm]) -> dict[str, Any]:
-    """Faces of either way, and the share of the plain way's that the other has in the same frame."""
+def _clip(path: Path, settings: Settings) -> dict[str, Any]:
+    """Faces of either way, and how many both have in the same frame. Of a clip there is no truth here: see `bench recall`."""
     from app.sources.open import open_source
 
-    del arms[AUTO]
-    run(arms, open_source(str(path)))
-    one, other = arms[BUDGET].boxes, arms[EVERY].boxes
-    both = sum(len(matched(a, dict(enumerate(b)))) for a, b in zip(one, other, strict=True))
+    arms = run(_arms(settings, live=False), open_source(str(path)))
+    ours, plain = arms[FOLLOWED], arms[PLAIN]
+    both = sum(len(matched(a, dict(enumerate(b)))) for a, b in zip(ours.boxes, plain.boxes, strict=True))
     faces = {name: sum(map(len, arm.boxes)) for name, arm in arms.items()}
     print(
-        f"{path.name}: {len(one)} frames; faces ready: {faces[BUDGET]} {BUDGET}, {faces[EVERY]} by scanning {EVERY}, "
-        f"{both} in both; processor p95 {times(arms[BUDGET])['cpu_p95_ms']:.1f} and {times(arms[EVERY])['cpu_p95_ms']:.1f} ms"
+        f"{path.name}: {len(ours.boxes)} frames; faces ready: {faces[FOLLOWED]} {FOLLOWED}, {faces[PLAIN]} {PLAIN}, "
+        f"{both} in both"
     )
-    return {
-        "name": path.name,
-        "frames": len(one),
-        "faces": faces,
-        "both": both,
-        **{n: times(a) for n, a in arms.items()},
-    }
-
-
-def draw(arrivals: dict[str, Any], path: Path) -> None:
-    """Faces in view and milliseconds a frame, while the crowd comes in."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    from app.sources.demo import FPS
-
-    seconds = np.arange(len(arrivals["faces"])) / FPS
-    figure, (top, bottom) = pyplot.subplots(
-        2, 1, sharex=True, figsize=(10, 5), height_ratios=(1, 2.5), layout="constrained"
-    )
-    top.step(seconds, arrivals["faces"], color="0.2", where="post")
-    top.set_ylabel("faces in view")
-    for name, colour in ((EVERY, "tab:orange"), (BUDGET, "tab:blue")):
-        label = f"{name}: p95 {arrivals[name]['cpu_p95_ms']:.0f} ms, recall {arrivals[name]['recall']:.1%}"
-        bottom.plot(seconds[1:], arrivals[name]["taken_ms"][1:], lw=0.7, color=colour, label=label)
-    bottom.set_ylabel("detect, landmarks, align:\nprocessor time, ms a frame")
-    bottom.set_xlabel("seconds")
-    bottom.set_ylim(bottom=0)
-    bottom.legend(loc="upper left", fontsize="small")
-    figure.savefig(path, dpi=110)
-    pyplot.close(figure)
+    return {"name": path.name, "frames": len(ours.boxes), "faces": faces, "both": both}

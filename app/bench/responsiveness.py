@@ -94,12 +94,12 @@ def bench_responsiveness(faces: str | None, frames: int, model: str, out: Path |
 
 
 def _run(name: str, people: int, frames: int, model: str) -> dict[str, float]:
-    from app.compose import front_end_of, load_manifest
+    from app.compose import load_manifest, make_front_end
     from app.faces.front_end_process import FrontEndProcess
     from app.settings import Settings
     from app.window.window import Look, show
 
-    make = partial(front_end_of, Settings(), load_manifest(model).template)
+    make = partial(make_front_end, Settings(), load_manifest(model).template, True)
     side = FrontEndProcess(make) if name == APART else make()
     if name == APART:
         side.ready()

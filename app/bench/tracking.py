@@ -19,7 +19,7 @@ from app.errors import UsageError
 from app.files import check_writable
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from app.domain import Frame
@@ -79,7 +79,6 @@ class Plain:
         self,
         boxes: Sequence[Box],
         time_s: float,
-        looked_for: Collection[int] | None = None,
         frame: tuple[float, float] | None = None,
     ) -> list[tuple[int, Box]]:
         from app.faces.tracker import distance
@@ -101,6 +100,12 @@ class Plain:
     def unconfirmed(self) -> dict[int, int]:
         return {}
 
+    def drop(self, person: int) -> None:
+        self._seen.pop(person, None)
+
+    def forget_all(self) -> None:
+        self._seen = {}
+
     def coasting(self, time_s: float) -> list[tuple[int, Box]]:
         return [(p, b) for p, (b, s) in self._seen.items() if 0 < time_s - s <= 0.3]
 
@@ -111,12 +116,12 @@ class Plain:
 def _measure(crowd: DemoCrowd, frames: range, tracker: Any, model: str) -> dict[str, float]:
     from tqdm import tqdm
 
-    from align.geometry import Template
     from app.compose import load_manifest, make_front_end
     from app.domain import Frame
+    from app.settings import Settings
     from app.sources.demo import FPS
 
-    front_end = make_front_end(Template(load_manifest(model).template), tracker)
+    front_end = make_front_end(Settings(), load_manifest(model).template, live=False, tracker=tracker)
     truth, shown, coming, late = list[Places](), list[Places](), dict[int, float](), dict[int, float]()
     for i in tqdm(frames, leave=False):
         frame = Frame(i, crowd.picture(i), (i - frames[0]) / FPS, 0.0)

@@ -43,6 +43,10 @@ MODEL = flag("--model", default=DEFAULT_MODEL, help="a shipped network's name, o
 DEVICE = flag("--device", default="auto", help="auto, cpu or cuda; default auto")
 JSON = flag("--json", type=Path, metavar="OUT.json", help="write the table as JSON")
 CLIPS = flag("--clips", type=Path, nargs="+", default=[], metavar="FILE", help="videos to try")
+DETECTION = (
+    flag("--detector", default="both", metavar="NAME", help="as in `run`"),
+    flag("--min-face", type=float, metavar="PIXELS", help="as in `run`"),
+)
 # Pictures of UTKFace: which of them, and how many.
 PICTURES = (
     flag("--utkface", type=Path, metavar="DIR", help="folder of UTKFace's pictures"),
@@ -64,10 +68,19 @@ def _crowd(args: argparse.Namespace) -> int:
 
 
 def _front_end(args: argparse.Namespace) -> int:
-    from app.bench.front_end import Search, bench_front_end
+    from app.bench.front_end import bench_front_end
+    from app.settings import Settings
 
-    search = Search(detector=args.detector, min_face=args.min_face, budget_ms=args.budget_ms, model=args.model)
-    return bench_front_end(args.faces, args.frames, search, args.clips, args.plot, args.json)
+    settings = Settings(model=args.model, detector=args.detector, min_face=args.min_face)
+    return bench_front_end(args.faces, args.frames, settings, args.clips, args.json)
+
+
+def _recall(args: argparse.Namespace) -> int:
+    from app.bench.recall import bench_recall
+    from app.settings import Settings
+
+    settings = Settings(model=args.model, detector=args.detector, min_face=args.min_face)
+    return bench_recall(args.clips, args.truth, settings, args.json)
 
 
 def _tracking(args: argparse.Namespace) -> int:
@@ -129,18 +142,25 @@ BENCHMARKS = {
         measure=_crowd,
     ),
     "front-end": Benchmark(
-        about="what detection, landmarks and alignment take and find",
+        about="what finding, following and aligning faces takes, and whom it finds",
         flags=(
             flag("--faces", metavar="N,N", help="crowd sizes, as 1,4,10; default 0,1,4,10,40"),
             frames(150),
-            flag("--detector", default="viola-jones", metavar="NAME", help="as in `run`"),
-            flag("--min-face", type=float, metavar="PIXELS", help="as in `run`"),
-            flag("--budget-ms", type=float, metavar="MS", help="as in `run`, for its limits"),
+            *DETECTION,
             CLIPS,
-            flag("--plot", type=Path, metavar="OUT.png", help="draw the times while a crowd comes in"),
             *(MODEL, JSON),
         ),
         measure=_front_end,
+    ),
+    "recall": Benchmark(
+        about="who is found and read on real clips, how soon, and what is taken for a face",
+        flags=(
+            flag("--clips", type=Path, nargs="+", default=[], metavar="DIR", help="a folder of videos, or videos"),
+            flag("--truth", type=Path, metavar="FACES.json", help="boxes of the faces in some frames of each video"),
+            *DETECTION,
+            *(MODEL, JSON),
+        ),
+        measure=_recall,
     ),
     "tracking": Benchmark(
         about="how people keep their identity, on crowds whose truth is known",

@@ -62,7 +62,7 @@ def watch(settings: Settings) -> int:
     """Runs until the source ends or the user does. Raises AppError for whatever ended it otherwise."""
     started = time.monotonic()
     window = _wants_window(settings)
-    if window and settings.source in ("auto", "demo"):
+    if window and settings.plays_demo:
         settings = dataclasses.replace(settings, loop=True)  # a kiosk's demo goes on until somebody ends it
     from app.compose import build
     from app.outputs.systemd import notify
@@ -173,6 +173,8 @@ def _tell(app: App) -> None:
     """What was chosen, so that nobody has to guess."""
     settings, engine = app.settings, app.engine
     print(f"source    {app.source.name}" + (f" ({app.source.note})" if getattr(app.source, "note", "") else ""))
+    if app.missing:
+        print(f"faces     {app.missing}")
     print(f"network   {app.manifest.name} on {engine.provider}" + (f"; {engine.note}" if engine.note else ""))
     print(f"latency   {app.profile_from}: " + _span(app))
     print(f"budget    {settings.frame_budget_ms:.1f} ms a frame, exit {settings.exit}")

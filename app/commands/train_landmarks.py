@@ -68,7 +68,7 @@ def viola_jones() -> Callable[[NDArray[np.uint8]], list[BoxXYWH]]:
     from app.faces.viola_jones import ViolaJones
 
     detector = ViolaJones()
-    return lambda gray: [(b.x, b.y, b.width, b.height) for b in detector(gray, SMALLEST_FACE)]
+    return lambda gray: [tuple(s.box) for s in detector(gray, SMALLEST_FACE)]
 
 
 def training_box() -> Callable[[NDArray[np.uint8]], BoxXYWH]:

@@ -1,36 +1,50 @@
-"""The front end of a frame: detect, name, find landmarks, fit the template."""
+"""From a picture to faces ready for the network: follow everybody known, find newcomers, name them, fit the template.
+
+Everybody known is followed in every frame by one batch of a small network (follower.py), so no detector is needed for them.
+Newcomers are found by a cheap detector in the frame's path (search.py) and by a better one now and then beside it
+(second_look.py). What the latter finds is of an older picture; the follower carries it to the present one.
+"""
 
 from __future__ import annotations
 
 import math
 import time
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
 
-from align.fitness import TURNED_AWAY, roll, unfit, unsteadiness
+from align.fitness import TURNED_AWAY, unfit
 from align.geometry import AlignmentError, Template, residual
+from align.steady import Steady
 from app.domain import Box, DropCause, Face, Frame
-from app.faces.tilt import TILTED, landmarks_at
+from app.faces.detector import same_place
+from app.faces.follower import Place
+from app.faces.tracker import distance
+from app.faces.trust import SURE, Trust
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from align.geometry import Points
-    from align.landmarks import LandmarkPredictor
-    from app.faces.scan import Scanner
+    from app.faces.detector import Sighting
+    from app.faces.follower import Followed, Follower
+    from app.faces.search import Search
+    from app.faces.second_look import Look, SecondLook
     from app.faces.tracker import Tracker
 
-# A new face counts as one at once where its landmarks are this steady, else when it was found in this many frames; of 51
-# false faces none was so steady, and 85 % of UTKFace's. Looking costs three landmark predictions: with `align_share` no look
-# but the first is begun once half of it is spent. After the first frame so many faces are looked at in one; the others wait
-# for the next one, or until they were found often enough.
-STEADY, CONFIRM_HITS, LOOKS = 0.012, 3, 6
-# However large the budget, no face is begun that would be done later than so much of the time between frames, or the capture
-# side could not keep up with the source. Where it does not all the same, frames are dropped, and the time between grows.
-INTERVAL_SHARE = 0.4
+    Gray = cv2.typing.MatLike
+
+# The follower's presence from which somebody known is held, and from which a newcomer is a face.
+HOLD, NEW = 0.5, 0.7
+# Between two frames nobody moves by more than so many widths or changes in size by more than this factor: what the follower
+# then holds is something else.
+FARTHEST, GROWTH = 0.7, 1.5
+# A face that a detector finds is somebody known who is so near (tracker.distance).
+KNOWN = 0.6
+# Pictures kept for carrying, and how many of them are used on the way.
+PAST, STEPS = 16, 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,138 +61,218 @@ class FrameFaces:
     unfit: Mapping[int, str] = field(default_factory=dict)  # people whose crop is not fit to be read, and why
 
 
-class FrontEnd:
-    """Prepares frames one after another; keeps the tracker's state.
+class _Seen(NamedTuple):
+    """A face in this frame, whoever's it is."""
 
-    Landmarks take more time than the network: with `align_share` no face is begun that would be done when more than that
-    share of the budget is over, nor later than INTERVAL_SHARE of the time between frames, and those aligned longest ago come
-    first, so that a crowd takes turns.
-    """
+    box: Box
+    roll: float
+    landmarks: Points | None  # None: the follower cannot make them out
+    presence: float = 0.0
+    score: float = 0.0  # of the second look, where it has found them
+
+
+class _Moment(NamedTuple):
+    """A picture of the recent past, and where everybody was in it."""
+
+    time_s: float
+    gray: Gray
+    boxes: dict[int, Box]
+    seen: frozenset[int]  # the people who were really there, not only expected
+
+
+class FrontEnd:
+    """Prepares frames one after another; keeps everybody's state."""
 
     def __init__(
         self,
-        scanner: Scanner,
-        predictor: LandmarkPredictor,
+        follower: Follower,
+        search: Search | None,
+        second_look: SecondLook | None,
         template: Template,
         tracker: Tracker,
-        max_faces: int,
-        align_share: float | None = None,
+        max_faces: int = 32,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._scanner, self._predict, self._template, self._tracker = scanner, predictor, template, tracker
-        self._max_faces, self._align_share, self._clock = max_faces, align_share, clock
-        self._last_s = math.nan  # the source's time of the last frame
-        self._interval_ms = math.inf  # between frames of late
-        self._face_ms = 0.0  # what aligning a face took of late
-        self._aligned: dict[int, int] = {}  # person to the frame in which they were aligned last
-        self._rolls: dict[int, float] = {}  # person to their head's tilt when it was last known, degrees
-        self._looks = math.inf  # how many new faces may be looked at in a frame
-        self._at_hand: dict[tuple[float, ...], Points] = {}  # this frame's landmarks at boxes
+        self._follow, self._search, self._second_look = follower, search, second_look
+        self._template, self._tracker, self._max_faces, self._clock = template, tracker, max_faces, clock
+        self._steady, self._shape = Steady(), (0, 0)
+        self._rolls: dict[int, float] = {}  # person to their head's turn when it was last known, radians
+        self._past: deque[_Moment] = deque(maxlen=PAST)
+        self._trust = Trust(second_look is not None)
 
     def __call__(self, frame: Frame) -> FrameFaces:
         started = self._clock()
-        self._note_interval(frame.time_s)
         gray = cv2.cvtColor(frame.image, cv2.COLOR_BGR2GRAY)
-        scan = self._scanner(
-            frame.image, gray, frame.time_s, self._tracker.expected(frame.time_s), self._rolls, frame.budget_ms
-        )
-        detected = self._clock()
+        if gray.shape != self._shape:  # another camera, for all we know
+            self._shape = gray.shape
+            self._past.clear()
+            self._tracker.forget_all()
+        seen = self._followed(gray, frame.time_s)
+        followed = self._clock()
+        suspects = self._find(frame, gray, seen)
+        found = self._clock()
         size = (gray.shape[1], gray.shape[0])
-        people = self._tracker.update(scan.faces, frame.time_s, scan.looked_for, size)
-        tracked = list(zip(people, scan.faces, strict=True))
-        self._confirm(frame, gray, tracked)
+        people = self._tracker.update([one.box for one in seen], frame.time_s, size)
+        named = [(person, shown, one) for (person, shown), one in zip(people, seen, strict=True)]
+        self._note(frame.time_s, gray, named)
         alive = self._tracker.alive()
-        self._aligned = {person: i for person, i in self._aligned.items() if person in alive}
-        self._rolls = {person: degrees for person, degrees in self._rolls.items() if person in alive}
-        faces, unread, unserved = list[Face](), list[tuple[int, Box]](), Counter[DropCause]()
-        reasons = dict[int, str]()
-        sure = [t for t in tracked if t[0][0] in alive]
-        if len(sure) < len(tracked):
-            unserved[DropCause.UNCONFIRMED] = len(tracked) - len(sure)
-        # Who was not looked for in this frame is taken to be where expected.
-        coasting = self._tracker.coasting(frame.time_s)
-        sure += [((person, box), box) for person, box in coasting if person not in scan.looked_for]
-        for rank, ((person, shown), box) in enumerate(self._in_turn(sure)):
-            if rank >= self._max_faces:
-                cause = DropCause.MAX_FACES
-            elif rank and self._late(frame, ahead_ms=self._face_ms):
-                cause = DropCause.NO_TIME
-            else:
-                self._aligned[person] = frame.id
-                began = self._clock()
-                face = self._align(gray, person, shown, box)
-                took_ms = (self._clock() - began) * 1e3
-                self._face_ms += (0.2 if self._face_ms else 1.0) * (took_ms - self._face_ms)
-                if isinstance(face, Face):
-                    faces.append(face)
-                    continue
-                cause, reasons[person] = DropCause.UNALIGNED, face
+        faces, unread, unserved, reasons = list[Face](), list[tuple[int, Box]](), Counter[DropCause](), dict[int, str]()
+        for person, shown, one in sorted(named, key=lambda n: -n[1].width):
+            if person not in alive:
+                unserved[DropCause.UNCONFIRMED] += 1
+                continue
+            face = self._align(size, person, shown, one, frame.time_s)
+            if isinstance(face, Face) and len(faces) < self._max_faces:
+                faces.append(face)
+                continue
             unread.append((person, shown))
-            unserved[cause] += 1
-        unread += [(person, box) for person, box in coasting if person in scan.looked_for]
-        stages = {"detect": (detected - started) * 1e3, "align": (self._clock() - detected) * 1e3}
-        places = (*scan.faces, *scan.suspects, *self._tracker.expected(frame.time_s).values())
-        return FrameFaces(frame, tuple(faces), tuple(unread), alive, stages, unserved, places, reasons)
-
-    def give_back(self, faces: Iterable[Face]) -> None:
-        """A prepared frame never reached the network: its faces are due again, before all others."""
-        for face in faces:
-            self._aligned[face.person] = -1
+            unserved[DropCause.MAX_FACES if isinstance(face, Face) else DropCause.UNALIGNED] += 1
+            if isinstance(face, str):
+                reasons[person] = face
+        unread += self._tracker.coasting(frame.time_s)
+        aligned = self._clock()
+        stages = {"follow": followed - started, "find": found - followed, "align": aligned - found}
+        places = (*(one.box for one in seen), *suspects, *self._tracker.expected(frame.time_s).values())
+        return FrameFaces(
+            frame,
+            tuple(faces),
+            tuple(unread),
+            alive,
+            {stage: 1e3 * taken for stage, taken in stages.items()},
+            unserved,
+            places,
+            reasons,
+        )
 
     def close(self) -> None:
-        """There is nothing to end; see FrontEndProcess."""
+        if self._second_look:
+            self._second_look.close()
 
-    def _note_interval(self, time_s: float) -> None:
-        passed_ms, self._last_s = (time_s - self._last_s) * 1e3, time_s
-        if passed_ms > 0:  # not in the first frame, nor where a file begins again
-            known = math.isfinite(self._interval_ms)
-            self._interval_ms = self._interval_ms + 0.2 * (passed_ms - self._interval_ms) if known else passed_ms
+    def _followed(self, gray: Gray, time_s: float) -> list[_Seen]:
+        """Everybody known who is still there, each face once."""
+        expected = self._tracker.expected(time_s)
+        places = [Place(box, self._rolls.get(person, 0.0)) for person, box in expected.items()]
+        held = [
+            (math.dist(Box(*place.box).centre, one.box.centre) / one.box.width, one)
+            for place, one in zip(places, map(_seen, self._follow(gray, places)), strict=True)
+            if one.presence >= HOLD and _plausible(Box(*place.box), one.box)
+        ]
+        # Two who look at one face: it is whose face was expected there.
+        held.sort(key=lambda h: h[0])
+        seen: list[_Seen] = []
+        for _, one in held:
+            if not any(same_place(one.box, other.box) for other in seen):
+                seen.append(one)
+        return seen
 
-    def _late(self, frame: Frame, share: float = 1.0, ahead_ms: float = 0.0) -> bool:
-        """Whether that share of the limit is over, or will be in `ahead_ms`."""
-        if self._align_share is None:
-            return False
-        limit_ms = min(self._align_share * frame.budget_ms, INTERVAL_SHARE * self._interval_ms)
-        return (self._clock() - frame.born_s) * 1e3 + ahead_ms > share * limit_ms
+    def _find(self, frame: Frame, gray: Gray, seen: list[_Seen]) -> list[Box]:
+        """Adds newcomers to `seen`; returns all places that looked like a face to any detector."""
+        suspects: list[Box] = []
+        if self._second_look and (look := self._second_look(frame.image, frame.time_s)):
+            suspects += [s.box for s in look.found]
+            _add(seen, self._carried(look, frame.time_s, gray, seen))
+        if self._search:
+            known = [one.box for one in seen]
+            sightings = self._search(frame.image, gray, frame.time_s, known)
+            suspects += [s.box for s in sightings]
+            fresh = [s for s in sightings if not any(same_place(s.box, box) for box in known)]
+            found = self._follow(gray, [Place(s.box, s.roll) for s in fresh])
+            _add(seen, [_seen(one) for one in found if one.presence >= NEW])
+        return suspects
 
-    def _confirm(self, frame: Frame, gray: cv2.typing.MatLike, tracked: list[tuple[tuple[int, Box], Box]]) -> None:
-        """Holds back what may be no face: a pattern rarely looks like one for long, and no landmarks hold to it."""
-        self._at_hand = {}
-        looked, held_back = 0, self._tracker.unconfirmed()
-        waiting = [(held_back[person], person, box) for (person, _), box in tracked if person in held_back]
-        # Who was not steady before is unlikely to be now: new ones first.
-        for hits, person, box in sorted(waiting, key=lambda w: w[0]):
-            sure = hits >= CONFIRM_HITS
-            if not sure and looked < self._looks and not (looked and self._late(frame, 0.5)):
-                looked += 1
-                sure = unsteadiness(lambda near: self._landmarks(gray, near), box, STEADY) <= STEADY
-            if sure:
+    def _carried(self, look: Look, now_s: float, gray: Gray, seen: Sequence[_Seen]) -> list[_Seen]:
+        """What a look at an older picture found, where it is now; those who are followed anyway are left out."""
+        since = [m for m in self._past if look.time_s <= m.time_s < now_s]
+        if since and since[0].time_s != look.time_s:
+            since = []  # so old that it is forgotten
+        now = self._tracker.expected(now_s)
+        there = frozenset(p for p in now if any(distance(now[p], one.box) < KNOWN for one in seen))
+        then = since[0] if since else _Moment(now_s, gray, now, there)
+        known = {i: p for i, s in enumerate(look.found) if (p := _who(s.box, then.boxes)) is not None}
+        for i, person in known.items():
+            self._trust.found(person, look.found[i].score)
+        if look.fine:
+            for person in then.seen - set(known.values()):
+                self._trust.not_found(person)
+        lost = [(look.found[i], then.boxes[p], now[p]) for i, p in known.items() if p in now and p not in there]
+        fresh = [s for i, s in enumerate(look.found) if i not in known]
+        steps = [m.gray for m in since[1:]]
+        pictures = [then.gray, *steps[:: max(1, len(steps) // STEPS)], *([gray] if since else [])]
+        return [self._moved(*one) for one in lost] + self._brought(fresh, pictures)
+
+    def _brought(self, fresh: Sequence[Sighting], pictures: Sequence[Gray]) -> list[_Seen]:
+        """Newcomers, followed from the first of the pictures to the last."""
+        places = [Place(s.box, s.roll) for s in fresh]
+        followed: list[Followed] = []
+        for picture in pictures:
+            followed = self._follow(picture, places)
+            places = [one.place if one.presence >= HOLD else place for one, place in zip(followed, places, strict=True)]
+        out = []
+        for sighting, one, place in zip(fresh, followed, places, strict=True):
+            if one.presence >= NEW and _plausible(sighting.box, _seen(one).box, math.inf):
+                out.append(_seen(one)._replace(score=sighting.score))
+            elif sighting.score >= SURE:
+                out.append(_Seen(Box(*place.box), place.roll, None, score=sighting.score))
+        return out
+
+    def _moved(self, sighting: Sighting, then: Box, now: Box) -> _Seen:
+        """A person whom the follower has lost and a detector found, moved on by as much as they probably moved since."""
+        x, y = (b - a for a, b in zip(then.centre, now.centre, strict=True))
+        box = sighting.box._replace(x=sighting.box.x + x, y=sighting.box.y + y)
+        return _Seen(box, sighting.roll, None)
+
+    def _note(self, time_s: float, gray: Gray, named: Sequence[tuple[int, Box, _Seen]]) -> None:
+        """Confirms and drops people, and keeps what the next frames need."""
+        unconfirmed = self._tracker.unconfirmed()
+        for person, _, one in named:
+            self._rolls[person] = one.roll
+            self._trust.followed(person, one.presence)
+            if one.score:
+                self._trust.found(person, one.score)
+            if person in unconfirmed and self._trust.is_face(person):
                 self._tracker.confirm(person)
-        self._looks = LOOKS
+        for person in self._tracker.expected(time_s):
+            if self._trust.is_none(person, person not in unconfirmed):
+                self._tracker.drop(person)
+        known = self._tracker.expected(time_s)
+        self._rolls = {person: roll for person, roll in self._rolls.items() if person in known}
+        self._steady.keep(known.keys())
+        self._trust.keep(known.keys())
+        if self._second_look:
+            self._past.append(_Moment(time_s, gray, known, frozenset(person for person, _, _ in named)))
 
-    def _landmarks(self, gray: cv2.typing.MatLike, box: Sequence[float]) -> Points:
-        """The predictor's, found once for a box of this frame."""
-        place = tuple(box)
-        if place not in self._at_hand:
-            self._at_hand[place] = self._predict(gray, box)
-        return self._at_hand[place]
-
-    def _in_turn(self, tracked: list[tuple[tuple[int, Box], Box]]) -> list[tuple[tuple[int, Box], Box]]:
-        """The first faces, as many as may be read, in the order in which they are due; then the others."""
-        chosen, others = tracked[: self._max_faces], tracked[self._max_faces :]
-        return sorted(chosen, key=lambda t: self._aligned.get(t[0][0], -1)) + others
-
-    def _align(self, gray: cv2.typing.MatLike, person: int, shown: Box, box: Box) -> Face | str:
+    def _align(self, size: tuple[int, int], person: int, shown: Box, one: _Seen, time_s: float) -> Face | str:
         """The face ready for the network, or why its crop is not fit to be read."""
-        tilt = self._rolls.pop(person, 0.0)
-        tilted = abs(tilt) >= TILTED
-        landmarks = landmarks_at(self._predict, gray, box, tilt) if tilted else self._landmarks(gray, box)
+        if one.landmarks is None:
+            return TURNED_AWAY
+        landmarks = self._steady(person, one.landmarks, time_s)
         try:
             matrix = self._template.fit(landmarks)
         except AlignmentError:
             return TURNED_AWAY
         misfit = residual(matrix, landmarks, self._template.array)
-        reason = unfit(matrix, misfit, gray.shape[1], gray.shape[0])
-        if reason != TURNED_AWAY:
-            self._rolls[person] = roll(matrix)
-        return reason or Face(person, shown, matrix, misfit)
+        return unfit(matrix, misfit, *size) or Face(person, shown, matrix, misfit)
+
+
+def _seen(one: Followed) -> _Seen:
+    box, roll = one.place
+    return _Seen(Box(*box), roll, one.landmarks, one.presence)
+
+
+def _add(seen: list[_Seen], new: Sequence[_Seen]) -> None:
+    """Those that are not there yet."""
+    for one in new:
+        if not any(same_place(one.box, other.box) for other in seen):
+            seen.append(one)
+
+
+def _who(box: Box, people: Mapping[int, Box]) -> int | None:
+    """The person who is there."""
+    person = min(people, key=lambda p: distance(people[p], box), default=None)
+    return None if person is None or distance(people[person], box) > KNOWN else person
+
+
+def _plausible(before: Box, after: Box, farthest: float = FARTHEST) -> bool:
+    """Whether it can be one face."""
+    near = math.dist(before.centre, after.centre) < farthest * before.width
+    return near and 1 / GROWTH < after.width / before.width < GROWTH

@@ -1,5 +1,5 @@
-"""The front end in a process of its own, for live sources: landmarks hold the interpreter's lock, which window and
-network need as well (docs/decisions/0009-the-front-end-has-its-own-process.md).
+"""The front end in a process of its own, for live sources: it needs the interpreter's lock, as window and network do
+(docs/decisions/0009-the-front-end-has-its-own-process.md).
 
 A frame's pixels go over in shared memory, everything else through a pipe, one question and one answer at a time.
 """
@@ -22,16 +22,15 @@ from app.errors import AppError, DeviceError, InternalError
 from app.faces.front_end import FrameFaces
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
     from multiprocessing.connection import Connection
 
     from numpy.typing import NDArray
 
-    from app.domain import Face
     from app.faces.front_end import FrontEnd
 
 STOP_S = 2.0
-READY, FIND, GIVE_BACK = "ready", "find", "give back"
+READY, FIND = "ready", "find"
 
 
 class FrontEndEnded(InternalError):
@@ -72,10 +71,6 @@ class FrontEndProcess:
             frame,
             *self._ask(FIND, memory.name, frame.image.shape, (frame.id, frame.time_s, frame.born_s, frame.budget_ms)),
         )
-
-    def give_back(self, faces: Iterable[Face]) -> None:
-        with contextlib.suppress(FrontEndEnded):  # a new process owes nobody a turn
-            self._ask(GIVE_BACK, tuple(faces))
 
     def close(self) -> None:
         self._pipe.close()  # it ends by itself then
@@ -152,8 +147,6 @@ def _serve(pipe: Connection, make: Callable[[], FrontEnd]) -> None:
                     if memory is None or memory.name != about[0]:
                         memory = SharedMemory(about[0])
                     answer = _find(front_end, memory, *about[1:])
-                elif what == GIVE_BACK:
-                    front_end.give_back(about[0])
             except Exception as error:
                 answer = InternalError(
                     f"the front end failed: {type(error).__name__}: {error}. This is a fault of the program; please report it"

@@ -15,7 +15,7 @@ import numpy as np
 from align.landmarks import detector_box
 from app.domain import Box
 from app.errors import ModelError
-from app.faces.detector import largest_first
+from app.faces.detector import Sighting, by_features, largest_first
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,26 +24,20 @@ HOG_WINDOW = 80  # pixels; the smallest face that dlib's detector was trained fo
 YUNET_SCORE, YUNET_OVERLAP = 0.7, 0.3
 YUNET_SMALLEST = 20.0
 
-# Viola-Jones' box from the eyes and the mouth, medians over 407 UTKFace pictures: its side in (distance between the eyes +
-# from between them to the mouth's middle), spread 8 %; its centre on the way from the eyes to the mouth, spread 0.06.
-SIDE_BY_FEATURES, CENTRE_TO_MOUTH = 1.036, 0.30
-
 
 class DlibHog:
     """dlib's frontal face detector. Holds the GIL while it looks."""
 
-    in_colour, scan_px, near_px = False, float(HOG_WINDOW), 1.3 * HOG_WINDOW
+    in_colour, scan_px = False, float(HOG_WINDOW)
 
     def __init__(self) -> None:
         import dlib
 
         self._detector = dlib.get_frontal_face_detector()
 
-    def __call__(
-        self, picture: NDArray[np.uint8], smallest: float, largest: float = math.inf, *, fine: bool = True
-    ) -> list[Box]:
+    def __call__(self, picture: NDArray[np.uint8], smallest: float, largest: float = math.inf) -> list[Sighting]:
         found = (viola_jones_box(r.left(), r.top(), r.width()) for r in self._detector(np.ascontiguousarray(picture)))
-        return largest_first([b for b in found if 0.8 * smallest <= b.width <= 1.25 * largest])
+        return largest_first(Sighting(b) for b in found if 0.8 * smallest <= b.width <= 1.25 * largest)
 
 
 def viola_jones_box(x: float, y: float, side: float) -> Box:
@@ -54,7 +48,7 @@ def viola_jones_box(x: float, y: float, side: float) -> Box:
 class YuNet:
     """OpenCV's FaceDetectorYN with a network file of the user's; none is shipped."""
 
-    in_colour, scan_px, near_px = True, YUNET_SMALLEST, 48.0
+    in_colour, scan_px = True, YUNET_SMALLEST
 
     def __init__(self, path: Path) -> None:
         """Raises ModelError."""
@@ -72,20 +66,9 @@ class YuNet:
                 "face_detection_yunet_2023mar.onnx from OpenCV's model zoo is one"
             ) from error
 
-    def __call__(
-        self, picture: NDArray[np.uint8], smallest: float, largest: float = math.inf, *, fine: bool = True
-    ) -> list[Box]:
+    def __call__(self, picture: NDArray[np.uint8], smallest: float, largest: float = math.inf) -> list[Sighting]:
         height, width = picture.shape[:2]
         self._network.setInputSize((width, height))
         found = self._network.detect(np.ascontiguousarray(picture))[1]
-        boxes = [box_by_features(row[4:14].reshape(5, 2)) for row in (() if found is None else found)]
-        return largest_first([b for b in boxes if 0.8 * smallest <= b.width <= 1.25 * largest])
-
-
-def box_by_features(points: NDArray[np.float32]) -> Box:
-    """From (5, 2) right eye, left eye, nose, right and left corner of the mouth."""
-    right_eye, left_eye, _, right_mouth, left_mouth = points.astype(np.float64)
-    eyes, mouth = (right_eye + left_eye) / 2, (right_mouth + left_mouth) / 2
-    side = SIDE_BY_FEATURES * (np.hypot(*(left_eye - right_eye)) + np.hypot(*(mouth - eyes)))
-    x, y = eyes + CENTRE_TO_MOUTH * (mouth - eyes) - side / 2
-    return Box(float(x), float(y), float(side), float(side))
+        seen = [by_features(row[4:14].reshape(5, 2), float(row[14])) for row in (() if found is None else found)]
+        return largest_first(s for s in seen if 0.8 * smallest <= s.box.width <= 1.25 * largest)

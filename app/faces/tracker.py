@@ -17,7 +17,7 @@ from scipy.optimize import linear_sum_assignment
 from app.domain import FORGET_S, Box
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
@@ -114,17 +114,15 @@ class Tracker:
         self,
         boxes: Sequence[Box],
         time_s: float,
-        looked_for: Collection[int] | None = None,
         frame: tuple[float, float] | None = None,
     ) -> list[tuple[int, Box]]:
         """(id, shown box) of each of `boxes`, in their order. Confirmed people choose first.
 
-        `looked_for`: the known people who would have been found if they were there; default all. Nobody else is missed.
         `frame`: its width and height; who walked out of it is forgotten sooner.
         """
         self._predict(time_s)
         for track in self._tracks:
-            if track.missed_s is None and (looked_for is None or track.person in looked_for):
+            if track.missed_s is None:
                 track.missed_s = time_s
         found: dict[int, _Track] = {}
         for sure in (True, False):
@@ -153,12 +151,19 @@ class Tracker:
         for track in self._tracks:
             track.confirmed |= track.person == person
 
+    def drop(self, person: int) -> None:
+        """It was no face."""
+        self._tracks = [t for t in self._tracks if t.person != person]
+
+    def forget_all(self) -> None:
+        self._tracks = []
+
     def coasting(self, time_s: float) -> list[tuple[int, Box]]:
-        """People who were not found at `time_s` but shortly before, or not looked for since, where they should be."""
+        """People who were not found at `time_s` but shortly before, where they should be."""
         return [
             (t.person, t.box)
             for t in self._tracks
-            if t.confirmed and t.seen_s < time_s and (t.missed_s is None or time_s - t.missed_s <= COAST_S)
+            if t.confirmed and t.missed_s is not None and time_s - t.missed_s <= COAST_S
         ]
 
     def alive(self) -> set[int]:

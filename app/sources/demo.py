@@ -53,9 +53,30 @@ HAIR_DYES = (  # BGR factors: as it is, brown, black, red, grey, dark blond
 
 def default_crowd(time_s: float) -> int:
     """0 to 12 and back to 0 in steps of one, with a stay at 12 between 17 and 24 s."""
-    coming = math.floor((time_s - 1.0) / 1.35) + 1
-    going = math.ceil((37.9 - time_s) / 1.15)
-    return max(0, min(SHOWN_PEOPLE, coming, going))
+    return swelling_crowd(SHOWN_PEOPLE)(time_s)
+
+
+def swelling_crowd(most: int) -> Callable[[float], int]:
+    """0 to `most` people and back within a cycle, with a stay at the most between 17 and 24 s."""
+
+    def crowd(time_s: float) -> int:
+        coming = math.floor((time_s - 1.0) / (1.35 * SHOWN_PEOPLE / most)) + 1
+        going = math.ceil((37.9 - time_s) / (1.15 * SHOWN_PEOPLE / most))
+        return max(0, min(most, coming, going))
+
+    return crowd
+
+
+def demo_crowd(spec: str) -> Callable[[float], int] | None:
+    """What `demo` or `demo:N` ask for; None where the text is neither. Raises SourceError."""
+    name, colon, most = spec.partition(":")
+    if name != "demo":
+        return None
+    if not colon:
+        return default_crowd
+    if not (most.isascii() and most.isdecimal() and 1 <= int(most[:4]) <= MAX_PEOPLE):
+        raise SourceError(f"--source demo:N takes from 1 to {MAX_PEOPLE} people, such as demo:32; got {spec!r}")
+    return swelling_crowd(int(most))
 
 
 @dataclass(frozen=True, slots=True)

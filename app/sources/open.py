@@ -17,7 +17,7 @@ from PIL import UnidentifiedImageError
 from app.errors import SourceError
 from app.sources.cameras import find_camera, list_cameras
 from app.sources.captures import CaptureFactory, checked_file, hush, promised_frames, unreadable
-from app.sources.demo import DemoSource
+from app.sources.demo import DemoSource, demo_crowd
 from app.sources.devices import STREAM, CameraDevice, StreamDevice, is_camera_spec
 from app.sources.files import FileSource
 from app.sources.live import Clock, Device, LiveSource, Wait
@@ -37,7 +37,7 @@ def open_source(
     reconnect_s: float | None = None,
     wait_for_it: bool = False,
 ) -> Source:
-    """Opens "auto", "demo", a camera ("0", "/dev/video2", part of its name), a file or a URL. Raises SourceError.
+    """Opens "auto", "demo", "demo:32", a camera ("0", "/dev/video2", part of its name), a file or a URL. Raises SourceError.
 
     `loop` starts a file or the demo again at its end; `realtime` plays a file at its own rate, as if it were live.
     A camera or stream that breaks off is opened again for `reconnect_s` (None: for ever, 0: not at all); with
@@ -46,8 +46,8 @@ def open_source(
     """
     hush()
     spec = spec.strip()
-    if spec == "demo":
-        return DemoSource(loop=loop, clock=clock, wait=wait)
+    if crowd := demo_crowd(spec):
+        return DemoSource(crowd, loop=loop, clock=clock, wait=wait)
 
     def live(device: Device, *, camera: bool) -> LiveSource:
         return LiveSource(device, clock, wait, camera=camera, reconnect_s=reconnect_s, wait_for_it=wait_for_it)

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from app.compose import ALIGN_SHARE, build
+from app.compose import build
 from app.errors import UsageError
 from app.settings import Settings
 from scheduler.policy import Fixed, LeastError
@@ -18,12 +18,10 @@ def picture(tmp_path) -> str:
     return str(tmp_path / "one.png")
 
 
-def test_a_fixed_exit_aligns_everybody_and_auto_only_while_there_is_time(picture):
+def test_a_fixed_exit_loads_one_point_and_auto_many(picture):
     fixed = build(Settings(source=picture, exit="13", budget_ms=50.0))
-    assert fixed.pipeline._front_end._align_share is None
     assert isinstance(fixed.pipeline._policy, Fixed) and len(fixed.engine.points) == 1
     auto = build(Settings(source=picture, budget_ms=50.0))
-    assert auto.pipeline._front_end._align_share == ALIGN_SHARE
     assert isinstance(auto.pipeline._policy, LeastError) and len(auto.engine.points) > 3
     for app in (fixed, auto):
         app.pipeline.close()

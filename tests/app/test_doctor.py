@@ -59,7 +59,7 @@ def test_here_run_works_and_every_check_says_something(capsys, monkeypatch):
         "python",
         "packages",
         "opencv",
-        "landmarks",
+        "faces",
         "models",
         "provider",
         "calibration",
@@ -237,10 +237,10 @@ def test_a_check_that_fails_itself_does_not_hide_the_others(monkeypatch):
     def broken():
         raise RuntimeError("libwhatever.so.3: undefined symbol")
 
-    monkeypatch.setattr(doctor, "check_landmarks", broken)
+    monkeypatch.setattr(doctor, "check_faces", broken)
     monkeypatch.setattr(doctor, "check_providers", lambda *_: [])
     findings = doctor.examine()
-    assert [f.text for f in findings if f.check == "landmarks"] == [
+    assert [f.text for f in findings if f.check == "faces"] == [
         "could not be checked: RuntimeError: libwhatever.so.3: undefined symbol"
     ]
     assert findings[-1].check == "disk"

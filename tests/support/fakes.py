@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from align.landmarks import BOX_CENTRE, BOX_SIDE, centred_mean_shape
 from app.domain import Box, Frame, Image, Reading, SourceEvent, SourceStatus
-from app.faces.scan import Scan
+from app.faces.detector import Sighting
+from app.faces.follower import Followed, Place
+from app.faces.second_look import Look
 from scheduler.latency import OperatingPoint, PointProfile, Profile
 from scheduler.log import FrameRecord
 
@@ -114,39 +117,39 @@ class FakeSource:
             self._gate.release()
 
 
-class FakeScanner:
-    """Finds the boxes that it is told, whatever the picture; looks for everybody in every frame."""
+class FakeFaces:
+    """Faces that are where they are told to be, whatever the picture: a second look finds all of them in every frame, and `follow`
+    whom it is sent near to: FrontEnd(faces.follow, None, faces, ...)."""
 
-    def __init__(self, boxes: list[Box] | Callable[[int], list[Box]]) -> None:
-        self._boxes = boxes
-        self.calls = 0
+    def __init__(self, boxes: list[Box] | Callable[[int], list[Box]], shape: NDArray[np.float64] | None = None) -> None:
+        """`shape`, (47, 2): landmarks of a face about its mean, eyes one unit apart; default the mean face's."""
+        self._boxes, self._shape = boxes, centred_mean_shape() if shape is None else shape
+        self._gray: NDArray[np.uint8] | None = None
+        self.frames = 0
+        self.present = 1.0
 
-    def __call__(
-        self,
-        image: Image,
-        gray: NDArray[np.uint8],
-        time_s: float,
-        known: Mapping[int, Box],
-        rolls: Mapping[int, float] | None = None,
-        budget_ms: float = math.inf,
-    ) -> Scan:
-        boxes = self._boxes(self.calls) if callable(self._boxes) else self._boxes
-        self.calls += 1
-        return Scan(boxes, set(known))
+    @property
+    def _now(self) -> list[Box]:
+        return self._boxes(self.frames - 1) if callable(self._boxes) else self._boxes
 
+    def __call__(self, image: Image, time_s: float) -> Look:
+        return Look(time_s, tuple(Sighting(box, 0.9) for box in self._now), True)
 
-class FakePredictor:
-    """Lays the mean shape into the box; into the last one where that is about the same, as landmarks of a face stay."""
+    def close(self) -> None:
+        pass
 
-    def __init__(self, shape: NDArray[np.float64]) -> None:
-        self._shape = shape - shape.min(axis=0)
-        self._shape /= self._shape.max()
-        self._last = Box(0, 0, 0, 0)
+    def follow(self, gray: NDArray[np.uint8], places: Sequence[Place], rounds: int = 2) -> list[Followed]:
+        if gray is not self._gray:  # a front end follows first in every frame
+            self._gray, self.frames = gray, self.frames + 1
+        return [self._at(place) for place in places]
 
-    def __call__(self, gray: NDArray[np.uint8], box: Box) -> NDArray[np.float64]:
-        if np.abs(np.subtract(box, self._last)).max() > 0.1 * box[2]:
-            self._last = Box(*box)
-        return self._shape * self._last.width + np.array(self._last[:2])
+    def _at(self, place: Place) -> Followed:
+        x, y = Box(*place.box).centre
+        near = min(self._now, key=lambda b: math.dist(b.centre, (x, y)), default=None)
+        if near is None or math.dist(near.centre, (x, y)) > 0.5 * near.width:
+            return Followed(self._shape * 10 + (x, y), 0.0)
+        eyes = near.width / BOX_SIDE
+        return Followed(self._shape * eyes + near.centre - np.array(BOX_CENTRE) * eyes, self.present)
 
 
 def make_profile(

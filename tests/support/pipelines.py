@@ -22,8 +22,7 @@ from tests.support.fakes import (
     POINTS,
     FakeClock,
     FakeEngine,
-    FakePredictor,
-    FakeScanner,
+    FakeFaces,
     FakeSource,
     make_profile,
 )
@@ -63,21 +62,12 @@ def crowd(n: int) -> list[Box]:
     return [Box(30.0 + 50 * i, 80.0, 40.0, 40.0) for i in range(n)]
 
 
-def acquainted(boxes: list[Box]) -> Tracker:
-    """A tracker that knows these people already."""
-    tracker = Tracker()
-    for person, _ in tracker.update(boxes, -0.04):
-        tracker.confirm(person)
-    return tracker
-
-
 def make(source: FakeSource, boxes=None, engine: Engine | None = None, **changes) -> tuple[Pipeline, Collected]:
     clock = changes.pop("clock", FakeClock())
     sink = Collected()
-    front_end = FrontEnd(
-        FakeScanner(crowd(1) if boxes is None else boxes), FakePredictor(load_mean_shape()), TEMPLATE, Tracker(),
-        changes.pop("max_faces", 32), None, FakeClock(),  # of its own: preparing takes no time, whatever the engine does meanwhile
-    )  # fmt: skip
+    faces = FakeFaces(crowd(1) if boxes is None else boxes)
+    # A clock of its own: preparing takes no time, whatever the engine does meanwhile.
+    front_end = FrontEnd(faces.follow, None, faces, TEMPLATE, Tracker(), changes.pop("max_faces", 32), FakeClock())
     values = {
         "front_end": front_end, "engine": engine or FakeEngine(), "people": People(GENDERS, EXPRESSIONS),
         "policy": DeepestThatFits(), "latency": LatencyModel(make_profile()), "budget_ms": 33.0, "sinks": [sink],

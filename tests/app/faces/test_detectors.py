@@ -8,9 +8,11 @@ from align.fitness import MAX_MISFIT
 from align.geometry import PAPER_MARGINS, Template, eye_distance, load_mean_shape
 from align.landmarks import LandmarkPredictor
 from app.domain import Frame
+from app.faces.follower import Follower
 from app.faces.front_end import FrontEnd
-from app.faces.scan import Scanner
+from app.faces.search import Search
 from app.faces.tracker import Tracker
+from app.faces.trust import CLEAR_FRAMES
 from app.faces.viola_jones import ViolaJones
 
 
@@ -24,7 +26,7 @@ def portrait() -> np.ndarray:
 @pytest.mark.parametrize("width", [320, 512, 1280])
 def test_the_face_is_found_at_any_size_in_pixels_of_the_frame(portrait, width):
     image = cv2.resize(portrait, (width, width))
-    box = Scanner(ViolaJones())(image, cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), 0.0, {}).faces[0]
+    box = Search(ViolaJones())(image, cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), 0.0, [])[0].box
     x, y = box.centre
     assert abs(x / width - 0.44) < 0.03 and abs(y / width - 0.23) < 0.03
     assert 0.15 < box.width / width < 0.28
@@ -36,15 +38,14 @@ def test_an_empty_picture_has_no_faces():
 
 
 def test_the_front_end_prepares_a_real_face(portrait):
-    front_end = FrontEnd(
-        Scanner(ViolaJones()), LandmarkPredictor(), Template.from_shape(load_mean_shape(), PAPER_MARGINS), Tracker(), 32
-    )
-    prepared = front_end(Frame(0, portrait, 0.0, 0.0))
+    template = Template.from_shape(load_mean_shape(), PAPER_MARGINS)
+    front_end = FrontEnd(Follower(), Search(ViolaJones()), None, template, Tracker())
+    for i in range(CLEAR_FRAMES):
+        prepared = front_end(Frame(i, portrait, i / 25, 0.0))
     (face,) = prepared.faces
     assert face.person == 1 and face.misfit < MAX_MISFIT / 2
-    assert set(prepared.stages_ms) == {"detect", "align"} and not prepared.unserved
+    assert set(prepared.stages_ms) == {"follow", "find", "align"} and not prepared.unserved
     # The matrix takes frame pixels to the unit square: its scale is one over the crop's side in the frame.
     side = 1 / np.hypot(face.matrix[0, 0], face.matrix[1, 0])
     points = LandmarkPredictor()(cv2.cvtColor(portrait, cv2.COLOR_BGR2GRAY), face.box)
-    template = Template.from_shape(load_mean_shape(), PAPER_MARGINS)
     assert side == pytest.approx(eye_distance(points) / eye_distance(template.array), rel=0.1)

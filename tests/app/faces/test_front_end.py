@@ -1,4 +1,4 @@
-"""How many landmark searches a frame may cost."""
+"""Who is confirmed, followed, carried and dropped, on scripted faces."""
 
 from __future__ import annotations
 
@@ -7,93 +7,145 @@ import pytest
 
 from align.geometry import PAPER_MARGINS, Template, load_mean_shape
 from app.domain import Box, DropCause, Frame
-from app.faces.front_end import CONFIRM_HITS, LOOKS, FrontEnd
+from app.faces.detector import Sighting
+from app.faces.front_end import FrontEnd
+from app.faces.second_look import Look
 from app.faces.tracker import Tracker
-from tests.support.fakes import FakeClock, FakePredictor, FakeScanner
+from app.faces.trust import CLEAR_FRAMES
+from tests.support.fakes import FakeFaces
 
 TEMPLATE = Template.from_shape(load_mean_shape(), PAPER_MARGINS)
 PICTURE = np.zeros((300, 1000, 3), np.uint8)
-MANY = 2 * LOOKS + 2
-CROWD = [Box(30.0 + 60 * i, 80.0, 40.0, 40.0) for i in range(MANY)]
+CROWD = [Box(30.0 + 60 * i, 80.0, 40.0, 40.0) for i in range(14)]
 
 
-class Counting(FakePredictor):
-    """Landmarks that go along with the box, as on what is no face, unless `steady`."""
-
-    def __init__(self, *, steady: bool) -> None:
-        super().__init__(load_mean_shape())
-        self.calls, self._steady = 0, steady
-
-    def __call__(self, gray, box):
-        self.calls += 1
-        return super().__call__(gray, box) if self._steady else self._shape * box[2] + np.array(box[:2])
+def frame(i: int) -> Frame:
+    return Frame(i, PICTURE, i / 25, 0.0)
 
 
-def searches(predict: Counting, boxes: list[list[Box]]) -> tuple[list[int], list[int]]:
-    """Landmark searches and faces held back, frame by frame."""
-    end = FrontEnd(FakeScanner(lambda i: boxes[i]), predict, TEMPLATE, Tracker(), 32)
-    counts, held_back = [], []
-    for i in range(len(boxes)):
-        before = predict.calls
-        prepared = end(Frame(i, PICTURE, i / 25, 0.0))
-        counts.append(predict.calls - before)
-        held_back.append(prepared.unserved.get(DropCause.UNCONFIRMED, 0))
-    return counts, held_back
+def shown(prepared) -> set[int]:
+    return {f.person for f in prepared.faces} | {person for person, _ in prepared.unread}
 
 
-def test_all_faces_of_the_first_frame_are_looked_at():
-    counts, held_back = searches(Counting(steady=True), [CROWD])
-    assert held_back == [0] and counts == [3 * len(CROWD)], "and what was found then is not looked for again"
+class Found:
+    """A search that sees a thing in every frame."""
+
+    def __init__(self, *boxes: Box) -> None:
+        self._boxes = boxes
+
+    def __call__(self, image, gray, time_s, known):
+        return [Sighting(box) for box in self._boxes]
 
 
-def test_a_crowd_that_comes_at_once_is_looked_at_over_several_frames():
-    counts, held_back = searches(Counting(steady=True), [[]] + 5 * [CROWD])
-    assert held_back == [0, MANY - LOOKS, MANY - 2 * LOOKS, 0, 0, 0], (
-        "found in three frames they are shown all the same"
-    )
-    assert counts[0] == 0 and counts[-1] == MANY
-    assert all(n <= MANY + 2 * LOOKS for n in counts)
+class Late:
+    """A second look whose answers are `late` frames old."""
+
+    def __init__(self, faces: FakeFaces, boxes, late: int) -> None:
+        self._boxes, self._late, self._seen = boxes, late, []
+
+    def __call__(self, image, time_s):
+        self._seen.append(time_s)
+        i = len(self._seen) - 1 - self._late
+        return Look(self._seen[i], tuple(Sighting(b, 0.9) for b in self._boxes(i)), True) if i >= 0 else None
+
+    def close(self):
+        pass
 
 
-def test_what_is_unsteady_costs_no_more_either():
-    counts, _ = searches(Counting(steady=False), [[]] + CONFIRM_HITS * [CROWD])
-    assert counts[1:CONFIRM_HITS] == [2 * LOOKS] * (CONFIRM_HITS - 1), "two searches show that they go along"
+def test_all_whom_the_second_look_finds_are_aligned_at_once_and_in_every_frame():
+    faces = FakeFaces(CROWD)
+    end = FrontEnd(faces.follow, None, faces, TEMPLATE, Tracker())
+    for i in range(3):
+        prepared = end(frame(i))
+        assert len(prepared.faces) == len(CROWD) and not prepared.unserved
+    assert [f.person for f in sorted(prepared.faces, key=lambda f: f.box.x)] == list(range(1, len(CROWD) + 1))
+    assert set(prepared.stages_ms) == {"follow", "find", "align"}
 
 
-class Slow(FakePredictor):
-    """Every prediction takes 4 ms."""
-
-    def __init__(self, clock: FakeClock) -> None:
-        super().__init__(load_mean_shape())
-        self._clock = clock
-
-    def __call__(self, gray, box):
-        self._clock.pass_ms(4)
-        return super().__call__(gray, box)
+def test_whom_only_the_search_finds_is_held_back_until_followed_for_some_frames():
+    faces = FakeFaces(CROWD[:1])
+    end = FrontEnd(faces.follow, Found(CROWD[0]), None, TEMPLATE, Tracker())
+    held = [end(frame(i)).unserved.get(DropCause.UNCONFIRMED, 0) for i in range(8)]
+    assert held == [1] * (CLEAR_FRAMES - 1) + [0] * (8 - CLEAR_FRAMES + 1)
 
 
-def test_no_face_is_begun_that_would_be_done_too_late_and_all_have_their_turn():
-    clock = FakeClock()
-    end = FrontEnd(FakeScanner(CROWD[:5]), Slow(clock), TEMPLATE, Tracker(), 32, 1.0, clock)
-    assert len(end(Frame(0, PICTURE, 0.0, clock())).faces) == 5
-    turns, took_ms = [], []
-    for i in range(1, 6):
-        born = clock()
-        prepared = end(Frame(i, PICTURE, i / 25, born, budget_ms=10.0))
-        took_ms.append(round((clock() - born) * 1e3))
-        turns.append({face.person for face in prepared.faces})
-        assert prepared.unserved == {DropCause.NO_TIME: 3}
-    assert took_ms == [8] * 5, "of 10 ms: a third face would take 12"
-    assert set().union(*turns[:3]) == set().union(*turns[2:]) == {1, 2, 3, 4, 5}
-
-
-@pytest.mark.parametrize(("fps", "budget_ms", "fits"), [(18, 1e6, 5), (18, 10.0, 2), (9, 1e6, 11), (9, 41.0, 10)])
-def test_no_more_is_aligned_than_keeps_up_with_the_source(fps, budget_ms, fits):
-    """A face takes 4 ms: 0.4 of the time between frames, or the budget's share where that is less, holds so many."""
-    clock = FakeClock()
-    end = FrontEnd(FakeScanner(lambda _: CROWD), Slow(clock), TEMPLATE, Tracker(), 32, 1.0, clock)
+def test_a_thing_that_the_follower_sees_no_face_in_never_shows():
+    end = FrontEnd(FakeFaces([]).follow, Found(CROWD[0]), None, TEMPLATE, Tracker())
     for i in range(8):
-        prepared = end(Frame(i, PICTURE, i / fps, clock(), budget_ms))
-    assert len(prepared.faces) == fits < MANY
-    everybody = {person for person, _ in prepared.unread} | {face.person for face in prepared.faces}
-    assert len(everybody) == MANY
+        prepared = end(frame(i))
+        assert not shown(prepared) and prepared.places, "but privacy covers it"
+
+
+def test_whom_the_second_look_never_finds_is_dropped():
+    class Nothing(FakeFaces):
+        def __call__(self, image, time_s):
+            return Look(time_s, (), True)
+
+    faces = Nothing(CROWD[:1])
+    end = FrontEnd(faces.follow, Found(CROWD[0]), faces, TEMPLATE, Tracker())
+    for i in range(12):
+        prepared = end(frame(i))
+        assert not shown(prepared)
+    assert prepared.places, "but privacy covers it"
+
+
+def test_what_a_late_look_finds_is_carried_to_the_present():
+    """The picture is five frames old, the head has moved by 1.2 of its width since."""
+
+    def at(i: int) -> list[Box]:
+        return [Box(100.0 + 9.6 * i, 80.0, 40.0, 40.0)]
+
+    class Past(FakeFaces):
+        """Knows each picture by what is written into it."""
+
+        def follow(self, gray, places, rounds=2):
+            self.frames = int(gray[0, 0]) + 1
+            return [self._at(place) for place in places]
+
+    faces = Past(at)
+    end = FrontEnd(faces.follow, None, Late(faces, at, 5), TEMPLATE, Tracker())
+    for i in range(7):
+        prepared = end(Frame(i, np.full((300, 600, 3), i, np.uint8), i / 25, 0.0))
+    (face,) = prepared.faces
+    assert face.box.centre == pytest.approx(at(6)[0].centre, abs=3)
+
+
+def test_who_turns_away_keeps_box_and_id_while_a_detector_finds_them():
+    faces = FakeFaces(CROWD[:1])
+    end = FrontEnd(faces.follow, None, faces, TEMPLATE, Tracker())
+    end(frame(0))
+    faces.present = 0.1
+    for i in range(1, 20):
+        prepared = end(frame(i))
+        assert shown(prepared) == {1} and prepared.unfit == {1: "turned away"}
+    faces.present = 1.0
+    assert [f.person for f in end(frame(20)).faces] == [1]
+
+
+def test_who_is_no_longer_there_is_let_go():
+    faces = FakeFaces(lambda i: CROWD[:1] if i < 3 else [])
+    end = FrontEnd(faces.follow, None, faces, TEMPLATE, Tracker())
+    gone = [shown(end(frame(i))) for i in range(14)]
+    assert gone[2] == {1} and gone[-1] == set()
+
+
+def test_two_people_do_not_share_a_face():
+    """One walks behind the other: the front one keeps the face, the other is expected further on and found there again."""
+
+    def at(i: int) -> list[Box]:
+        front, behind = Box(200.0, 80.0, 60.0, 60.0), Box(60.0 + 14 * i, 84.0, 54.0, 54.0)
+        return [front] if abs(behind.centre[0] - front.centre[0]) < 40 else [front, behind]
+
+    faces = FakeFaces(at)
+    end = FrontEnd(faces.follow, None, faces, TEMPLATE, Tracker())
+    for i in range(22):
+        prepared = end(frame(i))
+    assert {f.person for f in prepared.faces} == {1, 2}
+    assert prepared.alive == {1, 2}
+
+
+def test_more_than_max_faces_are_shown_but_not_read():
+    faces = FakeFaces(CROWD[:5])
+    prepared = FrontEnd(faces.follow, None, faces, TEMPLATE, Tracker(), 2)(frame(0))
+    assert len(prepared.faces) == 2 and len(prepared.unread) == 3
+    assert prepared.unserved == {DropCause.MAX_FACES: 3}

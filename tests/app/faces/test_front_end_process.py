@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
-from app.compose import front_end_of, load_manifest
+from app.compose import load_manifest, make_front_end
 from app.domain import Frame
 from app.errors import DeviceError, InternalError, ModelError
 from app.faces.front_end_process import FrontEndProcess
@@ -32,14 +32,14 @@ def frames(side: int, count: int = 4) -> list[Frame]:
 
 @pytest.fixture
 def capture():
-    process = FrontEndProcess(partial(front_end_of, Settings(exit="exit_10"), TEMPLATE))
+    process = FrontEndProcess(partial(make_front_end, Settings(every_frame=True), TEMPLATE, True))
     process.ready()
     yield process
     process.close()
 
 
 def test_it_answers_as_the_front_end_does_also_when_the_picture_changes_size(capture):
-    here = front_end_of(Settings(exit="exit_10"), TEMPLATE)
+    here = make_front_end(Settings(every_frame=True), TEMPLATE, True)
     for frame in (*frames(400), *frames(640), *frames(300)):
         theirs, ours = capture(frame), here(frame)
         assert theirs.frame is frame and len(theirs.faces) == len(ours.faces) == 1
@@ -49,8 +49,7 @@ def test_it_answers_as_the_front_end_does_also_when_the_picture_changes_size(cap
         for name in ("unread", "alive", "unserved", "places", "unfit"):
             assert getattr(theirs, name) == getattr(ours, name), name
         assert theirs.places, "where faces may be is what privacy hides"
-        assert set(theirs.stages_ms) == {"detect", "align"}
-    capture.give_back(theirs.faces)
+        assert set(theirs.stages_ms) == {"follow", "find", "align"}
 
 
 def test_why_a_face_is_not_read_comes_over_too(capture):
@@ -83,13 +82,14 @@ def test_the_frame_after_its_death_finds_a_new_process(capture):
     first = capture._process.pid
     capture._process.kill()
     capture._process.join(10)
-    capture.give_back(())  # nobody is owed anything: no failure
     assert len(capture(frames(400)[0]).faces) == 1
     assert capture._process.pid != first
 
 
 def test_what_goes_wrong_at_its_start_is_raised_here(tmp_path):
-    broken = FrontEndProcess(partial(front_end_of, Settings(detector=f"yunet:{tmp_path / 'none.onnx'}"), TEMPLATE))
+    broken = FrontEndProcess(
+        partial(make_front_end, Settings(detector=f"yunet:{tmp_path / 'none.onnx'}"), TEMPLATE, True)
+    )
     with pytest.raises(ModelError, match="there is no file"):
         broken.ready()
     broken.close()

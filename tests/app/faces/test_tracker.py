@@ -51,16 +51,6 @@ def test_a_missed_detection_keeps_the_id_and_coasts_for_a_moment():
     assert ids(tracker.update([box(104)], COAST_S * 3)) == [1]
 
 
-def test_who_was_not_looked_for_is_not_missed():
-    tracker = knowing(box(100), box(400))
-    for i in range(1, 100):
-        tracker.update([box(100)], i / 25, looked_for={1})
-    assert ids(tracker.coasting(99 / 25)) == [2] and tracker.alive() == {1, 2}
-    for i in range(100, 100 + round(FORGET_S * 25) + 2):
-        tracker.update([box(100)], i / 25, looked_for={1, 2})
-    assert tracker.alive() == {1}
-
-
 def test_who_leaves_is_forgotten():
     tracker = knowing(box(100))
     tracker.update([], FORGET_S + 0.1)

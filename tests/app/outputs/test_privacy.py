@@ -23,7 +23,7 @@ from app.compose import build, load_manifest
 from app.domain import Box, Crowd, Frame, Person, Result
 from app.errors import UsageError
 from app.faces.detectors import open_detector
-from app.faces.scan import Scanner
+from app.faces.search import Search
 from app.faces.viola_jones import ViolaJones
 from app.mailbox import WhenFull
 from app.network.engine import OnnxEngine
@@ -132,7 +132,7 @@ def test_our_own_network_no_longer_reads_a_covered_face(utkface_tar, tmp_path):
             image = cv2.imdecode(np.frombuffer(tar.extractfile(member).read(), np.uint8), cv2.IMREAD_COLOR)
             image = cv2.copyMakeBorder(image, 60, 60, 60, 60, cv2.BORDER_REFLECT_101)
             gray = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
-            found = detect(gray, 70, 250)
+            found = [s.box for s in detect(gray, 70, 250)]
             if not found:
                 continue
             try:
@@ -177,9 +177,9 @@ def test_newcomers_are_found_in_their_first_frame(portrait):
     pictures.append(empty.copy())
     pictures[3][:, 100:500] = portrait
     for watchful in (True, False):
-        scanner = Scanner(open_detector("viola-jones"), every_frame=watchful)
-        scans = [scanner(p, cv2.cvtColor(p, cv2.COLOR_BGR2GRAY), i / 100, {}) for i, p in enumerate(pictures)]
-        assert bool(scans[3].faces) == watchful
+        search = Search(open_detector("viola-jones"), every_frame=watchful)
+        found = [search(p, cv2.cvtColor(p, cv2.COLOR_BGR2GRAY), i / 100, []) for i, p in enumerate(pictures)]
+        assert bool(found[3]) == watchful
 
 
 # --- every way out ----------------------------------------------------------------------------------------------------

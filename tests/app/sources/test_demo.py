@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from app.domain import Box
+from app.errors import SourceError
 from app.sources.demo import (
     CYCLE_FRAMES,
     FPS,
@@ -17,6 +18,7 @@ from app.sources.demo import (
     DemoCrowd,
     DemoSource,
     default_crowd,
+    demo_crowd,
 )
 from app.sources.open import open_source
 
@@ -146,3 +148,21 @@ def test_source_ends_when_closed() -> None:
         if frame.id == 3:
             source.close()
     assert frame.id == 3
+
+
+@pytest.mark.parametrize(("spec", "most"), [("demo", 12), ("demo:32", 32), ("demo:1", 1), ("demo:40", 40)])
+def test_the_demo_swells_to_as_many_people_as_are_asked_for(spec, most):
+    crowd = demo_crowd(spec)
+    sizes = [crowd(i / 25) for i in range(1000)]
+    assert sizes[0] == 0 and max(sizes) == most == sizes[20 * 25] and sizes[-1] == 0
+    assert max(abs(a - b) for a, b in pairwise(sizes)) <= 2
+
+
+@pytest.mark.parametrize("spec", ["demo:", "demo:0", "demo:41", "demo:x", "demo:-3"])
+def test_a_crowd_that_cannot_be_is_refused(spec):
+    with pytest.raises(SourceError, match="from 1 to 40 people"):
+        demo_crowd(spec)
+
+
+def test_other_words_are_no_demo():
+    assert demo_crowd("0") is None and demo_crowd("demonstration.mp4") is None

@@ -14,16 +14,11 @@ import cv2
 import numpy as np
 import pytest
 
-from align.geometry import Template
-from align.landmarks import LandmarkPredictor
-from app.compose import load_manifest
+from app.compose import load_manifest, make_front_end
 from app.domain import DropCause, Frame, Result, SourceEvent, SourceEventKind, SourceState
 from app.errors import SourceError, SourceStalled
-from app.faces.front_end import FrontEnd
-from app.faces.scan import Scanner
-from app.faces.tracker import Tracker
-from app.faces.viola_jones import ViolaJones
 from app.pipeline import Pipeline
+from app.settings import Settings
 from app.sources import cameras, captures
 from app.sources.captures import STALL_S
 from app.sources.live import BACK_OFF_FIRST_S, BACK_OFF_LONGEST_S, HUNG_S, MOST_HUNG, LiveSource
@@ -468,7 +463,7 @@ def test_faces_are_found_in_pictures_of_another_size(lost_between):
     source = LiveSource(FakeDevice(*scripts), FakeTime().clock, lambda seconds: None)
     source._device.patience_s = 0.0
     manifest = load_manifest("mobilenet_v1_075")
-    front_end = FrontEnd(Scanner(ViolaJones()), LandmarkPredictor(), Template(manifest.template), Tracker(), 32)
+    front_end = make_front_end(Settings(), manifest.template, live=False)
     found = []
     for i, frame in zip(range(9), source, strict=False):
         prepared = front_end(dataclasses.replace(frame, time_s=0.04 * i + 2 * (lost_between and i >= 4)))

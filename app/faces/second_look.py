@@ -1,0 +1,161 @@
+"""The second look: a CNN detector over the whole picture, now and then, beside the frame's path.
+
+Two scales take turns: a coarse look, which is cheap and finds whoever is near, and a fine one, which finds faces of
+SMALLEST_PX. What a look finds is of the picture that it was given; the front end carries it to the present.
+
+A live source has a thread for it (ONNX Runtime releases the GIL), which is given the newest picture whenever it may look again:
+as often as keeps its processor time, on average, below a share of one core. A file is looked at every FILE_EVERY_S of its own
+time, and waits for the answer, so that the same file gives the same answer.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import cv2
+
+from app.domain import Box
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from app.faces.detector import Detector, Sighting
+
+SHARE = 0.2  # of one core
+FILE_EVERY_S = 0.2
+# Width of the smallest face found by a fine look, in pixels of the frame, Viola-Jones' box; and the longer side of the picture
+# that a coarse look is given, and the least and the most of a fine one.
+SMALLEST_PX, COARSE_PX, FINE_PX = 18.0, 416, (480, 960)
+
+
+@dataclass(frozen=True)
+class Look:
+    """What was found in one picture, in pixels of the frame."""
+
+    time_s: float  # the picture's, in the source
+    found: tuple[Sighting, ...]
+    fine: bool  # down to the smallest faces
+
+
+class SecondLook(Protocol):
+    """Is offered every picture, and gives what came of an earlier one, if anything did."""
+
+    def __call__(self, image: NDArray[np.uint8], time_s: float) -> Look | None:
+        """`image` is (h, w, 3) BGR; it is not kept."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Scales:
+    """The sizes at which pictures are looked at, in turn."""
+
+    def __init__(self, detector: Detector, min_face: float | None) -> None:
+        self._detector, self._smallest, self._turn = detector, min_face or SMALLEST_PX, 0
+
+    def shrunk(self, image: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], float, bool]:
+        """The next look's picture, a copy; its scale; whether it is a fine look."""
+        longer = max(image.shape[:2])
+        fine = min(max(longer * self._detector.scan_px / self._smallest, FINE_PX[0]), FINE_PX[1])
+        fine = min(fine, 2 * longer)
+        coarse = min(COARSE_PX, fine)
+        is_fine = self._turn % 2 == 0 or coarse > 0.7 * fine
+        self._turn += 1
+        scale = (fine if is_fine else coarse) / longer
+        size = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
+        how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+        return cv2.resize(image, size, interpolation=how), scale, is_fine
+
+    def look(self, picture: NDArray[np.uint8], scale: float, fine: bool, time_s: float) -> Look:
+        found = self._detector(picture, 0.0, math.inf)
+        return Look(time_s, tuple(s._replace(box=Box(*(v / scale for v in s.box))) for s in found), fine)
+
+
+class TimedLook:
+    """For files: every `every_s` of the source's time, answered at once. 0: in every frame, fine."""
+
+    def __init__(self, detector: Detector, min_face: float | None = None, every_s: float = FILE_EVERY_S) -> None:
+        self._scales, self._every_s, self._last_s = Scales(detector, min_face), every_s, -math.inf
+
+    def __call__(self, image: NDArray[np.uint8], time_s: float) -> Look | None:
+        # A file that begins again has gone back in time.
+        if 0 <= time_s - self._last_s < self._every_s - 1e-6:
+            return None
+        self._last_s = time_s
+        return self._scales.look(*self._scales.shrunk(image), time_s)
+
+    def close(self) -> None:
+        """There is nothing to end."""
+
+
+class LookBeside:
+    """For live sources: on a thread of its own, the newest picture whenever it may."""
+
+    def __init__(
+        self,
+        detector: Detector,
+        min_face: float | None = None,
+        share: float = SHARE,
+        clock: Callable[[], float] = time.monotonic,
+        work_clock: Callable[[], float] = time.thread_time,
+    ) -> None:
+        """`work_clock` counts what a look costs; read on the thread that looks."""
+        self._scales, self._share, self._clock, self._work_clock = Scales(detector, min_face), share, clock, work_clock
+        self._not_before_s = -math.inf
+        self._given: tuple[NDArray[np.uint8], float, bool, float] | None = None
+        self._answer: Look | None = None
+        self._failure: Exception | None = None
+        self._busy, self._closed = False, False
+        self._changed = threading.Condition()
+        self._thread = threading.Thread(target=self._run, name="second look", daemon=True)
+        self._thread.start()
+
+    def __call__(self, image: NDArray[np.uint8], time_s: float) -> Look | None:
+        with self._changed:
+            if self._failure:
+                raise self._failure
+            answer, self._answer = self._answer, None
+            if not self._busy and self._clock() >= self._not_before_s:
+                self._given = (*self._scales.shrunk(image), time_s)
+                self._busy = True
+                self._changed.notify()
+        return answer
+
+    def wait(self) -> None:
+        """Until the look that was begun is done. For tests and for benchmarks."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._busy)
+
+    def close(self) -> None:
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        self._thread.join(2.0)
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._given is not None or self._closed)
+                if self._closed or self._given is None:
+                    return
+                given, self._given = self._given, None
+            began_s, before_s = self._clock(), self._work_clock()
+            look, failure = None, None
+            try:
+                look = self._scales.look(*given)
+            except Exception as error:  # told to the frame's path, which knows what to do with it
+                failure = error
+            with self._changed:
+                worked_s = self._work_clock() - before_s
+                self._not_before_s = began_s + worked_s / self._share
+                self._answer, self._failure, self._busy = look, failure, False
+                self._changed.notify_all()
+                if failure:
+                    return
