@@ -75,6 +75,14 @@ def _front_end(args: argparse.Namespace) -> int:
     return bench_front_end(args.faces, args.frames, settings, args.clips, args.json)
 
 
+def _following(args: argparse.Namespace) -> int:
+    from app.bench.following import bench_following
+    from app.settings import Settings
+
+    settings = Settings(model=args.model, detector=args.detector, min_face=args.min_face)
+    return bench_following(args.utkface, args.count, args.clips, settings, args.json)
+
+
 def _recall(args: argparse.Namespace) -> int:
     from app.bench.recall import bench_recall
     from app.settings import Settings
@@ -151,6 +159,11 @@ BENCHMARKS = {
             *(MODEL, JSON),
         ),
         measure=_front_end,
+    ),
+    "following": Benchmark(
+        about="how near the follower is to its teacher, how long it holds a face, how still it keeps, and what it takes",
+        flags=(*PICTURES[:1], *PICTURES[2:], *DETECTION, CLIPS, *(MODEL, JSON)),
+        measure=_following,
     ),
     "recall": Benchmark(
         about="who is found and read on real clips, how soon, and what is taken for a face",

@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
 
         torch.set_num_threads(args.threads)
         taught = _taught(args.utkface, args.fer2013, args.out, args.pictures)
-        recipe = Recipe(steps=args.steps) if args.steps else Recipe()
+        recipe = Recipe(cycles=((args.steps, 2e-3),)) if args.steps else Recipe()
         sets = [load(path) for path in taught.values()]
         about = {"data": {name: len(one) for name, one in zip(taught, sets, strict=True)}, "teacher": "dlib, 68 points"}
         manifest = train(sets, SHARES[: len(sets)], args.out, recipe, about=about)

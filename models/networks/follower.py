@@ -88,9 +88,8 @@ class _Exported(nn.Module):
 
 def export(network: Follower, path: Path) -> None:
     """ONNX: `crops` (n, 64, 64) uint8 grey to `landmarks` (n, 47, 2) in crop pixels and `presence` (n,) 0..1."""
-    network.eval()
     torch.onnx.export(
-        _Exported(network),
+        _Exported(network).eval(),
         (torch.zeros(2, CROP_PX, CROP_PX, dtype=torch.uint8),),
         str(path),
         input_names=["crops"],

@@ -29,14 +29,18 @@ class Recipe:
     """What a run depends on besides its pictures."""
 
     seed: int = 1
-    steps: int = 11_500
+    # Steps of each cycle, and the learning rate from which it falls to a hundredth.
+    cycles: tuple[tuple[int, float], ...] = ((11_500, 2e-3), (6_500, 1.2e-3))
     batch: int = 96
-    rate: float = 2e-3
     decay: float = 1e-4
     warm_up: int = 300
-    calm_from: float = 0.4  # share of the steps from which on few crops are far astray
+    calm_from: int = 4_600  # step from which on few crops are far astray
     average: float = 0.998  # of the weights, per step
     presence: float = 0.15  # the presence loss's weight beside the landmarks' error in eye distances
+
+    @property
+    def steps(self) -> int:
+        return sum(steps for steps, _ in self.cycles)
 
 
 def losses(network: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -53,10 +57,15 @@ def losses(network: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
 
 
 def rate_at(recipe: Recipe, step: int) -> float:
+    """Each cycle warms up, then falls along half a cosine."""
+    cycles = list(recipe.cycles)
+    while len(cycles) > 1 and step >= cycles[0][0]:
+        step -= cycles.pop(0)[0]
+    steps, rate = cycles[0]
     if step < recipe.warm_up:
-        return recipe.rate * (step + 1) / recipe.warm_up
-    done = (step - recipe.warm_up) / max(1, recipe.steps - recipe.warm_up)
-    return recipe.rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, done))))
+        return rate * (step + 1) / recipe.warm_up
+    done = (step - recipe.warm_up) / max(1, steps - recipe.warm_up)
+    return rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, done))))
 
 
 def train(
@@ -75,7 +84,7 @@ def train(
     things = read_things()
     network = Follower().to(memory_format=torch.channels_last)
     mean = copy.deepcopy(network)
-    optimiser = torch.optim.AdamW(network.parameters(), lr=recipe.rate, weight_decay=recipe.decay)
+    optimiser = torch.optim.AdamW(network.parameters(), lr=recipe.cycles[0][1], weight_decay=recipe.decay)
     state, first = out / "state.pt", 0
     if state.exists():
         kept = torch.load(state, weights_only=True)
@@ -87,7 +96,7 @@ def train(
     total, count = np.zeros(2), 0
     for step in range(first, recipe.steps):
         rng = np.random.default_rng([recipe.seed, step])
-        batch = make_batch(sets, shares, things, recipe.batch, rng, calm=step >= recipe.calm_from * recipe.steps)
+        batch = make_batch(sets, shares, things, recipe.batch, rng, calm=step >= recipe.calm_from)
         for group in optimiser.param_groups:
             group["lr"] = rate_at(recipe, step)
         network.train()

@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 
-from app.bench.front_end import TURN, delays, draw, matched, overlap, quality, run
+from app.bench.front_end import TURN, Arm, delays, matched, overlap, quality, run
 from app.cli import main
-from app.domain import Box
+from app.domain import Box, Frame
 
 A, B = Box(100, 100, 50, 50), Box(300, 100, 60, 60)
 NEAR_A, NOWHERE = Box(105, 98, 50, 50), Box(600, 600, 50, 50)
@@ -35,8 +36,8 @@ def test_delays_count_from_first_in_view():
 
 def test_every_way_gets_every_frame_once_and_they_take_turns():
     class Way:
-        def take(self, frame: int) -> None:
-            seen.append((self, frame))
+        def take(self, frames: list[int]) -> None:
+            seen.extend((self, frame) for frame in frames)
 
     seen: list[tuple[Way, int]] = []
     one, other = Way(), Way()
@@ -47,31 +48,24 @@ def test_every_way_gets_every_frame_once_and_they_take_turns():
     assert len(turns) == 3, "who went last in a turn goes first in the next"
 
 
-def test_the_bench_compares_both_ways_on_the_same_frames(talking_clip, tmp_path, capsys):
+def test_frames_are_given_at_their_own_pace():
+    paused: list[float] = []
+    arm = Arm(lambda frame: [A], paced=True)
+    arm.take([Frame(i, np.zeros((1, 1, 3), np.uint8), 5 + i / 25, 0.0) for i in range(3)], paused.append)
+    assert arm.boxes == [[A]] * 3 and paused[0] == 0 and paused[2] > paused[1] > 0.0
+
+
+def test_the_bench_compares_both_ways_on_the_same_frames(tmp_path, capsys):
     out = tmp_path / "report.json"
-    assert (
-        main(
-            ["bench", "front-end", "--faces", "0,1", "--frames", "20", "--clips", str(talking_clip), "--json", str(out)]
-        )
-        == 0
-    )
+    assert main(["bench", "front-end", "--faces", "0,1", "--frames", "25", "--json", str(out)]) == 0
     report = json.loads(out.read_text())
     assert [row["faces"] for row in report["rows"]] == [0, 1]
-    for way in ("on a budget", "every frame"):
-        assert report["rows"][1][way]["recall"] > 0.9 and report["rows"][0][way]["false_per_frame"] == 0
-    clip = report["clips"][0]
-    assert clip["frames"] == 62 and clip["both"] >= 60
-    assert "of its p95 by the clock" in capsys.readouterr().out
-
-
-def test_the_arrivals_can_be_drawn(tmp_path):
-    way = {"cpu_p95_ms": 10.0, "recall": 0.9, "taken_ms": [1.0, 2.0, 3.0]}
-    draw({"faces": [0, 1, 1], "on a budget": way, "every frame": way}, tmp_path / "a.png")
-    assert (tmp_path / "a.png").read_bytes()[:4] == b"\x89PNG"
+    assert report["rows"][1]["plain"]["recall"] > 0.9 and report["rows"][0]["followed"]["false_per_frame"] == 0
+    assert "from picture to aligned faces" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
-    "args", [["--frames", "3"], ["--faces", "1..4"], ["--faces", "1,99"], ["--faces", "1", "--plot", "x.png"], ["--detector", "hog"], ["--detector", "yunet:none.onnx"]]
+    "args", [["--frames", "3"], ["--faces", "1..4"], ["--faces", "1,99"], ["--detector", "hog"], ["--detector", "yunet:none.onnx"]]
 )  # fmt: skip
 def test_nonsense_is_refused(args, capsys):
     assert main(["bench", "front-end", *args]) in (2, 4)
