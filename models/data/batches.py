@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from align.crop import crop_face
-from models.data.spoil import as_a_camera
+from models.data.spoil import KINDS, as_a_camera, spoilt
 from models.data.views import VIEW_SIZE, VIEW_ZOOM, Views
 
 if TYPE_CHECKING:
@@ -112,6 +112,23 @@ def seen_by_a_camera(view: NDArray[np.uint8], rng: np.random.Generator) -> NDArr
     side = min(round(face_px * VIEW_ZOOM), len(view))
     small = _rgb(cv2.resize(view, (side, side), interpolation=cv2.INTER_AREA))
     return as_a_camera(small, side / VIEW_ZOOM, rng)
+
+
+def spoilt_views(pixels: NDArray[np.uint8]) -> list[tuple[NDArray[np.int64], NDArray[np.uint8]]]:
+    """(n, v, v[, 3]) views, each spoilt in one way and strength in turn: for intervals that hold on a camera's pictures.
+
+    Two arrays with the places of their faces among the views: of faces of 60 px and of 30 px. The same views give the same
+    pictures.
+    """
+    places, kinds, out = np.arange(len(pixels)), list(KINDS), []
+    for face_px, chosen in ((60, places[places // 2 % 2 == 0]), (30, places[places // 2 % 2 == 1])):
+        side = round(face_px * VIEW_ZOOM)
+        small = [_rgb(cv2.resize(pixels[i], (side, side), interpolation=cv2.INTER_AREA)) for i in chosen]
+        levels = chosen // len(kinds) % 3
+        ways = zip(small, chosen % len(kinds), levels, chosen, strict=True)
+        pictures = [spoilt(p, kinds[kind], int(level), face_px, int(i)) for p, kind, level, i in ways]
+        out += [(chosen, np.stack(pictures))] if pictures else []
+    return out
 
 
 class TrainingBatches:

@@ -18,6 +18,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from align.geometry import LANDMARKS_47, PAPER_MARGINS, Template, load_mean_shape
+from models.data.batches import spoilt_views
 from models.data.sets.base import EXPRESSIONS, GENDERS
 from models.judging import metrics
 from models.manifest import COVERAGES, MIRROR, SCHEMA, Manifest
@@ -145,37 +146,55 @@ def compare(networks: Mapping[int, ElasticNetwork], path: Path, faces: int = 3) 
     return worst
 
 
-def interval_scales(ages: NDArray, p: NDArray) -> dict[int, float]:
-    """Per coverage in per cent, what the distributions' deviations (of (n, 101) `p`) must be multiplied with for so many
-    of the (n,) ages to lie inside."""
-    ratio = np.abs(metrics.expectation(p) - ages) / metrics.spread(p)
-    return {coverage: float(np.quantile(ratio, coverage / 100)) for coverage in COVERAGES}
+def relative_errors(ages: NDArray, p: NDArray) -> NDArray[np.float64]:
+    """(n,) errors of (n, 101) `p`, as shares of the distributions' own deviations."""
+    return np.abs(metrics.expectation(p) - ages) / metrics.spread(p)
 
 
-def cross_fitted_coverage(ages: NDArray, p: NDArray) -> dict[str, float]:
-    """The share of ages inside intervals whose scales come from the other half of the faces, over both halves."""
-    ratio = np.abs(metrics.expectation(p) - ages) / metrics.spread(p)
-    first = np.arange(len(ages)) % 2 == 0
-    return {
-        f"coverage_{coverage}": float(
-            np.mean(
-                [(ratio[half] <= interval_scales(ages[~half], p[~half])[coverage]).mean() for half in (first, ~first)]
-            )
-        )
-        for coverage in COVERAGES
-    }
+def interval_scales(errors: NDArray) -> dict[int, float]:
+    """Per coverage in per cent, what deviations must be multiplied with for so many of the relative errors to lie inside."""
+    return {coverage: float(np.quantile(errors, coverage / 100)) for coverage in COVERAGES}
+
+
+def cross_fitted_coverage(errors: NDArray) -> NDArray[np.float64]:
+    """(k, coverages) shares inside intervals whose scales come from the other half of the faces, over both halves.
+
+    errors: (k, n) relative errors of n faces, each seen in k ways; the scales come from all ways together.
+    """
+    first = np.arange(errors.shape[1]) % 2 == 0
+    halves = []
+    for half in (first, ~first):
+        limits = np.array(list(interval_scales(errors[:, ~half]).values()))
+        halves.append((errors[:, half, None] <= limits).mean(axis=1))
+    return np.mean(halves, axis=0)
 
 
 def judge(
-    network: ElasticNetwork, held_out: Mapping[str, Views], size: int, mirrored: bool = False
+    network: ElasticNetwork, held_out: Mapping[str, Views], size: int, mirrored: bool = False, spoilt: bool = False
 ) -> tuple[dict[str, dict[str, float]], dict[str, dict[int, float]]]:
-    """Per exit: validation figures, coverages among them; interval scales. `mirrored`: of the mean over both pictures."""
+    """Per exit: validation figures, coverages among them; interval scales.
+
+    `mirrored`: of the mean over both pictures; `spoilt`: the scales come from the faces as they are and, as many, spoilt as
+    cameras do, each in one way; figures with the ending `_spoilt` are of the latter.
+    """
     cpu, views = torch.device("cpu"), held_out["utkface"]
     figures = validate(network, held_out, size, cpu, mirrored=mirrored)
-    by_exit = predict(network, views.pixels, size, cpu, mirrored=mirrored)
-    for name, p in by_exit.items():
-        figures[name] |= cross_fitted_coverage(views.age, p["age"])
-    return figures, {name: interval_scales(views.age, p["age"]) for name, p in by_exit.items()}
+    plain = predict(network, views.pixels, size, cpu, mirrored=mirrored)
+    ways = {"": {name: p["age"] for name, p in plain.items()}}
+    if spoilt:
+        ways["_spoilt"] = {name: np.empty_like(p) for name, p in ways[""].items()}
+        for chosen, pixels in spoilt_views(views.pixels):
+            for name, p in predict(network, pixels, size, cpu, mirrored=mirrored).items():
+                ways["_spoilt"][name][chosen] = p["age"]
+    scales: dict[str, dict[int, float]] = {}
+    for name in figures:
+        errors = np.stack([relative_errors(views.age, p[name]) for p in ways.values()])
+        for way, shares in zip(ways, cross_fitted_coverage(errors), strict=True):
+            figures[name] |= {f"coverage_{c}{way}": float(v) for c, v in zip(COVERAGES, shares, strict=True)}
+        if spoilt:
+            figures[name]["mae_spoilt"] = metrics.mae(metrics.expectation(ways["_spoilt"][name]), views.age)
+        scales[name] = interval_scales(errors)
+    return figures, scales
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,14 +234,18 @@ class Judged:
         return [self.entry(name + MIRROR, {size: 2 * self.multiply_adds[size][name]}) for name in heads]
 
 
-def judge_all(trained: ElasticNetwork, networks: Mapping[int, ElasticNetwork], held_out: Mapping[str, Views]) -> Judged:
-    """`networks`: what `trained` is at each input size. At the largest the mirrored exits are judged too."""
+def judge_all(
+    trained: ElasticNetwork, networks: Mapping[int, ElasticNetwork], held_out: Mapping[str, Views], spoilt: bool = False
+) -> Judged:
+    """`networks`: what `trained` is at each input size; at the largest mirrored exits are judged too. `spoilt`: see `judge`."""
     figures: dict[int, dict[str, dict[str, float]]] = {}
     scales: dict[int, dict[str, dict[int, float]]] = {}
     for size, network in networks.items():
-        figures[size], scales[size] = judge(network, held_out, size)
+        figures[size], scales[size] = judge(network, held_out, size, spoilt=spoilt)
         if size == max(networks):
-            for read, taken in zip(judge(network, held_out, size, mirrored=True), (figures, scales), strict=True):
+            for read, taken in zip(
+                judge(network, held_out, size, mirrored=True, spoilt=spoilt), (figures, scales), strict=True
+            ):
                 taken[size] |= {name + MIRROR: values for name, values in read.items()}
     costs = {size: multiply_adds(trained, size) for size in networks}
     return Judged(networks=networks, figures=figures, interval_scales=scales, multiply_adds=costs)
@@ -253,7 +276,7 @@ def export(folder: Path, faces: Path, out: Path) -> Manifest:
     if set(held_out) != {"utkface", "fer2013"}:
         raise ExportError("a network is exported with figures on utkface and fer2013: [optimiser] batch must name both")
     networks = {size: for_size(trained, parts, size, torch.device("cpu"), spoil=config.spoil) for size in sizes}
-    judged = judge_all(trained, networks, held_out)
+    judged = judge_all(trained, networks, held_out, spoilt=config.spoil > 0)
     out.mkdir(parents=True, exist_ok=True)
     content, worst = checked_onnx(networks, out / f"{config.name}.onnx.draft")
     template = Template.from_shape(load_mean_shape(), PAPER_MARGINS)
