@@ -95,7 +95,7 @@ def _without_window(settings: Settings, teller: Teller, started_s: float) -> int
 
 def _in_window(settings: Settings, notice: str, teller: Teller, started_s: float) -> int:
     """The window comes first; everything else is opened behind it."""
-    from app.commands.opening import Opening
+    from app.kiosk.opening import Opening
     from app.outputs.systemd import notify
     from app.window.watched import Look
     from app.window.window import show

@@ -28,7 +28,7 @@ from app.window.qt_canvas import QtCanvas
 from app.window.watched import Controls, Look, Watched
 
 SLOWEST_RATE, FASTEST_RATE = 25.0, 60.0  # of the display, Hz
-BEGIN_MS = 500  # after which a run begins although its window was not painted yet
+BEGIN_S = 0.5  # after which a run begins although its window was not painted yet
 IDLE_S, FADE_S = 4.0, 0.5  # nobody in view for so long: the invitation appears, over so long
 RESTS = 3.0  # times as long as painting took, before people glide on: two cores have a network to run as well
 BREATH_S = 1 / 15  # between pictures of what merely breathes or counts seconds
@@ -61,8 +61,10 @@ def show(
     finally:
         sys.excepthook = hook
         qInstallMessageHandler(None)
-    if window.failure:
-        raise window.failure
+    failure = window.failure
+    del window  # before the application, or Qt may abort when Python ends
+    if failure:
+        raise failure
 
 
 def _heard(screen_gone: Callable[[], None], kind: object, context: object, text: str) -> None:
@@ -111,6 +113,7 @@ class KioskWindow(QWidget):
         self._at_start: tuple[float, str] | None = None  # budget and exit, once they may be changed
         self._note_start()
         self._begin: Callable[[], None] | None = None  # until it was called
+        self._opened_s, self._seen = 0.0, False  # whether the window was painted
         self._newest: Result | None = None  # as taken from the pipeline
         self._shown: Ready | None = None  # as on the screen
         self._status = SourceStatus()
@@ -133,18 +136,15 @@ class KioskWindow(QWidget):
 
     def open(self, begin: Callable[[], None] = lambda: None) -> None:
         """`begin` is called when the first picture is on the screen, or soon if nobody can see it."""
-        self._begin = begin
+        self._begin, self._opened_s = begin, self._clock()
         self.fill_screen() if self.look.fullscreen else self.show()
-        QTimer.singleShot(BEGIN_MS, self._begin_once)
-
-    def _begin_once(self) -> None:
-        begin, self._begin = self._begin, None
-        if begin and not self.is_closed:
-            begin()
 
     def poll(self) -> None:
         """Takes what is new and repaints where something moves. Between polls Python runs its signal handlers."""
         now_s, result = self._clock(), self._run.latest()
+        if self._begin and (self._seen or now_s - self._opened_s > BEGIN_S):
+            begin, self._begin = self._begin, None
+            begin()
         if result is not None and result is not self._newest:
             self._take(result, now_s)
         ready = self._presenter.ready()
@@ -224,8 +224,7 @@ class KioskWindow(QWidget):
             if self.help:
                 cards.help_card(canvas, self.theme, self.say, title=self.windowTitle())
         self._rests_until_s = self._clock() + RESTS * (self._clock() - now_s)
-        if self._begin:
-            QTimer.singleShot(0, self._begin_once)
+        self._seen = True
 
     def _paint_over(self, canvas: QtCanvas, now_s: float) -> None:
         """People under panel and notice, which they keep off as far as labels go."""
@@ -328,6 +327,7 @@ class KioskWindow(QWidget):
     def closeEvent(self, event: object) -> None:
         self._timer.stop()
         self._presenter.close()
+        self._keys = {}  # they hold the window: the garbage collector would take it apart at any time, on any thread
         if not self.is_closed:
             self.is_closed = True
             self.closed.emit()

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from ctypes.util import find_library
 from pathlib import Path
@@ -135,24 +136,21 @@ def test_starts_with_a_card(kiosk: Any) -> None:
 
 
 @needs_qt
-def test_it_begins_when_the_first_picture_of_the_window_is_painted(application: Any, feed: Feed) -> None:
-    painted: list[bool] = []
-    plain = window.KioskWindow.paintEvent
-
-    class Watching(window.KioskWindow):
-        def paintEvent(self, event: object) -> None:
-            plain(self, event)
-            painted.append(True)
-
-    feed.share = 0.0
-    widget = Watching(feed.run(), title="faces", look=window.Look(language="en"))
-    begun: list[bool] = []
-    widget.open(lambda: begun.append(bool(painted)))
-    while not begun:
-        application.processEvents()
-    application.processEvents()
-    assert begun == [True]
-    widget.close()
+def test_it_begins_when_the_first_picture_of_the_window_is_painted(kiosk: Any, feed: Feed, clock: FakeClock) -> None:
+    begun: list[str] = []
+    kiosk.open(lambda: begun.append("after painting"))
+    kiosk._seen = False
+    kiosk.poll()
+    assert begun == []
+    kiosk.grab()
+    kiosk.poll()
+    kiosk.poll()
+    assert begun == ["after painting"]
+    kiosk._seen = False
+    kiosk.open(lambda: begun.append("where nobody can see it"))
+    clock.pass_ms(1000 * window.BEGIN_S + 1)
+    kiosk.poll()
+    assert begun[1:] == ["where nobody can see it"]
 
 
 @needs_qt
@@ -404,6 +402,9 @@ def test_the_presenter_s_thread_ends_with_the_window(application: Any, feed: Fee
     widget.poll()  # a picture is under way
     widget.close()
     assert "presenter" not in {thread.name for thread in threading.enumerate()}
+    gone = weakref.ref(widget)
+    del widget
+    assert gone() is None, "and it is not left to the garbage collector"
 
 
 @needs_qt

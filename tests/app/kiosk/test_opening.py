@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from app.cli import main
-from app.commands.opening import LOADED, OPEN, Opening
 from app.domain import SourceState
 from app.errors import SourceError, UsageError
+from app.kiosk.opening import LOADED, OPEN, Opening
 from app.settings import Settings
 
 WAIT_S = 60.0
