@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from align.geometry import Template
+from app.controls import Controls
 from app.errors import ModelError, UsageError
 from app.faces.detectors import missing_detector, open_detectors
 from app.faces.follower import Follower
@@ -27,7 +29,7 @@ from app.network.probe import probe_of
 from app.network.profiles import machine, read_profile
 from app.outputs.events import EventsWriter
 from app.outputs.metrics import Metrics, parse_address
-from app.outputs.privacy import protection, read_notice
+from app.outputs.privacy import protection
 from app.outputs.results import results_writer
 from app.outputs.video import VideoWriter, check_video_name
 from app.people.estimates import People
@@ -44,9 +46,43 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 
+class Once:
+    """Waits for the front end to start. Whoever comes first asks it; others wait along and get the same answer."""
+
+    def __init__(self, ask: Callable[[], None]) -> None:
+        self._ask: Callable[[], None] | None = ask
+        self._lock = threading.Lock()
+        self._failure: Exception | None = None
+
+    def __call__(self) -> None:
+        with self._lock:
+            ask, self._ask = self._ask, None
+            if ask:
+                try:
+                    ask()
+                except Exception as error:
+                    self._failure = error
+            if self._failure:
+                raise self._failure
+
+
+@dataclass(frozen=True, kw_only=True)
+class Begun:
+    """A run that has source and front end, and can be started; its network is still to be loaded."""
+
+    settings: Settings
+    source: Source
+    manifest: Manifest
+    fixed: OperatingPoint | None  # of a fixed exit
+    pipeline: Pipeline
+    front_end_ready: Once
+    metrics: Metrics | None
+    opened: ExitStack  # closes all of it
+
+
 @dataclass(frozen=True)
 class App:
-    """A run that is ready to start."""
+    """A run that is ready to start, or has started."""
 
     settings: Settings
     source: Source
@@ -56,7 +92,6 @@ class App:
     profile_from: str  # for people
     pipeline: Pipeline
     metrics: Metrics | None
-    notice: str  # for visitors
     missing: str = ""  # for people: what would find more faces
 
 
@@ -80,17 +115,17 @@ def build(
     wrap: Callable[[Engine], Engine] = lambda engine: engine,
     watch: Sequence[Sink] = (),
 ) -> App:
-    """Checks what is cheap to check first, then opens and loads. Whatever was opened is closed again on failure.
+    """`begin` and `load`: whatever was opened is closed again on failure; `watch` are given every result too."""
+    return load(begin(settings, source=source), progress, wrap=wrap, watch=watch)
 
-    `source` takes the place of the settings' own; what `wrap` makes of the calibrated engine is what runs; `watch` are given
-    every result too.
-    """
+
+def begin(settings: Settings, controls: Controls | None = None, *, source: Source | None = None) -> Begun:
+    """Checks what is cheap to check, then opens source and front end. `source` takes the place of the settings' own."""
     for path in settings.written.values():
         check_writable(path)
     if settings.output:
         check_video_name(settings.output)
     address = parse_address(settings.metrics, public=settings.metrics_public) if settings.metrics else None
-    notice = read_notice(settings.notice) if settings.notice else ""
     manifest = load_manifest(settings.model)
     fixed = _fixed(settings, manifest)
     with ExitStack() as undo:
@@ -109,29 +144,47 @@ def build(
         # Live, so that landmarks do not hold up window and network; a file loses nothing by waiting.
         front_end = FrontEndProcess(make) if source.live else make()
         undo.callback(front_end.close)
+        ready = Once(front_end.ready if isinstance(front_end, FrontEndProcess) else lambda: None)
+        people = People(manifest.genders, manifest.expressions)
+        stages = Stages(front_end=front_end, people=people, front_end_ready=ready)
+        controls = controls or Controls(settings.frame_budget_ms)
+        pipeline = Pipeline(source, stages, controls, protection(settings.privacy))
+        opened = undo.pop_all()
+    return Begun(
+        settings=settings, source=source, manifest=manifest, fixed=fixed, pipeline=pipeline, front_end_ready=ready,
+        metrics=metrics, opened=opened,
+    )  # fmt: skip
+
+
+def load(
+    begun: Begun,
+    progress: Callable[[int, int], None] | None = None,
+    *,
+    wrap: Callable[[Engine], Engine] = lambda engine: engine,
+    watch: Sequence[Sink] = (),
+) -> App:
+    """Loads and measures the network, opens what is written, and equips the pipeline, which may run already.
+
+    What `wrap` makes of the calibrated engine is what runs; `watch` are given every result too. On failure everything is closed.
+    """
+    settings, source, manifest, fixed, pipeline = (
+        begun.settings, begun.source, begun.manifest, begun.fixed, begun.pipeline,
+    )  # fmt: skip
+    with begun.opened as undo:
         points = [fixed] if fixed else candidates(manifest)
         engine = OnnxEngine(manifest, settings.device, settings.threads, points=points, progress=progress)
         profile, profile_from = _profile(settings, engine, manifest, points, progress)
         policy = Fixed(fixed) if fixed else LeastError(period_ms=1000 / (source.fps or FALLBACK_FPS))
-        if source.live:
-            front_end.ready()
+        begun.front_end_ready()
         sinks, log = _outputs(settings, source, manifest, engine, profile, policy, undo)
-        latency = LatencyModel(profile)
-        pipeline = Pipeline(
-            source,
-            Stages(
-                front_end=front_end,
-                engine=wrap(engine),
-                people=People(manifest.genders, manifest.expressions),
-            ),
-            Scheduling(policy=policy, latency=latency, budget_ms=settings.frame_budget_ms, probe=probe_of(engine)),
-            Outlets(
-                sinks=[*sinks, *([metrics] if metrics else []), *watch], log=log, protect=protection(settings.privacy)
-            ),
-        )
+        latency, metrics = LatencyModel(profile), begun.metrics
         if metrics:
             about = {"network": manifest.name, "provider": engine.provider, "exit": settings.exit}
             metrics.watch(pipeline.totals, latency, source, about)
+        pipeline.equip(
+            Scheduling(engine=wrap(engine), policy=policy, latency=latency, probe=probe_of(engine)),
+            Outlets(sinks=[*sinks, *([metrics] if metrics else []), *watch], log=log),
+        )
         undo.pop_all()
     return App(
         settings,
@@ -142,7 +195,6 @@ def build(
         profile_from,
         pipeline,
         metrics,
-        notice,
         missing_detector(settings.detector),
     )
 

@@ -23,22 +23,30 @@ class Operation:
     """What holds for a frame."""
 
     budget_ms: float
-    policy: Policy
+    policy: Policy | None  # None until there is a network
     exit: str  # "auto", or the operating point that is always taken
 
 
 class Controls:
     """The operation from the next frame on. Any thread may read and change it."""
 
-    def __init__(self, budget_ms: float, policy: Policy, points: Sequence[OperatingPoint]) -> None:
-        """`points` are those that the engine has loaded: with a fixed exit it has no others, and there is no auto."""
-        self._auto = None if isinstance(policy, Fixed) else policy.to_json()
-        self._points = {str(point): point for point in sorted(points)}
+    def __init__(self, budget_ms: float) -> None:
+        self._auto: dict[str, object] | None = None
+        self._points: dict[str, OperatingPoint] = {}
         self._lock = threading.Lock()
-        self.now = Operation(budget_ms, policy, str(policy.point) if isinstance(policy, Fixed) else AUTO)
+        self.now = Operation(budget_ms, None, AUTO)
+
+    def offer(self, policy: Policy, points: Sequence[OperatingPoint]) -> None:
+        """`points` are those that the engine has loaded: with a fixed exit it has no others, and there is no auto."""
+        fixed = isinstance(policy, Fixed)
+        with self._lock:
+            self._auto = None if fixed else policy.to_json()
+            self._points = {str(point): point for point in sorted(points)}
+            self.now = Operation(self.now.budget_ms, policy, str(policy.point) if fixed else AUTO)
 
     @property
     def exits(self) -> tuple[str, ...]:
+        """None before `offer`."""
         return (*([AUTO] if self._auto else []), *self._points)
 
     @property

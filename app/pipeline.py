@@ -34,7 +34,7 @@ from scheduler.log import Batch, LogWriter
 from scheduler.policy import Decision, Load, Policy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from app.faces.front_end import FrameFaces, FrontEnd
     from app.faces.front_end_process import FrontEndProcess
@@ -46,6 +46,11 @@ if TYPE_CHECKING:
 # Longer than any pause of a healthy source; sources themselves report a stall after 5 s where they can.
 STALL_S = 10.0
 FPS_WINDOW = 30
+# What is known of frames that come before the network.
+LOADING = Stats(
+    fps=0.0, faces=0, served=0, exit="", input_size=0, budget_ms=0.0, left_ms=0.0, predicted_ms=0.0, measured_ms=0.0,
+    frame_age_ms=0.0, misses=0, frames=0, dropped=0, provider="", why="the network is loading",
+)  # fmt: skip
 
 
 class Sink(Protocol):
@@ -58,54 +63,56 @@ class Sink(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Stages:
-    """What a frame goes through."""
+    """What a frame goes through before the network, and who is known."""
 
     front_end: FrontEnd | FrontEndProcess
-    engine: Engine
     people: People
+    #: waits until the front end has started; called once, on its loop's thread
+    front_end_ready: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scheduling:
-    """What decides how deep a frame's faces are read, and by when."""
+    """What reads a frame's faces, and what decides how deep."""
 
+    engine: Engine
     policy: Policy
     latency: LatencyModel
-    budget_ms: float
     #: says before each decision how many times slower than usual the machine is (network/probe.py), or 0
     probe: Callable[[], float] = lambda: 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outlets:
-    """Where results go. `protect` makes of a Result, and of all places where a face may be, what sinks and window see."""
+    """Where results go."""
 
     sinks: Sequence[Sink] = ()
     log: LogWriter | None = None
-    protect: Callable[[Result, Sequence[Box]], Result] | None = None
 
 
 class Pipeline:
-    """Runs until the source ends, `stop` is called, or something fails."""
+    """Runs until the source ends, `stop` is called, or something fails.
+
+    It may be started before `equip`, while the network is loaded: a live source is shown meanwhile, with boxes of whoever is
+    found, and nothing is counted or written; a file waits.
+    """
 
     def __init__(
         self,
         source: Source,
         stages: Stages,
-        scheduling: Scheduling,
-        outlets: Outlets,
+        controls: Controls,
+        protect: Callable[[Result, Sequence[Box]], Result] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._source, self._clock = source, clock
-        self._front_end, self._engine, self._people = stages.front_end, stages.engine, stages.people
-        self._policy, self._latency, self._probe = scheduling.policy, scheduling.latency, scheduling.probe
-        self._sinks, self._protect = tuple(outlets.sinks), outlets.protect
-        points = tuple(p.point for p in self._latency.profile.points)
-        self.controls = Controls(scheduling.budget_ms, self._policy, points)
+        """`protect` makes of a Result, and of all places where a face may be, what sinks and window see."""
+        self._source, self._clock, self.controls, self._protect = source, clock, controls, protect
+        self._front_end, self._front_end_ready, self._people = stages.front_end, stages.front_end_ready, stages.people
+        self._engine: Engine | None = None
+        self._may_infer = threading.Event()
+        self._sinks: tuple[Sink, ...] = ()
+        self._log: Diary | None = None
         self.faults = Faults(source.live)
-        self._log = Diary(outlets.log, self.faults, self._keep) if outlets.log else None
-        if self._log:
-            self.faults.note = lambda part, text: self._log.event("fault", part=part, text=text)
         when_full = WhenFull.DROP_OLDEST if source.live else WhenFull.WAIT
         self._grabbed: Mailbox[Frame] = Mailbox(1, when_full)
         self._aligned: Mailbox[FrameFaces] = Mailbox(1, when_full)
@@ -115,6 +122,7 @@ class Pipeline:
         source.on_event = self._source_event
         self.failure: AppError | None = None
         self._latest: Result | None = None
+        self._plain = True  # pictures are shown as they come, since none was searched yet
         self._late = False
         self._times: deque[float] = deque(maxlen=FPS_WINDOW)
         self._stopping = threading.Event()
@@ -128,15 +136,29 @@ class Pipeline:
             )
         ]
 
+    def equip(self, scheduling: Scheduling, outlets: Outlets) -> None:
+        """From now on faces are read, counted and written."""
+        self._policy, self._latency, self._probe = scheduling.policy, scheduling.latency, scheduling.probe
+        self._sinks = tuple(outlets.sinks)
+        if outlets.log:
+            self._log = log = Diary(outlets.log, self.faults, self._keep)
+            self.faults.note = lambda part, text: log.event("fault", part=part, text=text)
+        self.controls.offer(self._policy, tuple(p.point for p in self._latency.profile.points))
+        self._engine = scheduling.engine  # last: the loops take it for a sign
+        self._may_infer.set()
+
     # --- the three loops -------------------------------------------------------------------------------------------
 
     def _grab(self) -> None:
         for frame in self._source:
+            if self._engine is None and not self._protect and self._plain:
+                self._latest = Result(frame, (), LOADING)  # before there is anybody to say where faces are
             dropped = self._grabbed.put(frame)
             if dropped:
                 self._count_drop(dropped, DropCause.GRAB_FULL)
 
     def _find(self) -> None:
+        self._front_end_ready()
         while (frame := self._next_frame()) is not None:
             try:
                 found = self._front_end(self._stamped(frame))
@@ -152,8 +174,13 @@ class Pipeline:
                 self._count_drop(dropped.frame, DropCause.FRONT_END_FULL)
 
     def _infer(self) -> None:
+        if not self._source.live:
+            self._may_infer.wait()
         while True:
             found = self._aligned.get()
+            if self._engine is None:
+                self._preview(found)
+                continue
             self._take_up(self.controls.now.policy)
             born_s = self._born_s(found)
             served = self._serve(found, born_s)
@@ -163,6 +190,18 @@ class Pipeline:
                 result = self._protect(result, found.places)
             self._deliver(result)
             self._latest = result
+
+    def _preview(self, found: FrameFaces) -> None:
+        """Boxes without words, for the window alone."""
+        self._plain = False
+        stats = dataclasses.replace(LOADING, faces=len(found.faces) + len(found.unread))
+        result = Result(found.frame, self._in_view(found, set()), stats)
+        self._latest = self._protect(result, found.places) if self._protect else result
+
+    def _in_view(self, found: FrameFaces, read: Collection[int]) -> tuple[Person, ...]:
+        boxes = [(f.person, f.box) for f in found.faces] + list(found.unread)
+        estimate = self._people.estimate
+        return tuple(Person(i, box, estimate(i), i in read, found.unfit.get(i)) for i, box in sorted(boxes))
 
     def _deliver(self, result: Result) -> None:
         """To every sink. One that fails in a live run is completed as far as it goes and given up."""
@@ -261,11 +300,7 @@ class Pipeline:
 
     def _result(self, found: FrameFaces, served: Served, born_s: float) -> Result:
         """The frame's result, counted and logged."""
-        in_view = [(f.person, f.box) for f in found.faces] + list(found.unread)
-        people = tuple(
-            Person(i, box, self._people.estimate(i), i in served.people, found.unfit.get(i))
-            for i, box in sorted(in_view)
-        )
+        people = self._in_view(found, served.people)
         now_s, totals, decision = self._clock(), self.totals, served.decision
         age_ms = (now_s - born_s) * 1e3
         self._times.append(now_s)
@@ -297,6 +332,8 @@ class Pipeline:
         return Result(found.frame, people, stats)
 
     def _count_drop(self, frame: Frame, cause: DropCause) -> None:
+        if self._engine is None:
+            return  # it could not have been read anyway
         self.totals.drops[cause] += 1
         if self._log:
             self._log.drop(frame.id, cause.name.lower())
@@ -330,6 +367,7 @@ class Pipeline:
     def stop(self) -> None:
         """Asks all loops to end soon; frames that wait are thrown away. May be called from anywhere, also twice."""
         self._stopping.set()
+        self._may_infer.set()
         self._source.close()
         for box in (self._grabbed, self._aligned):
             box.close()

@@ -152,10 +152,11 @@ def _run(name: str, people: int, frames: int, model: str) -> dict[str, float]:
 
 def _pipeline(side: Any, people: int, model: str) -> Pipeline:
     from app.compose import load_manifest, load_profile
+    from app.controls import Controls
     from app.network.engine import OnnxEngine
     from app.network.probe import probe_of
     from app.people.estimates import People
-    from app.pipeline import Pipeline
+    from app.pipeline import Outlets, Pipeline, Scheduling, Stages
     from app.settings import Settings
     from app.sources.demo import DemoSource
     from scheduler.latency import LatencyModel
@@ -164,14 +165,8 @@ def _pipeline(side: Any, people: int, model: str) -> Pipeline:
     manifest = load_manifest(model)
     engine = OnnxEngine(manifest, "cpu")
     profile, _ = load_profile(engine, manifest)
-    return Pipeline(
-        source=DemoSource(lambda _: people, loop=True),
-        front_end=side,
-        policy=LeastError(period_ms=40.0),
-        latency=LatencyModel(profile),
-        engine=engine,
-        manifest=manifest,
-        people=People(manifest.genders, manifest.expressions),
-        budget_ms=Settings().frame_budget_ms,
-        probe=probe_of(engine),
-    )
+    stages = Stages(front_end=side, people=People(manifest.genders, manifest.expressions))
+    pipeline = Pipeline(DemoSource(lambda _: people, loop=True), stages, Controls(Settings().frame_budget_ms))
+    policy, latency = LeastError(period_ms=40.0), LatencyModel(profile)
+    pipeline.equip(Scheduling(engine=engine, policy=policy, latency=latency, probe=probe_of(engine)), Outlets())
+    return pipeline

@@ -19,8 +19,10 @@ from app.settings import options
 
 if TYPE_CHECKING:
     from app.compose import App
-    from app.domain import Result, SourceEvent
+    from app.domain import SourceEvent
+    from app.pipeline import Pipeline
     from app.settings import Settings
+    from app.sources.source import Source
     from app.totals import Totals
 
 TITLE = "Elastic Faces"
@@ -60,41 +62,97 @@ def run(args: argparse.Namespace) -> int:
 
 def watch(settings: Settings) -> int:
     """Runs until the source ends or the user does. Raises AppError for whatever ended it otherwise."""
-    started = time.monotonic()
-    window = _wants_window(settings)
-    if window and settings.plays_demo:
-        settings = dataclasses.replace(settings, loop=True)  # a kiosk's demo goes on until somebody ends it
+    from app.outputs.privacy import read_notice
+
+    started, notice = time.monotonic(), read_notice(settings.notice) if settings.notice else ""
+    teller = Teller(_past_the_bar)
+    try:
+        if _wants_window(settings):
+            return _in_window(settings, notice, teller, started)
+        return _without_window(settings, teller, started)
+    finally:
+        teller.close()
+
+
+def _without_window(settings: Settings, teller: Teller, started_s: float) -> int:
     from app.compose import build
     from app.outputs.systemd import notify
 
     app = build(settings, _calibration_bar())
     pipeline = app.pipeline
-    teller = Teller(_past_the_bar)
-    pipeline.tell = lambda event: teller(source_text(event))
-    pipeline.faults.tell = teller
+    _listen(pipeline, teller)
     with ends_on_signals(pipeline.stop):
         try:
             _tell(app)
             pipeline.start()
-            if window:
-                _show(app)
-            else:
-                _watch(app)
+            _watch(app)
         finally:
             notify("STOPPING=1")
             pipeline.close()
-            teller.close()
-        for line in summary(pipeline.totals, started, pipeline.controls.budget_ms):
-            print(line)
-        note = getattr(app.source, "note", "")
-        if note:
-            print(f"note      {note}")
-        if app.source.damaged:
-            print(f"warning   {app.source.damaged}")
-    if pipeline.failure:
-        raise pipeline.failure
-    if app.source.damaged and settings.strict:
-        raise SourceDamaged(f"{app.source.damaged}. What was written is complete; leave out --strict to accept that")
+        _sum_up(pipeline, app.source, started_s)
+    return _ended(pipeline.failure, app.source, settings)
+
+
+def _in_window(settings: Settings, notice: str, teller: Teller, started_s: float) -> int:
+    """The window comes first; everything else is opened behind it."""
+    from app.kiosk.opening import Opening
+    from app.outputs.systemd import notify
+    from app.window.watched import Look
+    from app.window.window import show
+
+    if settings.plays_demo:
+        settings = dataclasses.replace(settings, loop=True)  # a kiosk's demo goes on until somebody ends it
+    opening = Opening(settings, lambda begun: _listen(begun.pipeline, teller), _tell)
+
+    def close() -> None:
+        notify("STOPPING=1")
+        opening.close()
+
+    def screen_gone() -> None:
+        """Qt ends the process in a moment, past every `finally`."""
+        close()
+        complain("error: the screen is gone: its X server or Wayland compositor has ended. All files are complete")
+        sys.stdout.flush()
+        os._exit(DisplayError.exit_code)
+
+    look = Look(
+        fullscreen=settings.fullscreen,
+        mirrored=settings.mirror,
+        fill=settings.fill,
+        panel=settings.panel,
+        high_contrast=settings.high_contrast,
+        language=settings.language,
+        notice=notice,
+    )
+    with ends_on_signals(opening.stop):
+        try:
+            show(opening.watched(), title=TITLE, look=look, begin=opening.start, screen_gone=screen_gone)
+        finally:
+            close()
+        if opening.begun:
+            _sum_up(opening.begun.pipeline, opening.begun.source, started_s)
+    return _ended(opening.failure, opening.begun.source if opening.begun else None, settings)
+
+
+def _listen(pipeline: Pipeline, teller: Teller) -> None:
+    pipeline.tell = lambda event: teller(source_text(event))
+    pipeline.faults.tell = teller
+
+
+def _sum_up(pipeline: Pipeline, source: Source, started_s: float) -> None:
+    for line in summary(pipeline.totals, started_s, pipeline.controls.budget_ms):
+        print(line)
+    if note := getattr(source, "note", ""):
+        print(f"note      {note}")
+    if source.damaged:
+        print(f"warning   {source.damaged}")
+
+
+def _ended(failure: Exception | None, source: Source | None, settings: Settings) -> int:
+    if failure:
+        raise failure
+    if source and source.damaged and settings.strict:
+        raise SourceDamaged(f"{source.damaged}. What was written is complete; leave out --strict to accept that")
     return 0
 
 
@@ -112,45 +170,6 @@ def _wants_window(settings: Settings) -> bool:
         raise DisplayError(f"no window can be shown: {reason}. Leave out --show to do the same without one")
     print(f"No window: {reason}\nDoing the same without one; Ctrl-C ends it.")
     return False
-
-
-def _show(app: App) -> None:
-    from app.outputs.systemd import Heart, notify
-    from app.window.window import Look, show
-
-    settings, pipeline, heart = app.settings, app.pipeline, Heart(app.pipeline.totals, app.pipeline.latest, app.source)
-
-    def latest() -> Result | None:
-        heart.beat()  # by the window's own polling: it shows that the window lives, too
-        return pipeline.latest()
-
-    def screen_gone() -> None:
-        """Qt ends the process in a moment, past every `finally`."""
-        notify("STOPPING=1")
-        pipeline.close()
-        complain("error: the screen is gone: its X server or Wayland compositor has ended. All files are complete")
-        sys.stdout.flush()
-        os._exit(DisplayError.exit_code)
-
-    look = Look(
-        fullscreen=settings.fullscreen,
-        mirrored=app.source.camera if settings.mirror is None else settings.mirror,
-        fill=settings.fill,
-        panel=settings.panel,
-        high_contrast=settings.high_contrast,
-        language=settings.language,
-        notice=app.notice,
-    )
-    show(
-        latest,
-        pipeline.finished,
-        pipeline.stop,
-        title=TITLE,
-        look=look,
-        status=app.source.status,
-        controls=pipeline.controls,
-        screen_gone=screen_gone,
-    )
 
 
 def _calibration_bar():

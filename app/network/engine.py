@@ -154,7 +154,9 @@ class OnnxEngine:
         self.pads = _provider_of(shared[point.exit, network]) == PROVIDERS["cuda"]
         self.buckets = CUDA_BUCKETS if self.pads else CPU_BUCKETS
         if not self.pads:
-            for point, network, graph in graphs:
+            for done, (point, network, graph) in enumerate(graphs, start=1):
+                if progress:
+                    progress(done, len(self.points))
                 if (point.exit, network) not in shared:
                     shared[point.exit, network] = self._session(point, graph)
                 self._try(shared[point.exit, network], point, 1)

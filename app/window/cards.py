@@ -17,12 +17,34 @@ if TYPE_CHECKING:
 NOTICE_LINES = 3
 
 
-def starting(canvas: Canvas, theme: Theme, say: Texts, *, title: str) -> None:
+def starting(canvas: Canvas, theme: Theme, say: Texts, *, title: str, share: float | None = None) -> None:
+    """Before the first picture; `share` of the loading is over."""
     unit = text_size(canvas.width, canvas.height, theme)
     middle = canvas.height / 2
     _centred(title, middle - 0.6 * unit, 3.0 * unit, theme.ink, canvas, bold=True)
     _centred(say("starting"), middle + 1.6 * unit, 1.3 * unit, theme.muted, canvas)
+    if share is not None:
+        _bar(Box(canvas.width / 2 - 6 * unit, middle + 2.6 * unit, 12 * unit, 0.4 * unit), share, canvas, theme)
     _centred(say("H shows the keys"), middle + 4.4 * unit, 0.9 * unit, theme.muted, canvas)
+
+
+def loading(canvas: Canvas, theme: Theme, say: Texts, share: float) -> None:
+    """In the upper right corner of a picture whose faces cannot be read yet."""
+    unit = 0.9 * text_size(canvas.width, canvas.height, theme)
+    text = say("getting ready")
+    width = canvas.measure(text, unit, True) + 8.6 * unit
+    if width + 2 * unit > canvas.width:
+        return
+    area = Box(canvas.width - width - unit, unit, width, 2.2 * unit)
+    canvas.fill(area, 0.5 * unit, theme.plate, max(0.85, theme.opacity))
+    canvas.text(text, area.x + 0.9 * unit, area.y + 1.45 * unit, unit, theme.ink, True)
+    _bar(Box(area.x + width - 6.9 * unit, area.y + 0.9 * unit, 6 * unit, 0.4 * unit), share, canvas, theme)
+
+
+def _bar(area: Box, share: float, canvas: Canvas, theme: Theme) -> None:
+    canvas.fill(area, area.height / 2, theme.track, 1.0)
+    done = max(area.height, area.width * min(1.0, max(0.0, share)))
+    canvas.fill(Box(area.x, area.y, done, area.height), area.height / 2, theme.accent, 1.0)
 
 
 def idle(canvas: Canvas, theme: Theme, say: Texts, *, now_s: float, opacity: float) -> None:

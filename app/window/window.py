@@ -9,9 +9,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
 
 from PyQt5.QtCore import QEventLoop, QRect, Qt, QTimer, pyqtSignal, qInstallMessageHandler
 from PyQt5.QtGui import QColor, QImage, QPainter
@@ -27,70 +25,46 @@ from app.window.display import qt_platform
 from app.window.keys import meant, next_budget
 from app.window.presenter import Presenter, Ready, Want
 from app.window.qt_canvas import QtCanvas
+from app.window.watched import Controls, Look, Watched
 
 SLOWEST_RATE, FASTEST_RATE = 25.0, 60.0  # of the display, Hz
+BEGIN_S = 0.5  # after which a run begins although its window was not painted yet
 IDLE_S, FADE_S = 4.0, 0.5  # nobody in view for so long: the invitation appears, over so long
 RESTS = 3.0  # times as long as painting took, before people glide on: two cores have a network to run as well
 BREATH_S = 1 / 15  # between pictures of what merely breathes or counts seconds
 
 
-class Controls(Protocol):
-    """What can be changed while a run goes on."""
-
-    budget_ms: float
-    exit: str
-
-    @property
-    def exits(self) -> tuple[str, ...]:
-        """What `exit` may be."""
-        ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class Look:
-    """How the window starts; each but the notice has a key."""
-
-    fullscreen: bool = False
-    mirrored: bool = False
-    fill: bool = False
-    panel: bool = False
-    high_contrast: bool = False
-    language: str = "auto"
-    notice: str = ""  # for visitors, along the lower border
-
-
 def show(
-    latest: Callable[[], Result | None],
-    finished: Callable[[], bool],
-    stop: Callable[[], None],
+    run: Watched,
     *,
     title: str,
     look: Look | None = None,
-    status: Callable[[], SourceStatus] = SourceStatus,
-    controls: Controls | None = None,
+    begin: Callable[[], None] = lambda: None,
     screen_gone: Callable[[], None] = lambda: None,
 ) -> None:
-    """Shows results until the user closes the window or `finished()`; then calls `stop()`.
+    """Shows results until the user closes the window or `run.finished()`; then calls `run.stop()`.
 
-    What `latest`, `finished`, `status` or painting raise is raised here, after the window has closed. Where X or Wayland goes
-    away Qt ends the process; `screen_gone` is called before.
+    `begin` is called when the window is on the screen. What it, the run's answers or painting raise is raised here, after the
+    window has closed. Where X or Wayland goes away Qt ends the process; `screen_gone` is called before.
     """
     application = QApplication.instance() or _start_qt(title)
     qInstallMessageHandler(partial(_heard, screen_gone))
-    window = KioskWindow(latest, finished, stop, title=title, look=look, status=status, controls=controls)
+    window = KioskWindow(run, title=title, look=look)
     loop, hook = QEventLoop(), sys.excepthook
     window.closed.connect(loop.quit)
     sys.excepthook = lambda kind, error, trace: window.fail(error)  # without a hook PyQt5 aborts the process
     try:
-        window.open()
+        window.open(begin)
         if not window.is_closed:
             loop.exec_()
         application.processEvents()
     finally:
         sys.excepthook = hook
         qInstallMessageHandler(None)
-    if window.failure:
-        raise window.failure
+    failure = window.failure
+    del window  # before the application, or Qt may abort when Python ends
+    if failure:
+        raise failure
 
 
 def _heard(screen_gone: Callable[[], None], kind: object, context: object, text: str) -> None:
@@ -103,7 +77,7 @@ def _heard(screen_gone: Callable[[], None], kind: object, context: object, text:
 def hidden(latest: Callable[[], Result | None], size: tuple[int, int], look: Look) -> tuple[KioskWindow, QImage]:
     """A window that is polled by hand, and a surface of its size to paint it on: for measuring."""
     application = QApplication.instance() or _start_qt("measuring")
-    kiosk = KioskWindow(latest, lambda: False, lambda: None, title="measuring", look=look)
+    kiosk = KioskWindow(Watched(latest=latest), title="measuring", look=look)
     kiosk.application = application  # which must live as long
     kiosk.halt()
     kiosk.setAttribute(Qt.WA_DontShowOnScreen)
@@ -126,30 +100,24 @@ class KioskWindow(QWidget):
     closed = pyqtSignal()
 
     def __init__(
-        self,
-        latest: Callable[[], Result | None],
-        finished: Callable[[], bool],
-        stop: Callable[[], None],
-        *,
-        title: str,
-        look: Look | None = None,
-        status: Callable[[], SourceStatus] = SourceStatus,
-        controls: Controls | None = None,
-        clock: Callable[[], float] = time.monotonic,
+        self, run: Watched, *, title: str, look: Look | None = None, clock: Callable[[], float] = time.monotonic
     ) -> None:
         super().__init__()
-        self._latest, self._finished, self._stop = latest, finished, stop
-        self._source_status, self._controls, self._clock = status, controls, clock
-        look = look or Look()
-        self.look, self.mirrored, self.fill, self.panel = look, look.mirrored, look.fill, look.panel
+        self._run, self._controls, self._clock = run, run.controls, clock
+        self.look = look = look or Look()
+        self.mirrored, self.fill, self.panel = bool(look.mirrored), look.fill, look.panel
         self.theme = overlay.CONTRAST if look.high_contrast else overlay.STANDARD
         self.say = load_texts(look.language)
         self.help = self.is_closed = False
         self.failure: BaseException | None = None
-        self._at_start = (controls.budget_ms, controls.exit) if controls else None
+        self._at_start: tuple[float, str] | None = None  # budget and exit, once they may be changed
+        self._note_start()
+        self._begin: Callable[[], None] | None = None  # until it was called
+        self._opened_s, self._seen = 0.0, False  # whether the window was painted
         self._newest: Result | None = None  # as taken from the pipeline
         self._shown: Ready | None = None  # as on the screen
         self._status = SourceStatus()
+        self._progress: float | None = run.progress()
         self._seen_s = self._painted_s = self._rests_until_s = clock()
         self._history, self._motion, self._labels = panel.History(), Motion(), Labels()
         self._presenter, self._canvas = Presenter(), QtCanvas()
@@ -166,23 +134,33 @@ class KioskWindow(QWidget):
         self._timer.timeout.connect(self.poll)
         self._timer.start()
 
-    def open(self) -> None:
+    def open(self, begin: Callable[[], None] = lambda: None) -> None:
+        """`begin` is called when the first picture is on the screen, or soon if nobody can see it."""
+        self._begin, self._opened_s = begin, self._clock()
         self.fill_screen() if self.look.fullscreen else self.show()
 
     def poll(self) -> None:
         """Takes what is new and repaints where something moves. Between polls Python runs its signal handlers."""
-        now_s, result = self._clock(), self._latest()
+        now_s, result = self._clock(), self._run.latest()
+        if self._begin and (self._seen or now_s - self._opened_s > BEGIN_S):
+            begin, self._begin = self._begin, None
+            begin()
         if result is not None and result is not self._newest:
             self._take(result, now_s)
         ready = self._presenter.ready()
         if ready is not None and ready is not self._shown:
             self._turn_to(ready, now_s)
-        self._status = self._source_status()
-        breathes = self._status.state is SourceState.LOST or self._idle(now_s) > 0
+        self._status, self._progress = self._run.status(), self._run.progress()
+        self._note_start()
+        breathes = self._status.state is SourceState.LOST or self._idle(now_s) > 0 or self._progress is not None
         if (self._motion.moving and now_s >= self._rests_until_s) or (breathes and now_s - self._painted_s >= BREATH_S):
             self.update()
-        if self._finished():
+        if self._run.finished():
             self.close()
+
+    def _note_start(self) -> None:
+        if self._at_start is None and self._controls and self._controls.exits:
+            self._at_start = self._controls.budget_ms, self._controls.exit
 
     def halt(self) -> None:
         """Stops polling by itself."""
@@ -196,7 +174,10 @@ class KioskWindow(QWidget):
 
     def _take(self, result: Result, now_s: float) -> None:
         first, self._newest = self._newest is None, result
-        self._history.add(result.stats, now_s)
+        if first and self.look.mirrored is None:
+            self.mirrored = self._run.camera()
+        if result.stats.frames:  # or else the network is still loaded
+            self._history.add(result.stats, now_s)
         if result.people or result.stats.faces or first:
             self._seen_s = now_s
         if first and not self.isFullScreen():
@@ -234,13 +215,16 @@ class KioskWindow(QWidget):
                 cards.lost(canvas, self.theme, self.say, self._status)
             elif self._shown is None:
                 painter.fillRect(self.rect(), QColor(*self.theme.plate))
-                cards.starting(canvas, self.theme, self.say, title=self.windowTitle())
+                cards.starting(canvas, self.theme, self.say, title=self.windowTitle(), share=self._progress)
             else:
                 self._paint_picture(painter, self._shown)
             self._paint_over(canvas, now_s)
+            if self._progress is not None and self._shown is not None:
+                cards.loading(canvas, self.theme, self.say, self._progress)
             if self.help:
                 cards.help_card(canvas, self.theme, self.say, title=self.windowTitle())
         self._rests_until_s = self._clock() + RESTS * (self._clock() - now_s)
+        self._seen = True
 
     def _paint_over(self, canvas: QtCanvas, now_s: float) -> None:
         """People under panel and notice, which they keep off as far as labels go."""
@@ -286,7 +270,7 @@ class KioskWindow(QWidget):
         key = meant(event)
         if act := self._keys.get(key):
             act()
-        elif self.panel and self._controls:
+        elif self.panel and self._controls and self._at_start:
             self._change(key, self._controls)
         self.update()
 
@@ -329,7 +313,7 @@ class KioskWindow(QWidget):
         elif key in (Qt.Key_Left, Qt.Key_Right):
             exits = controls.exits
             controls.exit = exits[(exits.index(controls.exit) + turn) % len(exits)]
-        elif key == Qt.Key_0 and self._at_start:
+        elif key == Qt.Key_0:
             controls.budget_ms, controls.exit = self._at_start
 
     # --- the window itself -----------------------------------------------------------------------------------------
@@ -343,10 +327,11 @@ class KioskWindow(QWidget):
     def closeEvent(self, event: object) -> None:
         self._timer.stop()
         self._presenter.close()
+        self._keys = {}  # they hold the window: the garbage collector would take it apart at any time, on any thread
         if not self.is_closed:
             self.is_closed = True
             self.closed.emit()
-            self._stop()
+            self._run.stop()
         event.accept()
 
     def fill_screen(self) -> None:

@@ -7,8 +7,15 @@ from scheduler.policy import DeepestThatFits, Fixed
 from tests.support.fakes import POINTS
 
 
+def controls(policy, points):
+    made = Controls(33.0)
+    assert made.exits == () and made.exit == "auto" and made.now.policy is None, "before there is a network"
+    made.offer(policy, points)
+    return made
+
+
 def test_a_run_on_auto_may_take_any_exit_and_go_back():
-    operations = Controls(33.0, DeepestThatFits(margin=1.3), POINTS)
+    operations = controls(DeepestThatFits(margin=1.3), POINTS)
     assert operations.exits == ("auto", "exit_07@96", "exit_10@96", "exit_13@96") and operations.exit == "auto"
     before = operations.now
     operations.exit = "exit_10@96"
@@ -18,7 +25,7 @@ def test_a_run_on_auto_may_take_any_exit_and_go_back():
 
 
 def test_a_run_with_a_fixed_exit_has_no_other():
-    operations = Controls(33.0, Fixed(POINTS[2]), POINTS[2:])
+    operations = controls(Fixed(POINTS[2]), POINTS[2:])
     assert operations.exits == ("exit_13@96",) and operations.exit == "exit_13@96"
     for unknown in ("auto", "exit_07@96"):
         with pytest.raises(ValueError, match="known: exit_13@96"):
@@ -27,7 +34,7 @@ def test_a_run_with_a_fixed_exit_has_no_other():
 
 @pytest.mark.parametrize("budget", [0.0, -5.0, 1e6, float("nan"), float("inf")])
 def test_a_budget_that_makes_no_sense_is_refused(budget):
-    operations = Controls(33.0, DeepestThatFits(), POINTS)
+    operations = controls(DeepestThatFits(), POINTS)
     with pytest.raises(ValueError, match="budget"):
         operations.budget_ms = budget
     assert operations.budget_ms == 33.0

@@ -34,6 +34,7 @@ from tests.support.pipelines import (
     WAIT_S,
     Collected,
     crowd,
+    equip,
     images,
     make,
     run,
@@ -316,6 +317,76 @@ def test_a_front_end_without_room_for_a_picture_ends_a_live_run_too():
     pipeline, _ = make(FakeSource(images(3), live=True), front_end=front_end)
     run(pipeline)
     assert str(pipeline.failure) == "/dev/shm has no room"
+
+
+def test_a_camera_is_shown_with_boxes_while_the_network_is_loaded_and_nothing_is_counted():
+    gate, clock = threading.Semaphore(0), FakeClock()
+    source = FakeSource(images(9), live=True, gate=gate, clock=clock)
+    pipeline, sink = make(source, crowd(2), equipped=False, clock=clock)
+    kept = pipeline._preview
+    shown, one = [], threading.Semaphore(0)
+
+    def preview(found):
+        kept(found)
+        shown.append(pipeline.latest())
+        one.release()
+
+    pipeline._preview = preview
+    pipeline.start()
+    for _ in range(4):
+        gate.release()
+        assert one.acquire(timeout=WAIT_S)
+    boxes = [[(p.id, p.estimate) for p in result.people] for result in shown]
+    assert boxes[-1] == [(1, None), (2, None)] and shown[-1].stats.why == "the network is loading"
+    assert pipeline.controls.exits == () and not sink.results and not pipeline.totals.frames
+    equip(pipeline, sink)
+    for _ in range(6):
+        gate.release()
+    assert pipeline.wait(WAIT_S)
+    pipeline.close()
+    last = sink.results[-1]
+    assert [p.id for p in last.people] == [1, 2] and all(p.estimate for p in last.people), "they are the same people"
+    assert pipeline.totals.frames == len(sink.results) <= 5 and pipeline.controls.exits
+
+
+def test_the_first_picture_is_shown_before_the_front_end_is_up_unless_faces_are_to_be_hidden():
+    for protect in (None, lambda result, places: result):
+        gate, up, seen = threading.Semaphore(1), threading.Event(), threading.Event()
+        source = FakeSource(images(2), live=True, gate=gate)
+        front_end = FrontEnd(FakeScanner([]), FakePredictor(load_mean_shape()), TEMPLATE, Tracker(), 32)
+        pipeline, _ = make(
+            source,
+            equipped=False,
+            protect=protect,
+            front_end=front_end,
+            front_end_ready=lambda up=up: up.wait(WAIT_S) and None,
+        )
+        put = pipeline._grabbed.put
+        pipeline._grabbed.put = lambda frame, put=put, seen=seen: (put(frame), seen.set())[0]
+        pipeline.start()
+        assert seen.wait(WAIT_S)
+        assert (pipeline.latest() is None) == bool(protect)
+        pipeline.stop()
+        up.set()
+        pipeline.close()
+
+
+def test_a_file_waits_for_its_network():
+    pipeline, sink = make(FakeSource(images(5)), equipped=False)
+    pipeline.start()
+    equip(pipeline, sink)
+    assert pipeline.wait(WAIT_S)
+    pipeline.close()
+    assert [r.frame.id for r in sink.results] == [0, 1, 2, 3, 4]
+
+
+def test_what_waits_for_its_network_can_be_stopped():
+    pipeline, sink = make(FakeSource(images(5)), equipped=False)
+    pipeline.start()
+    pipeline.stop()
+    assert pipeline.wait(WAIT_S)
+    pipeline.close()
+    assert pipeline.failure is None and not sink.results
 
 
 def test_every_file_that_cannot_be_completed_is_told():

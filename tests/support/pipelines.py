@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from align.geometry import PAPER_MARGINS, Template, load_mean_shape
+from app.controls import Controls
 from app.domain import Box, Result
 from app.faces.front_end import FrontEnd
 from app.faces.tracker import Tracker
@@ -70,14 +71,27 @@ def make(source: FakeSource, boxes=None, engine: Engine | None = None, **changes
     front_end = FrontEnd(faces.follow, None, faces, TEMPLATE, Tracker(), changes.pop("max_faces", 32), FakeClock())
     values = {
         "front_end": front_end, "engine": engine or FakeEngine(), "people": People(GENDERS, EXPRESSIONS),
-        "policy": DeepestThatFits(), "latency": LatencyModel(make_profile()), "budget_ms": 33.0, "sinks": [sink],
+        "policy": DeepestThatFits(), "latency": LatencyModel(make_profile()), "sinks": [sink],
     } | changes  # fmt: skip
-    groups = [
+    budget_ms, protect = values.pop("budget_ms", 33.0), values.pop("protect", None)
+    stages, scheduling, outlets = (
         kind(**{f.name: values.pop(f.name) for f in dataclasses.fields(kind) if f.name in values})
         for kind in (Stages, Scheduling, Outlets)
-    ]
+    )
+    equipped = values.pop("equipped", True)
     assert not values, f"no part of a pipeline: {values}"
-    return Pipeline(source, *groups, clock), sink
+    pipeline = Pipeline(source, stages, Controls(budget_ms), protect, clock)
+    if equipped:
+        pipeline.equip(scheduling, outlets)
+    return pipeline, sink
+
+
+def equip(pipeline: Pipeline, sink: Collected, engine: Engine | None = None) -> None:
+    """What `make(equipped=False)` left out."""
+    latency = LatencyModel(make_profile())
+    pipeline.equip(
+        Scheduling(engine=engine or FakeEngine(), policy=DeepestThatFits(), latency=latency), Outlets(sinks=[sink])
+    )
 
 
 def run(pipeline: Pipeline) -> None:

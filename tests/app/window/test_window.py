@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from ctypes.util import find_library
 from pathlib import Path
@@ -53,6 +54,8 @@ class Feed:
         self.result: Result | None = None
         self.over = False
         self.stops = 0
+        self.share: float | None = None
+        self.is_camera = False
         self.state = SourceStatus()
         self.budget_ms, self.exit, self.exits = 33.0, "auto", ("auto", "exit_07@96", "exit_13@96")
 
@@ -67,6 +70,15 @@ class Feed:
 
     def stop(self) -> None:
         self.stops += 1
+
+    def progress(self) -> float | None:
+        return self.share
+
+    def run(self) -> Any:
+        return window.Watched(
+            latest=self.latest, finished=self.finished, stop=self.stop, status=self.status, progress=self.progress,
+            camera=lambda: self.is_camera, controls=self,
+        )  # fmt: skip
 
 
 @pytest.fixture
@@ -88,10 +100,7 @@ def clock() -> FakeClock:
 @pytest.fixture
 def kiosk(application: Any, feed: Feed, clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A shown window whose timer stands still: the tests poll."""
-    widget = window.KioskWindow(
-        feed.latest, feed.finished, feed.stop, title="faces", look=window.Look(language="en"),
-        status=feed.status, controls=feed, clock=clock,
-    )  # fmt: skip
+    widget = window.KioskWindow(feed.run(), title="faces", look=window.Look(language="en"), clock=clock)
     failures: list[BaseException] = []
     monkeypatch.setattr(sys, "excepthook", lambda kind, error, trace: failures.append(error))  # else PyQt5 aborts
     widget.halt()
@@ -124,6 +133,60 @@ def test_starts_with_a_card(kiosk: Any) -> None:
     assert picture(kiosk)[300:420].max() > 200
     kiosk.settle()
     assert not kiosk.is_closed
+
+
+@needs_qt
+def test_it_begins_when_the_first_picture_of_the_window_is_painted(kiosk: Any, feed: Feed, clock: FakeClock) -> None:
+    begun: list[str] = []
+    kiosk.open(lambda: begun.append("after painting"))
+    kiosk._seen = False
+    kiosk.poll()
+    assert begun == []
+    kiosk.grab()
+    kiosk.poll()
+    kiosk.poll()
+    assert begun == ["after painting"]
+    kiosk._seen = False
+    kiosk.open(lambda: begun.append("where nobody can see it"))
+    clock.pass_ms(1000 * window.BEGIN_S + 1)
+    kiosk.poll()
+    assert begun[1:] == ["where nobody can see it"]
+
+
+@needs_qt
+def test_a_failing_beginning_is_raised(application: Any, feed: Feed) -> None:
+    def begin() -> None:
+        raise ValueError("no camera")
+
+    with pytest.raises(ValueError, match="no camera"):
+        window.show(feed.run(), title="faces", begin=begin)
+
+
+@needs_qt
+def test_the_corner_tells_of_the_loading_until_all_is_there(kiosk: Any, feed: Feed, clock: FakeClock) -> None:
+    feed.result = dataclasses.replace(make_result(people=0), stats=dataclasses.replace(make_result().stats, frames=0))
+    kiosk.settle()
+    plain = picture(kiosk)
+    feed.share = 0.4
+    kiosk.settle()
+    corner = slice(0, 90), slice(-300, None)
+    assert (picture(kiosk)[corner] != plain[corner]).any(), "a plate with a bar"
+    assert kiosk._history.stats is None, "the panel has no figures of frames that were not read"
+    feed.share = None
+    kiosk.settle()
+    assert np.array_equal(picture(kiosk), plain)
+
+
+@needs_qt
+@pytest.mark.parametrize("camera", [True, False])
+def test_a_camera_is_a_mirror_once_it_is_known_to_be_one(application: Any, feed: Feed, camera: bool) -> None:
+    widget = window.KioskWindow(feed.run(), title="faces", look=window.Look(mirrored=None))
+    widget.halt()
+    assert not widget.mirrored
+    feed.is_camera, feed.result = camera, make_result()
+    widget.settle()
+    assert widget.mirrored is camera
+    widget.close()
 
 
 @needs_qt
@@ -333,12 +396,15 @@ def test_qt_s_last_words_complete_the_files(capsys: pytest.CaptureFixture[str]) 
 
 @needs_qt
 def test_the_presenter_s_thread_ends_with_the_window(application: Any, feed: Feed) -> None:
-    widget = window.KioskWindow(feed.latest, feed.finished, feed.stop, title="faces")
+    widget = window.KioskWindow(feed.run(), title="faces")
     widget.halt()
     feed.result = make_result()
     widget.poll()  # a picture is under way
     widget.close()
     assert "presenter" not in {thread.name for thread in threading.enumerate()}
+    gone = weakref.ref(widget)
+    del widget
+    assert gone() is None, "and it is not left to the garbage collector"
 
 
 @needs_qt
@@ -431,7 +497,7 @@ def test_starts_as_asked_for(application: Any, feed: Feed) -> None:
     look = window.Look(
         fullscreen=True, mirrored=True, fill=True, panel=True, high_contrast=True, language="sv", notice="Cameras"
     )
-    widget = window.KioskWindow(feed.latest, feed.finished, feed.stop, title="faces", look=look)
+    widget = window.KioskWindow(feed.run(), title="faces", look=look)
     widget.halt()
     widget.open()
     assert widget.isFullScreen() and widget.mirrored and widget.fill and widget.panel
@@ -445,7 +511,7 @@ def test_starts_as_asked_for(application: Any, feed: Feed) -> None:
 @needs_qt
 def test_show_returns_when_finished(application: Any, feed: Feed) -> None:
     feed.result, feed.over = make_result(), True
-    window.show(feed.latest, feed.finished, feed.stop, title="faces", look=window.Look(fullscreen=True))
+    window.show(feed.run(), title="faces", look=window.Look(fullscreen=True))
     assert feed.stops == 1
 
 
@@ -456,7 +522,7 @@ def test_show_raises_what_a_callback_raised(application: Any, feed: Feed, failur
         raise failure
 
     with pytest.raises(type(failure)):
-        window.show(latest, feed.finished, feed.stop, title="faces")
+        window.show(dataclasses.replace(feed.run(), latest=latest), title="faces")
     assert feed.stops == 1
 
 
@@ -468,7 +534,7 @@ def test_show_raises_what_stop_raised(application: Any, feed: Feed) -> None:
     feed.over = True
     hook = sys.excepthook
     with pytest.raises(ValueError, match="stop"):
-        window.show(feed.latest, feed.finished, stop, title="faces")
+        window.show(dataclasses.replace(feed.run(), stop=stop), title="faces")
     assert sys.excepthook is hook
 
 
@@ -480,7 +546,7 @@ def test_show_raises_what_painting_raised(application: Any, feed: Feed, monkeypa
     monkeypatch.setattr(window.overlay, "draw", draw)
     feed.result = make_result()
     with pytest.raises(ZeroDivisionError):
-        window.show(feed.latest, feed.finished, feed.stop, title="faces")
+        window.show(feed.run(), title="faces")
     assert feed.stops == 1
 
 
@@ -492,7 +558,7 @@ def test_show_raises_what_the_presenter_raised(application: Any, feed: Feed, mon
     monkeypatch.setattr(presenter, "fitted", fitted)
     feed.result = make_result()
     with pytest.raises(ZeroDivisionError):
-        window.show(feed.latest, feed.finished, feed.stop, title="faces")
+        window.show(feed.run(), title="faces")
     assert feed.stops == 1
 
 

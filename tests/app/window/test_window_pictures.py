@@ -28,7 +28,7 @@ if NO_QT is None:
     from PyQt5.QtWidgets import QApplication
 
     from app.window import window
-    from app.window.window import Look
+    from app.window.watched import Look, Watched
 
 SIZES = [(1280, 720), (1920, 1080), (1080, 1920)]
 EXPRESSIONS = ("happy", "neutral", "surprise", "sad", "angry", "fear", "disgust")
@@ -39,7 +39,8 @@ NOTICE = (
 LOST = SourceStatus(SourceState.LOST, 12.3, 3.6, "camera 0 was unplugged: check its cable")
 # Name of a state: people, how the window starts, more (see `shot`).
 STATES: dict[str, tuple[int, dict[str, Any], dict[str, Any]]] = {
-    "starting": (0, {}, {"result": False}),
+    "starting": (0, {}, {"result": False, "progress": 0.1}),
+    "loading": (3, {}, {"progress": 0.6, "known": False}),
     "idle": (0, {}, {"wait_ms": 6000}),
     "one": (1, {}, {}),
     "crowd": (12, {}, {}),
@@ -122,17 +123,22 @@ def results(crowd: DemoCrowd, people: int, count: int) -> Iterator[Result]:
 
 def shot(
     crowd: DemoCrowd, people: int, size: tuple[int, int], look: Look, *,
-    result: bool = True, wait_ms: float = 500.0, status: SourceStatus | None = None, help: bool = False,
+    result: bool = True, wait_ms: float = 500.0, status: SourceStatus | None = None, help: bool = False, progress: float | None = None, known: bool = True,
 ) -> Any:  # fmt: skip
     """The window, painted, as a QImage."""
     clock, newest = FakeClock(), list[Result]()
     widget = window.KioskWindow(
-        lambda: newest[-1] if newest else None, lambda: False, lambda: None, title="Elastic Faces", look=look,
-        status=lambda: status or SourceStatus(), controls=Controls(), clock=clock,
+        Watched(
+            latest=lambda: newest[-1] if newest else None, status=lambda: status or SourceStatus(), progress=lambda: progress,
+            controls=Controls(),
+        ),
+        title="Elastic Faces", look=look, clock=clock,
     )  # fmt: skip
     widget.halt()
     widget.show()
     for one in results(crowd, people, 250 if look.panel else 3) if result else ():
+        if not known:
+            one = dataclasses.replace(one, people=tuple(dataclasses.replace(p, estimate=None) for p in one.people))
         newest[:] = [one]
         widget._take(one, clock())
         clock.pass_ms(40)

@@ -1,0 +1,47 @@
+"""What the window is told of a run, and how it starts: values and questions, no Qt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from app.domain import Result, SourceStatus
+
+
+class Controls(Protocol):
+    """What can be changed while a run goes on."""
+
+    budget_ms: float
+    exit: str
+
+    @property
+    def exits(self) -> tuple[str, ...]:
+        """What `exit` may be; nothing while the network is loaded."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watched:
+    """A run, seen from the window, which asks on its own thread and never waits for an answer."""
+
+    latest: Callable[[], Result | None]
+    finished: Callable[[], bool] = lambda: False
+    stop: Callable[[], None] = lambda: None
+    status: Callable[[], SourceStatus] = SourceStatus
+    progress: Callable[[], float | None] = lambda: None  # share of the loading that is over, None when all is there
+    camera: Callable[[], bool] = lambda: False  # whether people see themselves
+    controls: Controls | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """How the window starts; each but the notice has a key."""
+
+    fullscreen: bool = False
+    mirrored: bool | None = False  # None: as a camera is
+    fill: bool = False
+    panel: bool = False
+    high_contrast: bool = False
+    language: str = "auto"
+    notice: str = ""  # for visitors, along the lower border
