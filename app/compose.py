@@ -165,7 +165,8 @@ def load(
 ) -> App:
     """Loads and measures the network, opens what is written, and equips the pipeline, which may run already.
 
-    What `wrap` makes of the calibrated engine is what runs; `watch` are given every result too. On failure everything is closed.
+    What `wrap` makes of the calibrated engine is what runs; `watch` are given every result too. On failure
+    everything is closed.
     """
     settings, source, manifest, fixed, pipeline = (
         begun.settings, begun.source, begun.manifest, begun.fixed, begun.pipeline,

@@ -52,7 +52,8 @@ def show(
     window = KioskWindow(run, title=title, look=look)
     loop, hook = QEventLoop(), sys.excepthook
     window.closed.connect(loop.quit)
-    sys.excepthook = lambda kind, error, trace: window.fail(error)  # without a hook PyQt5 aborts the process
+    # Without a hook PyQt5 aborts the process.
+    sys.excepthook = lambda kind, error, trace, window=window: window.fail(error)
     try:
         window.open(begin)
         if not window.is_closed:

@@ -353,12 +353,10 @@ def test_the_first_picture_is_shown_before_the_front_end_is_up_unless_faces_are_
     for protect in (None, lambda result, places: result):
         gate, up, seen = threading.Semaphore(1), threading.Event(), threading.Event()
         source = FakeSource(images(2), live=True, gate=gate)
-        front_end = FrontEnd(FakeScanner([]), FakePredictor(load_mean_shape()), TEMPLATE, Tracker(), 32)
         pipeline, _ = make(
             source,
             equipped=False,
             protect=protect,
-            front_end=front_end,
             front_end_ready=lambda up=up: up.wait(WAIT_S) and None,
         )
         put = pipeline._grabbed.put
