@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from contextlib import ExitStack
@@ -23,7 +24,7 @@ from app.faces.second_look import FILE_EVERY_S, LookBeside, SecondLook, TimedLoo
 from app.faces.tracker import Tracker
 from app.files import TextFile, check_writable
 from app.mailbox import WhenFull
-from app.network.calibrate import cached_profile, calibrate, candidates
+from app.network.calibrate import best_point, cached_profile, calibrate, candidates, unmeasured
 from app.network.engine import Engine, OnnxEngine, default_threads
 from app.network.probe import probe_of
 from app.network.profiles import machine, read_profile
@@ -73,7 +74,7 @@ class Begun:
     settings: Settings
     source: Source
     manifest: Manifest
-    fixed: OperatingPoint | None  # of a fixed exit
+    fixed: OperatingPoint | None  # of a fixed exit, or the best one for a file
     pipeline: Pipeline
     front_end_ready: Once
     metrics: Metrics | None
@@ -89,7 +90,7 @@ class App:
     manifest: Manifest
     engine: Engine
     profile: Profile
-    profile_from: str  # for people
+    profile_from: str  # for people; "" where nothing had to be measured
     pipeline: Pipeline
     metrics: Metrics | None
     missing: str = ""  # for people: what would find more faces
@@ -140,6 +141,8 @@ def begin(settings: Settings, controls: Controls | None = None, *, source: Sourc
         metrics = Metrics(*address) if address else None
         if metrics:
             undo.callback(metrics.close)
+        if not source.live and not fixed:
+            fixed = best_point(manifest)
         make = partial(make_front_end, settings, manifest.template, source.live)
         # Live, so that landmarks do not hold up window and network; a file loses nothing by waiting.
         front_end = FrontEndProcess(make) if source.live else make()
@@ -148,6 +151,8 @@ def begin(settings: Settings, controls: Controls | None = None, *, source: Sourc
         people = People(manifest.genders, manifest.expressions)
         stages = Stages(front_end=front_end, people=people, front_end_ready=ready)
         controls = controls or Controls(settings.frame_budget_ms)
+        if not source.live:
+            controls.lift_deadline()
         pipeline = Pipeline(source, stages, controls, protection(settings.privacy))
         opened = undo.pop_all()
     return Begun(
@@ -173,10 +178,14 @@ def load(
     with begun.opened as undo:
         points = [fixed] if fixed else candidates(manifest)
         engine = OnnxEngine(manifest, settings.device, settings.threads, points=points, progress=progress)
-        profile, profile_from = _profile(settings, engine, manifest, points, progress)
+        if source.live or settings.log or settings.profile or settings.recalibrate:
+            profile, profile_from = _profile(settings, engine, manifest, points, progress)
+        else:
+            profile, profile_from = unmeasured(engine, manifest, points), ""
         policy = Fixed(fixed) if fixed else LeastError(period_ms=1000 / (source.fps or FALLBACK_FPS))
         begun.front_end_ready()
-        sinks, log = _outputs(settings, source, manifest, engine, profile, policy, undo)
+        budget_ms = settings.frame_budget_ms if source.live else math.inf
+        sinks, log = _outputs(settings, source, manifest, engine, profile, policy, budget_ms, undo)
         latency, metrics = LatencyModel(profile), begun.metrics
         if metrics:
             about = {"network": manifest.name, "provider": engine.provider, "exit": settings.exit}
@@ -212,8 +221,8 @@ def _profile(
         file = read_profile(path)
         remark = file.check(path, engine, manifest, settings.threads or default_threads())
         missing = set(points) - {p.point for p in file.profile.points}
-        if missing and settings.exit != "auto":
-            raise UsageError(f"profile {path} lacks {min(missing)}: leave out --profile, or --exit {settings.exit}")
+        if missing and len(points) == 1:
+            raise UsageError(f"profile {path} lacks {min(missing)}: leave out --profile, or name another --exit")
         return file.profile, f"{path}{', ' if remark else ''}{remark}"
     profile, remembered = load_profile(engine, manifest, settings.threads, settings.recalibrate, progress, points)
     return profile, "remembered from an earlier run" if remembered else "measured now"
@@ -273,6 +282,7 @@ def _outputs(
     engine: Engine,
     profile: Profile,
     policy: Policy,
+    budget_ms: float,
     undo: ExitStack,
 ) -> tuple[list[Sink], LogWriter | None]:
     """Sinks and log, opened last: an existing file is replaced only when everything else stands."""
@@ -297,7 +307,7 @@ def _outputs(
         "settings": {
             "source": type(source).__name__,
             "live": source.live,
-            "budget_ms": settings.frame_budget_ms,
+            "budget_ms": budget_ms if math.isfinite(budget_ms) else None,
             "exit": settings.exit,
             "device": settings.device,
             "provider": engine.provider,

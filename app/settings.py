@@ -85,14 +85,16 @@ class Settings:
         "start again at the end of a file or of the demo",
         default_text="off; on for the demo in a window",
     )
-    realtime: bool = _option(False, "picture", "play a file at its own rate and drop frames as with a camera")
+    realtime: bool = _option(
+        False, "picture", "play a file at its own rate, with a budget and dropped frames as with a camera"
+    )
     strict: bool = _option(
         False, "picture", "end with exit code 9 instead of a warning where a file is damaged or cut off"
     )
     target_fps: float | None = _option(
         None,
         "time and network",
-        "time that a frame may take from camera to result, given as a rate",
+        "time that a frame may take from camera to result, given as a rate; a file has no such limit without `--realtime`",
         metavar="FPS",
         default_text=f"{DEFAULT_FPS:g}",
         example=DEFAULT_FPS,
@@ -111,8 +113,9 @@ class Settings:
     exit: str = _option(
         "auto",
         "time and network",
-        "`auto`: within the budget, how deep and for how many faces so that what is on screen errs least; or always this "
-        "one: `exit_09`, or `9`, at its largest input or as `9@64`; `12+mirror` reads the mirror image too",
+        "`auto`: live within the budget, how deep and for how many faces so that what is on screen errs least, of a file the "
+        "point that errs least; or always this one: `exit_09`, or `9`, at its largest input or as `9@64`; `12+mirror` reads "
+        "the mirror image too",
         metavar="NAME",
     )
     device: str = _option(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import math
 import os
 import sys
 import time
@@ -195,8 +196,14 @@ def _tell(app: App) -> None:
     if app.missing:
         print(f"faces     {app.missing}")
     print(f"network   {app.manifest.name} on {engine.provider}" + (f"; {engine.note}" if engine.note else ""))
-    print(f"latency   {app.profile_from}: " + _span(app))
-    print(f"budget    {settings.frame_budget_ms:.1f} ms a frame, exit {settings.exit}")
+    if app.profile_from:
+        print(f"latency   {app.profile_from}: " + _span(app))
+    if app.source.live:
+        print(f"budget    {settings.frame_budget_ms:.1f} ms a frame, exit {settings.exit}")
+    else:
+        print(f"budget    none: of a file everybody found is read in every frame, at {app.profile.points[0].point}")
+        if settings.budget_ms or settings.target_fps:
+            print("note      --budget-ms and --target-fps count for cameras, streams and files with --realtime only")
     if settings.privacy != "none":
         print(f"privacy   {settings.privacy}, in everything that is shown and written")
     for name, path in settings.written.items():
@@ -264,7 +271,9 @@ def summary(totals: Totals, started_s: float, budget_ms: float) -> list[str]:
         f"frames    {totals.frames}, {rate}; first result {totals.first_result_s - started_s:.2f} s after the start",
         f"faces     {totals.faces} in all frames, {totals.read} read",
         f"frame age p50 {p50:.1f} ms, p95 {p95:.1f} ms, p99 {p99:.1f} ms",
-        f"misses    {totals.misses} ({totals.misses / totals.frames:.1%}) of {budget_ms:.1f} ms",
+        f"misses    {totals.misses} ({totals.misses / totals.frames:.1%}) of {budget_ms:.1f} ms"
+        if math.isfinite(budget_ms)
+        else "deadline  none",
         "exits     "
         + (
             ", ".join(f"{name} {n / sum(totals.exits.values()):.0%}" for name, n in sorted(totals.exits.items()))
