@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from align.geometry import Template
 from app.controls import Controls
 from app.errors import ModelError, UsageError
+from app.faces.at_once import AtOnce
 from app.faces.detectors import missing_detector, open_detectors
 from app.faces.follower import Follower
 from app.faces.front_end import FrontEnd
@@ -143,7 +144,9 @@ def begin(settings: Settings, controls: Controls | None = None, *, source: Sourc
             undo.callback(metrics.close)
         if not source.live and not fixed:
             fixed = best_point(manifest)
-        make = partial(make_front_end, settings, manifest.template, source.live)
+        # There is no second look at a single picture that could confirm its faces.
+        tracker = AtOnce() if not source.live and source.frame_count == 1 else None
+        make = partial(make_front_end, settings, manifest.template, source.live, tracker)
         # Live, so that landmarks do not hold up window and network; a file loses nothing by waiting.
         front_end = FrontEndProcess(make) if source.live else make()
         undo.callback(front_end.close)

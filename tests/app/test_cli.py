@@ -87,7 +87,7 @@ def test_a_run_over_a_file_writes_what_was_asked_for_and_nothing_else(clip, tmp_
     assert "10 the same, 0 different" in capsys.readouterr().out
     assert cv2.imread("p.png").shape[0] > 300
     report = json.loads(Path("p.json").read_text())
-    assert report["different"] == 0 and [r["policy"] for r in report["runs"]] == ["as recorded", "13"]
+    assert report["different"] == 0 and [r["policy"] for r in report["runs"]] == ["as recorded", "auto"]
 
 
 def test_a_run_without_outputs_writes_nothing(clip, tmp_path, monkeypatch):

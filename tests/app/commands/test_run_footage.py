@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 from skimage.data import astronaut
 
@@ -13,8 +15,6 @@ from tests.support.videos import make, zero
 
 
 def portrait(i: int, size: tuple[int, int]):
-    import cv2
-
     return cv2.resize(astronaut()[..., ::-1], size)
 
 
@@ -65,3 +65,22 @@ def test_a_file_has_no_deadline_and_everybody_is_read_at_the_best_point(clip, tm
     assert main(["replay", str(log), "--budget-ms", "33", "--report", str(tmp_path / "r.html")]) == 0
     assert main(["replay", str(log), "--rivals"]) == 2
     assert "had no deadline: add --budget-ms" in capsys.readouterr().err
+
+
+def test_a_picture_is_read_at_once_also_lying_on_its_side(tmp_path):
+    """A face whose landmarks do not hold still would be held back in a video, until it was found three times."""
+    from PIL import Image
+
+    canvas = np.full((480, 640, 3), 128, np.uint8)
+    canvas[100:340, 200:440] = cv2.resize(astronaut()[:300, 80:380, ::-1], (240, 240))
+    canvas = np.clip(canvas + np.random.default_rng(0).normal(0, 25, canvas.shape), 0, 255).astype(np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    stored = np.ascontiguousarray(np.rot90(canvas)[..., ::-1])
+    Image.fromarray(stored).save(tmp_path / "portrait.jpg", exif=exif, quality=90)
+    out = tmp_path / "r.jsonl"
+    assert main(["run", "--source", str(tmp_path / "portrait.jpg"), "--no-show", "--results", str(out)]) == 0
+    (line,) = lines(out)
+    (person,) = line["people"]
+    x, y, width, height = person["box"]
+    assert person["fresh"] and person["age"] and 200 < x + width / 2 < 440 and 100 < y + height / 2 < 340
