@@ -30,9 +30,9 @@ from app.network.engine import Engine, OnnxEngine, default_threads
 from app.network.probe import probe_of
 from app.network.profiles import machine, read_profile
 from app.outputs.events import EventsWriter
+from app.outputs.formats import check_results_name, results_writer
 from app.outputs.metrics import Metrics, parse_address
 from app.outputs.privacy import protection
-from app.outputs.results import results_writer
 from app.outputs.video import VideoWriter, check_video_name
 from app.people.estimates import People
 from app.pipeline import Outlets, Pipeline, Scheduling, Sink, Stages
@@ -127,6 +127,8 @@ def begin(settings: Settings, controls: Controls | None = None, *, source: Sourc
         check_writable(path)
     if settings.output:
         check_video_name(settings.output)
+    if settings.results:
+        check_results_name(settings.results)
     address = parse_address(settings.metrics, public=settings.metrics_public) if settings.metrics else None
     manifest = load_manifest(settings.model)
     fixed = _fixed(settings, manifest)

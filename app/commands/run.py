@@ -8,6 +8,7 @@ import math
 import os
 import sys
 import time
+from contextlib import nullcontext, redirect_stdout
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from app.command import add_config_file, command
 from app.console.ending import ends_on_signals
 from app.console.telling import Teller, complain, untroubled
 from app.errors import DisplayError, SourceDamaged
+from app.files import STDOUT
 from app.settings import options
 
 if TYPE_CHECKING:
@@ -56,7 +58,10 @@ def run(args: argparse.Namespace) -> int:
     """Flags, environment and file make the settings; then it watches."""
     given = {k: v for k, v in vars(args).items() if k not in ("run", "config")}
     loaded = config.load(given, args.config)
-    with untroubled():
+    results = loaded.settings.results
+    # Where results take standard output, what is said to people goes past it.
+    beside = redirect_stdout(sys.stderr) if results and str(results) == STDOUT else nullcontext()
+    with untroubled(), beside:
         print(f"settings  {loaded.summary()}")
         return watch(loaded.settings)
 
