@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from contextlib import ExitStack
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 from align.geometry import Template
 from app.controls import Controls
 from app.errors import ModelError, UsageError
+from app.faces.at_once import AtOnce
 from app.faces.detectors import missing_detector, open_detectors
 from app.faces.follower import Follower
 from app.faces.front_end import FrontEnd
@@ -23,14 +25,14 @@ from app.faces.second_look import FILE_EVERY_S, LookBeside, SecondLook, TimedLoo
 from app.faces.tracker import Tracker
 from app.files import TextFile, check_writable
 from app.mailbox import WhenFull
-from app.network.calibrate import cached_profile, calibrate, candidates
+from app.network.calibrate import best_point, cached_profile, calibrate, candidates, unmeasured
 from app.network.engine import Engine, OnnxEngine, default_threads
 from app.network.probe import probe_of
 from app.network.profiles import machine, read_profile
 from app.outputs.events import EventsWriter
+from app.outputs.formats import check_results_name, results_writer
 from app.outputs.metrics import Metrics, parse_address
 from app.outputs.privacy import protection
-from app.outputs.results import results_writer
 from app.outputs.video import VideoWriter, check_video_name
 from app.people.estimates import People
 from app.pipeline import Outlets, Pipeline, Scheduling, Sink, Stages
@@ -73,7 +75,7 @@ class Begun:
     settings: Settings
     source: Source
     manifest: Manifest
-    fixed: OperatingPoint | None  # of a fixed exit
+    fixed: OperatingPoint | None  # of a fixed exit, or the best one for a file
     pipeline: Pipeline
     front_end_ready: Once
     metrics: Metrics | None
@@ -89,7 +91,7 @@ class App:
     manifest: Manifest
     engine: Engine
     profile: Profile
-    profile_from: str  # for people
+    profile_from: str  # for people; "" where nothing had to be measured
     pipeline: Pipeline
     metrics: Metrics | None
     missing: str = ""  # for people: what would find more faces
@@ -125,6 +127,8 @@ def begin(settings: Settings, controls: Controls | None = None, *, source: Sourc
         check_writable(path)
     if settings.output:
         check_video_name(settings.output)
+    if settings.results:
+        check_results_name(settings.results)
     address = parse_address(settings.metrics, public=settings.metrics_public) if settings.metrics else None
     manifest = load_manifest(settings.model)
     fixed = _fixed(settings, manifest)
@@ -140,7 +144,11 @@ def begin(settings: Settings, controls: Controls | None = None, *, source: Sourc
         metrics = Metrics(*address) if address else None
         if metrics:
             undo.callback(metrics.close)
-        make = partial(make_front_end, settings, manifest.template, source.live)
+        if not source.live and not fixed:
+            fixed = best_point(manifest)
+        # There is no second look at a single picture that could confirm its faces.
+        tracker = AtOnce() if not source.live and source.frame_count == 1 else None
+        make = partial(make_front_end, settings, manifest.template, source.live, tracker)
         # Live, so that landmarks do not hold up window and network; a file loses nothing by waiting.
         front_end = FrontEndProcess(make) if source.live else make()
         undo.callback(front_end.close)
@@ -148,6 +156,8 @@ def begin(settings: Settings, controls: Controls | None = None, *, source: Sourc
         people = People(manifest.genders, manifest.expressions)
         stages = Stages(front_end=front_end, people=people, front_end_ready=ready)
         controls = controls or Controls(settings.frame_budget_ms)
+        if not source.live:
+            controls.lift_deadline()
         pipeline = Pipeline(source, stages, controls, protection(settings.privacy))
         opened = undo.pop_all()
     return Begun(
@@ -174,10 +184,14 @@ def load(
     with begun.opened as undo:
         points = [fixed] if fixed else candidates(manifest)
         engine = OnnxEngine(manifest, settings.device, settings.threads, points=points, progress=progress)
-        profile, profile_from = _profile(settings, engine, manifest, points, progress)
+        if source.live or settings.log or settings.profile or settings.recalibrate:
+            profile, profile_from = _profile(settings, engine, manifest, points, progress)
+        else:
+            profile, profile_from = unmeasured(engine, manifest, points), ""
         policy = Fixed(fixed) if fixed else LeastError(period_ms=1000 / (source.fps or FALLBACK_FPS))
         begun.front_end_ready()
-        sinks, log = _outputs(settings, source, manifest, engine, profile, policy, undo)
+        budget_ms = settings.frame_budget_ms if source.live else math.inf
+        sinks, log = _outputs(settings, source, manifest, engine, profile, policy, budget_ms, undo)
         latency, metrics = LatencyModel(profile), begun.metrics
         if metrics:
             about = {"network": manifest.name, "provider": engine.provider, "exit": settings.exit}
@@ -213,8 +227,8 @@ def _profile(
         file = read_profile(path)
         remark = file.check(path, engine, manifest, settings.threads or default_threads())
         missing = set(points) - {p.point for p in file.profile.points}
-        if missing and settings.exit != "auto":
-            raise UsageError(f"profile {path} lacks {min(missing)}: leave out --profile, or --exit {settings.exit}")
+        if missing and len(points) == 1:
+            raise UsageError(f"profile {path} lacks {min(missing)}: leave out --profile, or name another --exit")
         return file.profile, f"{path}{', ' if remark else ''}{remark}"
     profile, remembered = load_profile(engine, manifest, settings.threads, settings.recalibrate, progress, points)
     return profile, "remembered from an earlier run" if remembered else "measured now"
@@ -274,6 +288,7 @@ def _outputs(
     engine: Engine,
     profile: Profile,
     policy: Policy,
+    budget_ms: float,
     undo: ExitStack,
 ) -> tuple[list[Sink], LogWriter | None]:
     """Sinks and log, opened last: an existing file is replaced only when everything else stands."""
@@ -298,7 +313,7 @@ def _outputs(
         "settings": {
             "source": type(source).__name__,
             "live": source.live,
-            "budget_ms": settings.frame_budget_ms,
+            "budget_ms": budget_ms if math.isfinite(budget_ms) else None,
             "exit": settings.exit,
             "device": settings.device,
             "provider": engine.provider,

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from app.errors import OutputError, UsageError
 from app.files import check_writable
-from app.settings import APP_NAME, Option, Settings, options, resolved
+from app.settings import APP_NAME, Option, Settings, options, same_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -72,7 +72,7 @@ def load(given: Mapping[str, Any], config: Path | None = None, environment: Mapp
         values |= fresh
         origins |= dict.fromkeys(fresh, origin)
     settings = Settings(**values)
-    if file and resolved(file) in [resolved(path) for path in settings.written.values()]:
+    if file and any(same_file(file, path) for path in settings.written.values()):
         raise UsageError(f"{file} is the configuration and would be overwritten: choose another output file")
     return Loaded(settings, origins, file)
 

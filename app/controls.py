@@ -7,6 +7,7 @@ frame, and notes a new rule in the latency log before the first frame that it de
 from __future__ import annotations
 
 import dataclasses
+import math
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ LEAST_MS, MOST_MS = 1.0, 10_000.0
 class Operation:
     """What holds for a frame."""
 
-    budget_ms: float
+    budget_ms: float  # inf: no deadline, as frames of a file have none
     policy: Policy | None  # None until there is a network
     exit: str  # "auto", or the operating point that is always taken
 
@@ -55,11 +56,18 @@ class Controls:
 
     @budget_ms.setter
     def budget_ms(self, budget_ms: float) -> None:
-        """Raises ValueError for a budget that --budget-ms would refuse."""
+        """Raises ValueError for a budget that --budget-ms would refuse. Without a deadline there is none to change."""
+        if math.isinf(self.now.budget_ms):
+            return
         if not LEAST_MS <= budget_ms <= MOST_MS:
             raise ValueError(f"a budget is from {LEAST_MS:g} to {MOST_MS:g} ms, got {budget_ms:g}")
         with self._lock:
             self.now = dataclasses.replace(self.now, budget_ms=budget_ms)
+
+    def lift_deadline(self) -> None:
+        """For a file: nobody waits for its frames."""
+        with self._lock:
+            self.now = dataclasses.replace(self.now, budget_ms=math.inf)
 
     @property
     def exit(self) -> str:

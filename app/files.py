@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -13,8 +14,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+STDOUT = "-"
+
+
 def check_writable(path: Path) -> None:
     """Raises OutputError where a file cannot be made or replaced at `path`; changes nothing on disk."""
+    if str(path) == STDOUT:
+        return
     try:
         _check_writable(path, path.parent)
     except (OSError, ValueError, RuntimeError) as error:  # too long a name, a zero byte, a loop of links
@@ -43,6 +49,20 @@ def read_bounded(path: Path, most: int) -> bytes:
     if len(content) > most:
         raise ValueError(f"it is larger than {most} bytes")
     return content
+
+
+class Stdout:
+    """Standard output as it was when the program began: what is printed for people goes elsewhere meanwhile."""
+
+    def write(self, text: str) -> None:
+        try:
+            sys.__stdout__.write(text)
+            sys.__stdout__.flush()
+        except OSError as error:  # the reader at the other end of the pipe has ended
+            raise OutputError(f"standard output cannot be written: {error.strerror or error}") from error
+
+    def close(self) -> None:
+        """It stays open: it is not ours."""
 
 
 class TextFile:

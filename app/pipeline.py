@@ -14,6 +14,7 @@ survives it.
 from __future__ import annotations
 
 import dataclasses
+import math
 import threading
 import time
 from collections import deque
@@ -223,7 +224,7 @@ class Pipeline:
         """The next one that was grabbed. Raises SourceStalled where none comes, and Closed."""
         while True:
             try:
-                return self._grabbed.get(STALL_S)
+                return self._grabbed.get(STALL_S if self._source.live else None)  # a file may take its time
             except TimeoutError:
                 if self._source.status().state is SourceState.LOST:
                     continue  # it knows, and is looking for it
@@ -255,7 +256,7 @@ class Pipeline:
         """Decides and reads, in as many batches as the policy finds time for."""
         self._people.keep(found.alive)
         new = sum(self._people.estimate(f.person) is None for f in found.faces)
-        probe = self._probe() if found.faces else 0.0
+        probe = self._probe() if found.faces and math.isfinite(found.frame.budget_ms) else 0.0
         served = Served(Load(len(found.faces), self._left_ms(found.frame, born_s), new, self._late, probe=probe))
         if not found.faces:
             return served

@@ -7,6 +7,7 @@ environment (config.py) and the help are made from it; the table in docs/command
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
 import typing
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from app.errors import UsageError
+from app.files import STDOUT
 from models.manifest import DEFAULT_MODEL
 
 APP_NAME = "elastic-faces"
@@ -85,14 +87,16 @@ class Settings:
         "start again at the end of a file or of the demo",
         default_text="off; on for the demo in a window",
     )
-    realtime: bool = _option(False, "picture", "play a file at its own rate and drop frames as with a camera")
+    realtime: bool = _option(
+        False, "picture", "play a file at its own rate, with a budget and dropped frames as with a camera"
+    )
     strict: bool = _option(
         False, "picture", "end with exit code 9 instead of a warning where a file is damaged or cut off"
     )
     target_fps: float | None = _option(
         None,
         "time and network",
-        "time that a frame may take from camera to result, given as a rate",
+        "time that a frame may take from camera to result, given as a rate; a file has no such limit without `--realtime`",
         metavar="FPS",
         default_text=f"{DEFAULT_FPS:g}",
         example=DEFAULT_FPS,
@@ -111,8 +115,9 @@ class Settings:
     exit: str = _option(
         "auto",
         "time and network",
-        "`auto`: within the budget, how deep and for how many faces so that what is on screen errs least; or always this "
-        "one: `exit_09`, or `9`, at its largest input or as `9@64`; `12+mirror` reads the mirror image too",
+        "`auto`: live within the budget, how deep and for how many faces so that what is on screen errs least, of a file the "
+        "point that errs least; or always this one: `exit_09`, or `9`, at its largest input or as `9@64`; `12+mirror` reads "
+        "the mirror image too",
         metavar="NAME",
     )
     device: str = _option(
@@ -212,7 +217,8 @@ class Settings:
     results: Path | None = _option(
         None,
         "data out",
-        "one line per frame with everybody in it; as `.csv` one row per person and frame",
+        "one line per frame with everybody in it (`.jsonl`); as `.csv` or `.parquet` one row per person and frame; `-`: lines "
+        "to standard output",
         metavar="RESULTS.jsonl",
         example="results.jsonl",
     )
@@ -262,7 +268,7 @@ class Settings:
             raise UsageError("give --target-fps or --budget-ms, not both: each sets the time that a frame may take")
         if self.profile and self.recalibrate:
             raise UsageError("give --profile or --recalibrate, not both")
-        if self.profile and resolved(Path(self.profile)) in map(resolved, self.written.values()):
+        if self.profile and any(same_file(Path(self.profile), path) for path in self.written.values()):
             raise UsageError(f"{self.profile} is the profile and would be overwritten: choose another output file")
         if self.wait_for_source and self.plays_demo:
             raise UsageError(
@@ -270,12 +276,13 @@ class Settings:
             )
         if not self.source:
             raise UsageError("--source is empty: give demo, a camera's number, a file or a URL")
-        paths = [resolved(p) for p in self.written.values()]
-        files = [p for p in paths if str(p) != os.devnull]
-        if len(set(files)) != len(files):
+        if wrong := [name for name, p in self.written.items() if str(p) == STDOUT and name != "results"]:
+            raise UsageError(f"--{wrong[0]} needs a file name: only --results may go to standard output as -")
+        paths = [p for p in self.written.values() if str(p) not in (os.devnull, STDOUT)]
+        if any(same_file(a, b) for a, b in itertools.combinations(paths, 2)):
             raise UsageError(f"{' and '.join(f'--{name}' for name in self.written)} must be different files")
-        if resolved(Path(self.source)) in files:
-            raise UsageError(f"{self.source} is the source and would be overwritten: choose another output file")
+        if source := next((p for p in paths if same_file(Path(self.source.removeprefix("file://")), p)), None):
+            raise UsageError(f"{source} is the source and would be overwritten: choose another output file")
         if self.loop and paths and self.show is False and not self.realtime and not self.plays_demo:
             raise UsageError(
                 "--loop over a file without a window or --realtime would never end and fill the disk: leave out --loop"
@@ -320,6 +327,19 @@ def resolved(path: Path) -> Path:
         return path.resolve()
     except (OSError, ValueError, RuntimeError) as error:  # a zero byte, too long a name, a loop of links
         raise UsageError(f"{str(path)[:200]!r} is no usable path: {error}") from error
+
+
+def same_file(a: Path, b: Path) -> bool:
+    """Whether two paths lead to one file: by a link, a hard link, or letters of another case where the disk sees none.
+
+    Raises UsageError for what cannot be a path.
+    """
+    if resolved(a) == resolved(b):
+        return True
+    try:
+        return a.samefile(b)
+    except (OSError, ValueError):  # one of them is not there
+        return False
 
 
 def cache_folder() -> Path:

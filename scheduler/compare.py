@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from math import inf
 from typing import TYPE_CHECKING
 
 from scheduler.latency import OperatingPoint, Profile, quantile
@@ -64,7 +65,7 @@ def _ready(frames: Sequence[FrameRecord]) -> list[float]:
     for r in frames:
         born_ms = r.time_s * 1e3
         prepared_ms = born_ms + sum(r.stages_ms.values())
-        taken_ms = born_ms + r.budget_ms - r.left_ms
+        taken_ms = born_ms + r.budget_ms - r.left_ms if r.budget_ms < inf else prepared_ms
         ready.append(taken_ms if free_ms <= prepared_ms else prepared_ms)
         free_ms = born_ms + r.age_ms
     return ready

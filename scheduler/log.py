@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field, fields
+from math import inf
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from scheduler.latency import LatencyModel, OperatingPoint, Profile
@@ -76,8 +77,8 @@ class FrameRecord:
     exit: str
     size: int
     bucket: int
-    budget_ms: float
-    left_ms: float  # when the scheduler decided
+    budget_ms: float  # inf (null in the file) without a deadline, as frames of a file are
+    left_ms: float  # when the scheduler decided; inf without a deadline
     predicted_ms: float
     measured_ms: float
     slowdown: float  # as the scheduler believed it before this frame
@@ -163,7 +164,10 @@ class LogWriter:
 
     def frame(self, record: FrameRecord) -> None:
         more = [batch._asdict() for batch in record.further]
-        self._write({"type": "frame", **{f: getattr(record, f) for f in _FIELDS}, "more": more})
+        values = {f: getattr(record, f) for f in _FIELDS}
+        if record.budget_ms == inf:  # JSON has no such number
+            values["budget_ms"] = values["left_ms"] = None
+        self._write({"type": "frame", **values, "more": more})
 
     def drop(self, frame_id: int, cause: str) -> None:
         self._write({"type": "drop", "id": frame_id, "cause": cause})
@@ -271,6 +275,9 @@ def _frame(record: Mapping[str, Any], points: set[OperatingPoint]) -> FrameRecor
     values = dict(record)
     del values["type"]
     values["further"] = further = tuple([Batch(**batch) for batch in values.pop("more", ())])
+    endless = values["budget_ms"] is None and values["left_ms"] is None
+    if endless:
+        values["budget_ms"] = values["left_ms"] = 0.0
     frame = FrameRecord(**values)
     # Loops, not all(...): this is most of what reading a long log takes.
     for count in (frame.id, frame.faces, frame.wanted, frame.new, frame.served, frame.size, frame.bucket):
@@ -299,6 +306,8 @@ def _frame(record: Mapping[str, Any], points: set[OperatingPoint]) -> FrameRecor
         raise ValueError(f"exit of frame {frame.id}, which is not in the profile: {frame.exit!r}")
     if further:
         _check_further(frame, points)
+    if endless:
+        frame.budget_ms = frame.left_ms = inf
     return frame
 
 

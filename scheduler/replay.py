@@ -10,7 +10,8 @@ budget the front end would have aligned fewer or more faces: that is counted in 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import inf
 from typing import TYPE_CHECKING
 
 from scheduler.latency import LatencyModel, OperatingPoint, Profile, quantile
@@ -112,6 +113,7 @@ def replay(
     latency, moment, late = LatencyModel(profile), 1.0, False
     share = log.header.get("settings", {}).get("align_share")
     for record in log.frames:
+        record = _with_deadline(record, budget_ms)
         change = 0.0 if budget_ms is None else budget_ms - record.budget_ms
         budget = record.budget_ms + change
         wanted, saved = _aligned(record, share * budget) if change and share and record.wanted else (record.wanted, 0.0)
@@ -137,6 +139,13 @@ def replay(
         age = record.age_ms - saved - sum(ms for _, _, ms in record.batches()) + took
         late = age > budget
         yield Replayed(record, decision, left, took, age, late, tuple((d.point, d.serve) for d in batches))
+
+
+def _with_deadline(record: FrameRecord, budget_ms: float | None) -> FrameRecord:
+    """A frame that had none gets `budget_ms`, of which its front end had used what it took."""
+    if budget_ms is None or record.budget_ms < inf:
+        return record
+    return replace(record, budget_ms=budget_ms, left_ms=budget_ms - sum(record.stages_ms.values()))
 
 
 def _aligned(record: FrameRecord, limit_ms: float) -> tuple[int, float]:

@@ -25,7 +25,7 @@ ROOMS: dict[str, set[str]] = {
     "app.mailbox": set(),
     "app.files": {"app.errors"},
     "app.totals": {"app.domain"},
-    "app.settings": {"app.errors", "models.manifest"},
+    "app.settings": {"app.errors", "app.files", "models.manifest"},
     "app.config": NOUNS | {"app.settings"},
     "app.console": NOUNS,
     "app.controls": {"scheduler"},

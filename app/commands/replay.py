@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -91,6 +92,9 @@ def replay_log(path: Path, question: Question, outputs: Outputs) -> int:
     outputs.check(path, question.against)
     again = decide_again(path)
     log = again.log
+    endless = math.isinf(log.frames[-1].budget_ms) and question.budget_ms is None
+    if endless and (question.rivals or question.against or question.policy or outputs.report):
+        raise UsageError(f"{path} is of a file, whose frames had no deadline: add --budget-ms, such as 33")
     _print_decisions(again)
     recorded = as_recorded(log)
     runs = [(recorded, summarise(recorded, log.profile, "as recorded", log.frames[-1].budget_ms))]
@@ -103,6 +107,7 @@ def replay_log(path: Path, question: Question, outputs: Outputs) -> int:
         figures = [dataclasses.asdict(s) for _, s in runs]
         for row in figures:
             row["expected_mae"] = row["expected_mae"] if row["served"] else None
+            row["budget_ms"] = row["budget_ms"] if math.isfinite(row["budget_ms"]) else None
         everything = {"frames": len(log.frames), "different": len(again.different), "runs": figures, **extra}
         outputs.json.write_text(json.dumps(everything, indent=1) + "\n", encoding="utf-8")
     if outputs.plot:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import math
 import os
 import sys
 import time
+from contextlib import nullcontext, redirect_stdout
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -15,6 +17,7 @@ from app.command import add_config_file, command
 from app.console.ending import ends_on_signals
 from app.console.telling import Teller, complain, untroubled
 from app.errors import DisplayError, SourceDamaged
+from app.files import STDOUT
 from app.settings import options
 
 if TYPE_CHECKING:
@@ -55,7 +58,10 @@ def run(args: argparse.Namespace) -> int:
     """Flags, environment and file make the settings; then it watches."""
     given = {k: v for k, v in vars(args).items() if k not in ("run", "config")}
     loaded = config.load(given, args.config)
-    with untroubled():
+    results = loaded.settings.results
+    # Where results take standard output, what is said to people goes past it.
+    beside = redirect_stdout(sys.stderr) if results and str(results) == STDOUT else nullcontext()
+    with untroubled(), beside:
         print(f"settings  {loaded.summary()}")
         return watch(loaded.settings)
 
@@ -195,8 +201,14 @@ def _tell(app: App) -> None:
     if app.missing:
         print(f"faces     {app.missing}")
     print(f"network   {app.manifest.name} on {engine.provider}" + (f"; {engine.note}" if engine.note else ""))
-    print(f"latency   {app.profile_from}: " + _span(app))
-    print(f"budget    {settings.frame_budget_ms:.1f} ms a frame, exit {settings.exit}")
+    if app.profile_from:
+        print(f"latency   {app.profile_from}: " + _span(app))
+    if app.source.live:
+        print(f"budget    {settings.frame_budget_ms:.1f} ms a frame, exit {settings.exit}")
+    else:
+        print(f"budget    none: of a file everybody found is read in every frame, at {app.profile.points[0].point}")
+        if settings.budget_ms or settings.target_fps:
+            print("note      --budget-ms and --target-fps count for cameras, streams and files with --realtime only")
     if settings.privacy != "none":
         print(f"privacy   {settings.privacy}, in everything that is shown and written")
     for name, path in settings.written.items():
@@ -264,7 +276,9 @@ def summary(totals: Totals, started_s: float, budget_ms: float) -> list[str]:
         f"frames    {totals.frames}, {rate}; first result {totals.first_result_s - started_s:.2f} s after the start",
         f"faces     {totals.faces} in all frames, {totals.read} read",
         f"frame age p50 {p50:.1f} ms, p95 {p95:.1f} ms, p99 {p99:.1f} ms",
-        f"misses    {totals.misses} ({totals.misses / totals.frames:.1%}) of {budget_ms:.1f} ms",
+        f"misses    {totals.misses} ({totals.misses / totals.frames:.1%}) of {budget_ms:.1f} ms"
+        if math.isfinite(budget_ms)
+        else "deadline  none",
         "exits     "
         + (
             ", ".join(f"{name} {n / sum(totals.exits.values()):.0%}" for name, n in sorted(totals.exits.items()))

@@ -39,6 +39,9 @@ SLACK = 1.15
 BLANK = {"mae": 15.50, "gender": 0.477, "expression": 0.749}
 
 
+MULTIPLY_ADDS_PER_MS = 1e7  # about what one core does
+
+
 def candidates(manifest: Manifest) -> list[OperatingPoint]:
     """The operating points that may be worth choosing, cheapest first: the others are not even measured.
 
@@ -58,6 +61,30 @@ def candidates(manifest: Manifest) -> list[OperatingPoint]:
         return any(errors[q] <= errors[p] and costs[q] * SLACK < costs[p] for q in points)
 
     return [p for p in points if p == dearest or not beaten(p)]
+
+
+def best_point(manifest: Manifest) -> OperatingPoint:
+    """The one that errs least, whatever it costs."""
+    points = candidates(manifest)
+    errors, _ = relative_errors(manifest, points)
+    return min(points, key=lambda p: errors[p])
+
+
+def unmeasured(engine: Engine, manifest: Manifest, points: Sequence[OperatingPoint]) -> Profile:
+    """A profile for runs that nothing hurries: times by multiply-adds alone, which nobody is shown or decides by."""
+    errors, blank = relative_errors(manifest, points)
+    profiles = tuple(
+        PointProfile(
+            point,
+            tuple(
+                b * manifest.exit(point.exit).multiply_adds[point.size] / MULTIPLY_ADDS_PER_MS for b in engine.buckets
+            ),
+            manifest.exit(point.exit).validation[point.size]["mae"],
+            errors[point],
+        )
+        for point in points
+    )
+    return Profile(tuple(engine.buckets), profiles, blank_mae=BLANK["mae"], blank_error=blank)
 
 
 def calibrate(

@@ -136,7 +136,7 @@ class _Run:
         if newest and up:
             gauges += [
                 ("faces_in_view", "Faces in the newest frame", newest.faces),
-                ("budget_seconds", "What a frame may take", newest.budget_ms / 1e3),
+                ("budget_seconds", "What a frame may take; +Inf: a file has no deadline", newest.budget_ms / 1e3),
                 ("frame_rate_hertz", "Results a second, over the last 30", newest.fps),
             ]
         for name, text, value in gauges:

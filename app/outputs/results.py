@@ -1,12 +1,12 @@
-"""Results as JSON lines or CSV, written only where the user asked for them."""
+"""Results as JSON lines, CSV or Parquet, written only where the user asked for them."""
 
 from __future__ import annotations
 
 import csv
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from app.files import TextFile
+from app.files import STDOUT, Stdout, TextFile
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,19 +32,23 @@ def person_record(person: Person) -> dict[str, Any]:
     return {"id": person.id, "box": box, **estimate_record(person.estimate), "fresh": fresh, "unfit": person.unfit}
 
 
-def results_writer(path: Path, *, counts_only: bool = False) -> ResultsWriter | CsvWriter:
-    """CSV where the name ends so, else JSON lines. `counts_only`: the results will have a Crowd and no people."""
-    return CsvWriter(path, counts_only=counts_only) if path.suffix.lower() == ".csv" else ResultsWriter(path)
+class Writer(Protocol):
+    """Takes results in order. `source` names the file that a result is of, where several files share one table."""
+
+    def deliver(self, result: Result, source: str = "") -> None: ...
+
+    def close(self) -> None: ...
 
 
 class ResultsWriter:
     """One JSON line per frame; each line is on disk before the next begins."""
 
     def __init__(self, path: Path) -> None:
-        self._file = TextFile(path)
+        self._file = Stdout() if str(path) == STDOUT else TextFile(path)
 
-    def deliver(self, result: Result) -> None:
-        record: dict[str, Any] = {"frame": result.frame.id, "time_s": round(result.frame.time_s, 4)}
+    def deliver(self, result: Result, source: str = "") -> None:
+        record: dict[str, Any] = {"source": source} if source else {}
+        record |= {"frame": result.frame.id, "time_s": round(result.frame.time_s, 4)}
         if result.crowd:
             record["faces"] = result.stats.faces
         else:
@@ -55,27 +59,33 @@ class ResultsWriter:
         self._file.close()
 
 
+def columns(*, counts_only: bool, shared: bool) -> list[str]:
+    """Of a table: one row per person and frame, or with counts only one per frame."""
+    people = ["id", "x", "y", "width", "height", *ESTIMATE_FIELDS, "fresh", "unfit"]
+    return [*(["source"] if shared else []), "frame", "time_s", *(["faces"] if counts_only else people)]
+
+
+def rows(result: Result, source: str, *, counts_only: bool) -> list[list[Any]]:
+    """In the order of `columns`; what is not known yet is None."""
+    start = [*([source] if source else []), result.frame.id, round(result.frame.time_s, 4)]
+    if counts_only:
+        return [[*start, result.stats.faces]]
+    records = map(person_record, result.people)
+    return [[*start, r["id"], *r["box"], *(r[f] for f in ESTIMATE_FIELDS), r["fresh"], r["unfit"]] for r in records]
+
+
 class CsvWriter:
     """One row per person and frame, none for a frame without people; what is not known yet is an empty cell. Counts only:
     one row per frame."""
 
-    def __init__(self, path: Path, *, counts_only: bool = False) -> None:
+    def __init__(self, path: Path, *, counts_only: bool = False, shared: bool = False) -> None:
         self._file, self._counts_only = TextFile(path), counts_only
         self._rows = csv.writer(self._file, lineterminator="\n")
-        columns = ["faces"] if counts_only else ["id", "x", "y", "width", "height", *ESTIMATE_FIELDS, "fresh", "unfit"]
-        self._rows.writerow(["frame", "time_s", *columns])
+        self._rows.writerow(columns(counts_only=counts_only, shared=shared))
 
-    def deliver(self, result: Result) -> None:
-        frame = [result.frame.id, round(result.frame.time_s, 4)]
-        if self._counts_only:
-            self._rows.writerow([*frame, result.stats.faces])
-            return
-        for person in result.people:
-            record = person_record(person)
-            estimate = [record[name] for name in ESTIMATE_FIELDS]
-            self._rows.writerow(
-                [*frame, record["id"], *record["box"], *estimate, str(record["fresh"]).lower(), record["unfit"]]
-            )
+    def deliver(self, result: Result, source: str = "") -> None:
+        for row in rows(result, source, counts_only=self._counts_only):
+            self._rows.writerow([str(v).lower() if isinstance(v, bool) else v for v in row])
 
     def close(self) -> None:
         self._file.close()

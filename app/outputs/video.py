@@ -42,6 +42,9 @@ class VideoWriter:
     def __init__(self, path: Path, when_full: WhenFull, *, index_first: bool = True) -> None:
         check_video_name(path)
         self._path, self._index_first = path, index_first
+        self._patience_s = (
+            30.0 if when_full is WhenFull.DROP_OLDEST else None
+        )  # a file's last frames may take their time
         self._box: Mailbox[Result] = Mailbox(VIDEO_QUEUE, when_full)
         self._failure: OutputError | None = None
         self._thread = threading.Thread(target=self._run, name="video", daemon=True)
@@ -58,7 +61,7 @@ class VideoWriter:
     def close(self) -> None:
         """Encodes what waits and completes the file."""
         self._box.close()
-        self._thread.join(30.0)
+        self._thread.join(self._patience_s)
         if self._thread.is_alive():
             raise OutputError(f"{self._path}: the encoder did not finish within 30 s; the file is incomplete")
         if self._failure:

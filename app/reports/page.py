@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import io
 import random
+from math import inf, nan
 from typing import TYPE_CHECKING
 
 from app.reports.comparison import Comparison, comparison_table
@@ -209,7 +210,7 @@ def _timeline(frames: tuple[FrameRecord, ...]) -> Figure:
     middle.plot(*(zip(*chosen, strict=True) if chosen else ([], [])), ".", ms=2, color=OURS, rasterized=True)
     middle.set_yticks(range(len(points)), [str(p) for p in points], fontsize=7)
     bottom.plot(at, [r.age_ms for r in shown], lw=0.5, color=SOFT)
-    bottom.step(at, [r.budget_ms for r in shown], where="post", color=INK, lw=1)
+    bottom.step(at, [r.budget_ms if r.budget_ms < inf else nan for r in shown], where="post", color=INK, lw=1)
     missed = [(i, r.age_ms) for i, r in enumerate(shown) if r.miss]
     bottom.plot(*(zip(*missed, strict=True) if missed else ([], [])), "x", ms=4, color=BAD)
     most = quantile([r.age_ms for r in shown], 0.995)
@@ -217,7 +218,7 @@ def _timeline(frames: tuple[FrameRecord, ...]) -> Figure:
         ylabel="age, ms",
         xlabel="frame" + (f" (the first {MOST_FRAMES} of {len(frames)})" if len(frames) > MOST_FRAMES else ""),
     )
-    bottom.set_ylim(0, 1.15 * max(most, max(r.budget_ms for r in shown)))
+    bottom.set_ylim(0, 1.15 * max(most, *(r.budget_ms for r in shown if r.budget_ms < inf), 1.0))
     return figure
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import time
 from dataclasses import dataclass
+from math import isfinite
 from typing import TYPE_CHECKING
 
 from app.errors import UsageError
@@ -102,7 +103,8 @@ def draw(runs: list[tuple[list[Replayed], Summary]], path: Path) -> None:
         chosen = [(f.record.id, rank[f.decision.point]) for f in frames if f.decision]
         middle.plot(*zip(*chosen, strict=True), ".", ms=3, color=colour, label=label) if chosen else None
         bottom.plot(ids, [f.age_ms for f in frames], lw=0.7, color=colour, label=label)
-        bottom.axhline(summary.budget_ms, color=colour, ls="--", lw=1)
+        if isfinite(summary.budget_ms):  # a file has no deadline
+            bottom.axhline(summary.budget_ms, color=colour, ls="--", lw=1)
         missed = [f for f in frames if f.miss]
         bottom.plot([f.record.id for f in missed], [f.age_ms for f in missed], "x", ms=4, color=colour)
     middle.set_yticks(range(len(points)), [str(p) for p in points])

@@ -109,7 +109,7 @@ def settings(setting: Setting, say: Texts) -> list[tuple[str, str, str]]:
     chosen = say("auto") if name == "auto" else point(name, int(size or 0), say)
     keys = "← →" if setting.choices > 1 else ""
     return [
-        ("↑ ↓", say("budget"), f"{say.number(setting.budget_ms, 1)} ms"),
+        ("↑ ↓", say("budget"), f"{say.number(setting.budget_ms, 1) if math.isfinite(setting.budget_ms) else '∞'} ms"),
         (keys, say("exit"), chosen),
     ]
 

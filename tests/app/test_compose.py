@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
 import pytest
@@ -9,7 +11,10 @@ import pytest
 from app.compose import build
 from app.errors import UsageError
 from app.settings import Settings
+from scheduler.latency import OperatingPoint
 from scheduler.policy import Fixed, LeastError
+
+BEST = OperatingPoint("exit_12+mirror", 96)  # errs least, by the manifest of the network that ships
 
 
 @pytest.fixture
@@ -21,9 +26,13 @@ def picture(tmp_path) -> str:
 def test_a_fixed_exit_loads_one_point_and_auto_many(picture):
     fixed = build(Settings(source=picture, exit="13", budget_ms=50.0))
     assert isinstance(fixed.pipeline._policy, Fixed) and len(fixed.engine.points) == 1
-    auto = build(Settings(source=picture, budget_ms=50.0))
+    auto = build(Settings(source=picture, budget_ms=50.0, realtime=True))
     assert isinstance(auto.pipeline._policy, LeastError) and len(auto.engine.points) > 3
-    for app in (fixed, auto):
+    unhurried = build(Settings(source=picture, budget_ms=50.0))
+    assert unhurried.pipeline.controls.budget_ms == math.inf
+    assert isinstance(unhurried.pipeline._policy, Fixed) and unhurried.engine.points == (BEST,)
+    assert unhurried.profile_from == "", "nothing had to be measured"
+    for app in (fixed, auto, unhurried):
         app.pipeline.close()
 
 

@@ -14,7 +14,8 @@ from app.domain import Box, Estimate, Frame, Person, Result
 from app.errors import OutputError
 from app.files import TextFile, check_writable
 from app.mailbox import WhenFull
-from app.outputs.results import CsvWriter, ResultsWriter, results_writer
+from app.outputs.formats import results_writer
+from app.outputs.results import CsvWriter, ResultsWriter
 from app.outputs.video import VideoWriter
 from tests.support.builders import STATS
 
@@ -201,7 +202,7 @@ def test_video_plays_everywhere(tmp_path):
 
 
 def test_results_as_csv_hold_what_the_json_lines_hold(tmp_path):
-    writers = [results_writer(tmp_path / name) for name in ("r.csv", "R.CSV", "r.jsonl", "r")]
+    writers = [results_writer(tmp_path / name) for name in ("r.csv", "R.CSV", "r.jsonl", "r.json")]
     assert [type(w) for w in writers] == [CsvWriter, CsvWriter, ResultsWriter, ResultsWriter]
     empty = dataclasses.replace(result(2, 0.08), people=())
     for writer in writers:
