@@ -49,7 +49,16 @@ def show(
     """
     application = QApplication.instance() or _start_qt(title)
     qInstallMessageHandler(partial(_heard, screen_gone))
-    window = KioskWindow(run, title=title, look=look)
+    try:
+        failure = _shown(application, KioskWindow(run, title=title, look=look), begin)
+    finally:
+        qInstallMessageHandler(None)
+    if failure:
+        raise failure
+
+
+def _shown(application: QApplication, window: KioskWindow, begin: Callable[[], None]) -> BaseException | None:
+    """Until the window is closed, and taken apart: after the application it would have Qt abort when Python ends."""
     loop, hook = QEventLoop(), sys.excepthook
     window.closed.connect(loop.quit)
     # Without a hook PyQt5 aborts the process.
@@ -61,11 +70,7 @@ def show(
         application.processEvents()
     finally:
         sys.excepthook = hook
-        qInstallMessageHandler(None)
-    failure = window.failure
-    del window  # before the application, or Qt may abort when Python ends
-    if failure:
-        raise failure
+    return window.failure
 
 
 def _heard(screen_gone: Callable[[], None], kind: object, context: object, text: str) -> None:
