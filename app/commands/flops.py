@@ -50,14 +50,19 @@ def _of_the_paper() -> list[dict[str, Any]]:
     print(
         f"Multiply-adds at {PAPER_SIZE} px, convolutions and dense layers. Our convention: without the first convolution."
     )
-    print(f"{'network':25}{'exit':9}{'paper':>9}{'without stem':>14}{'':8}{'with stem':>11}")
+    print("Reduction: what stopping at the first exit saves of the last exit's multiply-adds.")
+    groups = (("paper", ""), ("without stem", f"{'':8}"), ("with stem", f"{'':8}"))
+    print(f"{'network':25}{'exit':9}" + "".join(f"{name:>13}{gap}{'reduction':>11}" for name, gap in groups))
     for line in lines:
-        print(
-            f"{line['network']:25}{line['exit']:9}{line['paper']:9.2e}"
-            f"{line['without_stem']:14.3e}{line['without_stem_difference']:+8.1%}"
-            f"{line['with_stem']:11.3e}{line['with_stem_difference']:+8.1%}  {line['note']}".rstrip()
-        )
+        cells = [f"{line['paper']:13.2e}{_share(line, 'paper')}"]
+        for kind in ("without_stem", "with_stem"):
+            cells.append(f"{line[kind]:13.3e}{line[f'{kind}_difference']:+8.1%}{_share(line, kind)}")
+        print(f"{line['network']:25}{line['exit']:9}{''.join(cells)}  {line['note']}".rstrip())
     return lines
+
+
+def _share(line: dict[str, Any], kind: str) -> str:
+    return f"{line[f'{kind}_reduction']:11.1%}" if f"{kind}_reduction" in line else f"{'':11}"
 
 
 def _of_configuration(config: Path, size: int | None) -> list[dict[str, Any]]:
