@@ -115,12 +115,12 @@ class _Run:
         yield counter("faces_read", "Faces that went through the network", {(): totals.read})
         by_cause = {(c.name.lower(),): drops.get(c, 0) for c in DropCause if c not in FRAME_CAUSES}
         yield counter("unread_faces", "Faces not read in a frame, by cause", by_cause, ("cause",))
-        by_exit = {(str(point).partition("@")[0], str(point).partition("@")[2]): n for point, n in exits.items()}
+        by_exit = {_labels(str(point)): n for point, n in exits.items()}
         yield counter(
             "network_batches",
             "Batches by the operating point that read them, the first of each frame",
             by_exit,
-            ("exit", "input_size"),
+            ("exit", "input_size", "engine"),
         )
         yield counter("source_reconnects", "Times that the source came back", {(): totals.reconnects})
         messages = {(s.name, k): getattr(s, k) for s in self._metrics.senders for k in ("sent", "dropped", "refused")}
@@ -138,3 +138,10 @@ class _Run:
             ]
         for name, text, value in gauges:
             yield GaugeMetricFamily(PREFIX + name, text, value=value)
+
+
+def _labels(point: str) -> tuple[str, str, str]:
+    """Exit, input size and engine ("" for ONNX Runtime) of an operating point's name."""
+    engine, _, name = point.rpartition("/")
+    exit, _, size = name.partition("@")
+    return exit, size, engine
