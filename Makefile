@@ -56,7 +56,7 @@ $(VENV)/.requirements: requirements.txt | $(VENV)/bin/python
 	@$(CENTERFACE)
 	@touch $@
 
-$(VENV)/.requirements-dev: requirements-dev.txt requirements-parquet.txt models/requirements.txt requirements.txt | $(VENV)/bin/python
+$(VENV)/.requirements-dev: requirements-dev.txt requirements-parquet.txt requirements-mqtt.txt models/requirements.txt requirements.txt | $(VENV)/bin/python
 	@echo "Installing what training and tests need into $(VENV); this takes a few minutes the first time"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@$(CENTERFACE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import threading
 import time
 from contextlib import ExitStack
@@ -29,14 +30,19 @@ from app.network.calibrate import best_point, cached_profile, calibrate, candida
 from app.network.engine import Engine, OnnxEngine, default_threads
 from app.network.probe import probe_of
 from app.network.profiles import machine, read_profile
+from app.outputs.address import Credentials, parse_url
 from app.outputs.events import EventsWriter
 from app.outputs.formats import check_results_name, results_writer
+from app.outputs.messages import Messages
 from app.outputs.metrics import Metrics, parse_address
+from app.outputs.mqtt import Mqtt
 from app.outputs.privacy import protection
+from app.outputs.sender import Announcer, Sender, Transport
 from app.outputs.video import VideoWriter, check_video_name
+from app.outputs.webhook import Webhook
 from app.people.estimates import People
 from app.pipeline import Outlets, Pipeline, Scheduling, Sink, Stages
-from app.settings import Settings, cache_folder
+from app.settings import SECRETS, Settings, cache_folder
 from app.sources.open import open_source
 from app.sources.source import FALLBACK_FPS, Source
 from models.manifest import Manifest, ManifestError, find_manifest
@@ -79,6 +85,7 @@ class Begun:
     pipeline: Pipeline
     front_end_ready: Once
     metrics: Metrics | None
+    transports: Sequence[Transport]  # to other systems
     opened: ExitStack  # closes all of it
 
 
@@ -94,6 +101,7 @@ class App:
     profile_from: str  # for people; "" where nothing had to be measured
     pipeline: Pipeline
     metrics: Metrics | None
+    senders: Sequence[Sender] = ()  # to other systems
     missing: str = ""  # for people: what would find more faces
 
 
@@ -130,6 +138,7 @@ def begin(settings: Settings, controls: Controls | None = None, *, source: Sourc
     if settings.results:
         check_results_name(settings.results)
     address = parse_address(settings.metrics, public=settings.metrics_public) if settings.metrics else None
+    transports = _transports(settings)
     manifest = load_manifest(settings.model)
     fixed = _fixed(settings, manifest)
     with ExitStack() as undo:
@@ -162,7 +171,7 @@ def begin(settings: Settings, controls: Controls | None = None, *, source: Sourc
         opened = undo.pop_all()
     return Begun(
         settings=settings, source=source, manifest=manifest, fixed=fixed, pipeline=pipeline, front_end_ready=ready,
-        metrics=metrics, opened=opened,
+        metrics=metrics, transports=transports, opened=opened,
     )  # fmt: skip
 
 
@@ -192,8 +201,13 @@ def load(
         begun.front_end_ready()
         budget_ms = settings.frame_budget_ms if source.live else math.inf
         sinks, log = _outputs(settings, source, manifest, engine, profile, policy, budget_ms, undo)
+        senders = [Sender(t, tell=partial(pipeline.faults.remark, t.name)) for t in begun.transports]
+        if senders:
+            sinks.append(Announcer(Messages(time.time if source.live else None), senders))
+            undo.callback(sinks[-1].close)
         latency, metrics = LatencyModel(profile), begun.metrics
         if metrics:
+            metrics.senders = senders
             about = {"network": manifest.name, "provider": engine.provider, "exit": settings.exit}
             metrics.watch(pipeline.totals, latency, source, about)
         pipeline.equip(
@@ -210,6 +224,7 @@ def load(
         profile_from,
         pipeline,
         metrics,
+        senders,
         missing_detector(settings.detector),
     )
 
@@ -279,6 +294,18 @@ def _fixed(settings: Settings, manifest: Manifest) -> OperatingPoint | None:
     if not sizes:
         raise UsageError(f"--exit {settings.exit}: {one.name} runs at {', '.join(map(str, one.multiply_adds))} px")
     return OperatingPoint(one.name, max(sizes))
+
+
+def _transports(settings: Settings) -> list[Transport]:
+    """The ways to other systems that were asked for. Raises UsageError and OutputError; opens nothing yet."""
+    known = Credentials(**{field: os.environ.get(name, "") for field, name in SECRETS.items()})
+    transports: list[Transport] = []
+    if settings.mqtt:
+        address = parse_url("--mqtt", settings.mqtt, "mqtt", known.username + known.password)
+        transports.append(Mqtt(address, known, settings.home_assistant))
+    if settings.webhook:
+        transports.append(Webhook(parse_url("--webhook", settings.webhook, "http", known.token), known.token))
+    return transports
 
 
 def _outputs(

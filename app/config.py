@@ -6,6 +6,7 @@ Nobody else reads either.
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import json
 import os
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from app.errors import OutputError, UsageError
 from app.files import check_writable
-from app.settings import APP_NAME, Option, Settings, options, same_file
+from app.settings import APP_NAME, SECRETS, Option, Settings, options, same_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -121,8 +122,9 @@ def template() -> str:
             group = option.group
             lines += ["", f"# --- {group} ---"]
         lines += ["", *_wrapped(f"{option.help}. Default: {default_text(option)}.")]
+        example = dataclasses.replace(option, hidden_path=False)
         value = option.example if option.default is None else option.default
-        lines.append(f"#{option.name} = {shown(option, value)}")
+        lines.append(f"#{option.name} = {shown(example, value)}")
     return "\n".join(lines) + "\n"
 
 
@@ -163,6 +165,8 @@ def shown(option: Option, value: Any) -> str:
     if option.kind in (str, Path):
         text = str(value).encode("utf-8", "backslashreplace").decode()  # a name that is not UTF-8 must not end a print
         text = re.sub(r"//[^/]*@", "//...@", text)
+        if option.hidden_path:
+            text = re.sub(r"(://[^/?]*)[/?].+", r"\1/...", text)
         return json.dumps(re.sub(r"(://[^?]*\?).*", r"\1...", text), ensure_ascii=False)
     return str(value).lower() if option.kind is bool else str(value)
 
@@ -172,7 +176,7 @@ def _read_environment(environment: Mapping[str, str]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for variable, text in environment.items():
         name = variable.removeprefix(PREFIX)
-        if name == variable or not text:
+        if name == variable or not text or variable in SECRETS.values():
             continue
         if name == "CONFIG":
             values["config"] = text

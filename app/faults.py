@@ -48,6 +48,11 @@ class Faults:
             self.note(part, text)
             self.tell(f"{part} failed: {text}")
 
+    def remark(self, part: str, text: str) -> None:
+        """Tells and logs what no loop noticed: something beside the run that does not work, or works again."""
+        self.note(part, text)
+        self.tell(text)
+
     def well(self, part: str) -> None:
         """It worked: the next failure is told again."""
         if self._streaks[part]:

@@ -284,7 +284,17 @@ class Pipeline:
                 break
             others, took_ms = self._read(frame, waiting[len(read) :][: again.serve], again)
             self._latency.observe(again.point, again.serve, took_ms, further=True)
-            further.append(Batch(left_ms, again.serve, again.point.exit, again.point.size, again.predicted_ms, took_ms))
+            further.append(
+                Batch(
+                    left_ms,
+                    again.serve,
+                    again.point.exit,
+                    again.point.size,
+                    again.predicted_ms,
+                    took_ms,
+                    again.point.engine,
+                )
+            )
             read |= others
         served.decision, served.people, served.measured_ms, served.further = decision, read, measured_ms, tuple(further)
 

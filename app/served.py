@@ -79,5 +79,6 @@ def frame_record(
         provider=stats.provider,
         stages_ms=found.stages_ms,
         unserved={cause.name.lower(): count for cause, count in unserved.items()},
+        engine=served.decision.point.engine if served.decision else "",
         further=served.further,
     )

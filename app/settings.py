@@ -21,6 +21,12 @@ from models.manifest import DEFAULT_MODEL
 
 APP_NAME = "elastic-faces"
 DEFAULT_FPS = 15.0
+# Credentials stand in the environment alone: they are no settings, and are neither shown nor logged.
+SECRETS = {
+    "username": "ELASTIC_FACES_MQTT_USERNAME",
+    "password": "ELASTIC_FACES_MQTT_PASSWORD",
+    "token": "ELASTIC_FACES_WEBHOOK_TOKEN",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +44,7 @@ class Option:
     choices: tuple[str, ...] = ()
     least: float | None = None
     most: float | None = None
+    hidden_path: bool = False  # of a URL whose path may be a secret
 
     @property
     def flag(self) -> str:
@@ -237,6 +244,23 @@ class Settings:
         example="127.0.0.1:9108",
     )
     metrics_public: bool = _option(False, "data out", "let `--metrics` take an address that other machines can reach")
+    mqtt: str | None = _option(
+        None,
+        "data out",
+        "tell an MQTT broker how many people come, are there and go (`mqtt://`, or `mqtts://` with TLS; the path begins the "
+        "topics); nothing about one person; needs `pip install -r requirements-mqtt.txt`",
+        metavar="URL",
+        example="mqtts://broker.example/museum/door",
+    )
+    home_assistant: bool = _option(False, "data out", "let Home Assistant find the figures of `--mqtt` by itself")
+    webhook: str | None = _option(
+        None,
+        "data out",
+        "POST the same as JSON to this address (`https://`, or `http://` unencrypted)",
+        metavar="URL",
+        example="https://host.example/kiosk",
+        hidden_path=True,
+    )
     log: Path | None = _option(
         None,
         "data out",
@@ -274,6 +298,8 @@ class Settings:
             raise UsageError(
                 f"--wait-for-source waits for a camera or stream, not for {self.source}: name one as --source 0"
             )
+        if self.home_assistant and not self.mqtt:
+            raise UsageError("--home-assistant hears by MQTT: give its broker, as --mqtt mqtts://HOST/kiosk")
         if not self.source:
             raise UsageError("--source is empty: give demo, a camera's number, a file or a URL")
         if wrong := [name for name, p in self.written.items() if str(p) == STDOUT and name != "results"]:

@@ -6,7 +6,7 @@ from itertools import pairwise
 from math import inf
 from typing import TYPE_CHECKING
 
-from scheduler.latency import OperatingPoint, Profile, quantile
+from scheduler.latency import Profile, quantile
 from scheduler.simulate import Moment, World
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def further_moments(frames: Iterable[FrameRecord], profile: Profile) -> list[flo
 
 
 def _ratio(record: FrameRecord, profile: Profile) -> float:
-    return record.measured_ms / profile.median_ms(OperatingPoint(record.exit, record.size), record.served)
+    return record.measured_ms / profile.median_ms(record.point, record.served)
 
 
 def world_of(

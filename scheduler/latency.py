@@ -60,13 +60,24 @@ BLANK_MAE, BLANK_ERROR = 15.5, 4.0
 
 
 class OperatingPoint(NamedTuple):
-    """What can be chosen per frame: how deep, and at which input size. (A tuple, since it is looked up all the time.)"""
+    """What can be chosen per frame: how deep, at which input size, and by which engine. An exit's name says whether it
+    reads the mirror image too. (A tuple, since it is looked up all the time.)"""
 
     exit: str
     size: int
+    engine: str = ""  # "" is ONNX Runtime, on the provider that the run has
 
     def __str__(self) -> str:
-        return f"{self.exit}@{self.size}"
+        return f"{self.engine}/{self.exit}@{self.size}" if self.engine else f"{self.exit}@{self.size}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Without the engine where it is ONNX Runtime, as before there were others."""
+        return {"exit": self.exit, "size": self.size} | ({"engine": self.engine} if self.engine else {})
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Raises KeyError, TypeError or ValueError where the data is no point."""
+        return cls(str(data["exit"]), int(data["size"]), str(data.get("engine", "")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,8 +215,7 @@ class Profile:
             "blank_error": self.blank_error,
             "points": [
                 {
-                    "exit": p.point.exit,
-                    "size": p.point.size,
+                    **p.point.to_json(),
                     "median_ms": list(p.median_ms),
                     "mae": p.mae,
                     "error": p.error,
@@ -221,7 +231,7 @@ class Profile:
             buckets=tuple(int(b) for b in data["buckets"]),
             points=tuple(
                 PointProfile(
-                    OperatingPoint(str(p["exit"]), int(p["size"])),
+                    OperatingPoint.from_json(p),
                     tuple(float(ms) for ms in p["median_ms"]),
                     float(p["mae"]),
                     float(p["error"]),

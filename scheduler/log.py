@@ -4,6 +4,7 @@ header  {"type": "header", "schema", "created", "machine", "model", "settings", 
 frame   {"type": "frame", "id", "time_s", "faces", "wanted", "new", "served", "exit", "size", "bucket", "budget_ms",
          "left_ms", "probe", "predicted_ms", "measured_ms", "slowdown", "tail", "age_ms", "stages_ms": {...}, "miss",
          "provider"}
+        "engine": "openvino", only where it was another than ONNX Runtime; also in each entry of
         "more": [{"left_ms", "served", "exit", "size", "predicted_ms", "measured_ms"}, ...]  each time that it was decided on
          again; "served" 0 and the last where no further batch was run. "served", "exit", ... of the frame are its first batch's
 drop    {"type": "drop", "id", "cause"}
@@ -13,9 +14,9 @@ face    drops of single faces are counted in the frame's "unserved": {cause: fac
 
 Schema 1 had no "new" and no events, and its predictions came from another correction of the profile: such logs are read,
 but their decisions cannot be made again bit for bit. Nor can schema 2's, which had no "more" and a tail for each point.
-Schema 3 had no "probe": nobody looked, and its decisions are made again as they were.
+Schema 3 had no "probe": nobody looked, and its decisions are made again as they were. Schema 4 had no "engine": there was one.
 
-A batch is one execution of the network for some faces of a frame; in a policy's parameters schema 4 calls them "runs".
+A batch is one execution of the network for some faces of a frame; in a policy's parameters they are called "runs".
 
 Floats are written in full: replay must decide on the very numbers that the live run decided on.
 """
@@ -34,9 +35,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-SCHEMA = 4
-READABLE = (1, 2, 3, 4)
-REPEATABLE = (3, 4)
+SCHEMA = 5
+READABLE = (1, 2, 3, 4, 5)
+REPEATABLE = (3, 4, 5)
 MOST_FACES = 10_000
 # A frame's line has about 500 bytes, a header some thousands; a day at 25 frames a second is about 1 GB.
 MOST_BYTES, LONGEST_LINE = 2**31, 1_000_000
@@ -62,6 +63,11 @@ class Batch(NamedTuple):
     size: int = 0
     predicted_ms: float = 0.0
     measured_ms: float = 0.0
+    engine: str = ""
+
+    @property
+    def point(self) -> OperatingPoint:
+        return OperatingPoint(self.exit, self.size, self.engine)
 
 
 # Not frozen: a frozen one takes twice as long to make, and reading a log a sixth longer.
@@ -90,7 +96,13 @@ class FrameRecord:
     unserved: Mapping[str, int] = field(default_factory=dict)
     new: int = 0  # of those wanted, people who were never read
     probe: float = 0.0  # how many times slower than usual the machine was when the scheduler decided; 0: about as usual
+    engine: str = ""
     further: tuple[Batch, ...] = ()  # after the first batch, whose numbers are above
+
+    @property
+    def point(self) -> OperatingPoint:
+        """Of the first batch."""
+        return OperatingPoint(self.exit, self.size, self.engine)
 
     @property
     def read(self) -> int:
@@ -100,10 +112,10 @@ class FrameRecord:
     def batches(self) -> Iterator[tuple[OperatingPoint, int, float]]:
         """Point, faces and measured milliseconds of each batch."""
         if self.served:
-            yield OperatingPoint(self.exit, self.size), self.served, self.measured_ms
+            yield self.point, self.served, self.measured_ms
         for batch in self.further:
             if batch.served:
-                yield OperatingPoint(batch.exit, batch.size), batch.served, batch.measured_ms
+                yield batch.point, batch.served, batch.measured_ms
 
 
 _FIELDS = tuple(f.name for f in fields(FrameRecord) if f.name != "further")
@@ -163,8 +175,8 @@ class LogWriter:
         self._write({"type": "header", "schema": SCHEMA, **header})
 
     def frame(self, record: FrameRecord) -> None:
-        more = [batch._asdict() for batch in record.further]
-        values = {f: getattr(record, f) for f in _FIELDS}
+        more = [_without_engine(batch._asdict()) for batch in record.further]
+        values = _without_engine({f: getattr(record, f) for f in _FIELDS})
         if record.budget_ms == inf:  # JSON has no such number
             values["budget_ms"] = values["left_ms"] = None
         self._write({"type": "frame", **values, "more": more})
@@ -182,6 +194,13 @@ class LogWriter:
 
     def close(self) -> None:
         self._file.close()
+
+
+def _without_engine(record: dict[str, Any]) -> dict[str, Any]:
+    """A record, its engine left out where that is ONNX Runtime."""
+    if not record["engine"]:
+        del record["engine"]
+    return record
 
 
 def read_log(path: Path) -> LatencyLog:
@@ -302,7 +321,7 @@ def _frame(record: Mapping[str, Any], points: set[OperatingPoint]) -> FrameRecor
         raise ValueError(f"faces of frame {frame.id}")
     if bool(frame.served) != bool(frame.exit) or (frame.served and frame.measured_ms <= 0):
         raise ValueError(f"exit of frame {frame.id}")
-    if frame.exit and OperatingPoint(frame.exit, frame.size) not in points:
+    if frame.exit and frame.point not in points:
         raise ValueError(f"exit of frame {frame.id}, which is not in the profile: {frame.exit!r}")
     if further:
         _check_further(frame, points)
@@ -316,9 +335,7 @@ def _check_further(frame: FrameRecord, points: set[OperatingPoint]) -> None:
         numbers = (batch.left_ms, batch.predicted_ms, batch.measured_ms)
         if type(batch.served) is not int or batch.served < 0 or not all(map(_is_number, numbers)):
             raise ValueError(f"more of frame {frame.id}")
-        if batch.served and not (
-            batch.measured_ms > 0 <= batch.predicted_ms and OperatingPoint(batch.exit, batch.size) in points
-        ):
+        if batch.served and not (batch.measured_ms > 0 <= batch.predicted_ms and batch.point in points):
             raise ValueError(f"more of frame {frame.id}")
     if not frame.served or frame.read > frame.wanted or any(not batch.served for batch in frame.further[:-1]):
         raise ValueError(f"more of frame {frame.id}")

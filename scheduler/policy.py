@@ -101,7 +101,7 @@ class Fixed:
         return None
 
     def to_json(self) -> dict[str, Any]:
-        return {"name": "fixed", "exit": self.point.exit, "size": self.point.size}
+        return {"name": "fixed", **self.point.to_json()}
 
 
 @dataclass
@@ -274,7 +274,7 @@ def policy_from_json(data: Mapping[str, Any]) -> Policy:
     """The policy that a log's first record names. Raises ValueError for one that this version does not know."""
     name = data.get("name")
     if name == "fixed":
-        return Fixed(OperatingPoint(str(data["exit"]), int(data["size"])))
+        return Fixed(OperatingPoint.from_json(data))
     if name == "deepest-that-fits":
         return DeepestThatFits(margin=float(data["margin"]), headroom=float(data["headroom"]))
     if name == "least-error":
@@ -287,16 +287,20 @@ def policy_from_json(data: Mapping[str, Any]) -> Policy:
 
 
 def policy_from_text(text: str, latency_points: tuple[OperatingPoint, ...]) -> Policy:
-    """A policy as people name it: `auto`, or an exit's name or block number (at its largest size, or NAME@SIZE)."""
+    """A policy as people name it: `auto`, or an exit's name or block number (at its largest size or NAME@SIZE, by ONNX
+    Runtime or ENGINE/NAME)."""
     if text in ("auto", "least-error"):
         return LeastError()
     if text == "deepest-that-fits":
         return DeepestThatFits()
-    exit_name, _, size = text.partition("@")
+    engine, _, name = text.rpartition("/")
+    exit_name, _, size = name.partition("@")
     fits = [
         p
         for p in latency_points
-        if exit_name in (p.exit, p.exit.rpartition("_")[2].lstrip("0")) and (not size or size == str(p.size))
+        if exit_name in (p.exit, p.exit.rpartition("_")[2].lstrip("0"))
+        and (not size or size == str(p.size))
+        and engine == p.engine
     ]
     if not fits:
         raise ValueError(

@@ -66,8 +66,7 @@ def exact(log: LatencyLog) -> Iterator[tuple[FrameRecord, Decision | None]]:
             decision = policy(load, latency)
         late = record.miss
         if record.served:
-            point = OperatingPoint(record.exit, record.size)
-            latency.observe(point, record.served, record.measured_ms, probe=record.probe)
+            latency.observe(record.point, record.served, record.measured_ms, probe=record.probe)
         if record.further:
             decision = _again(record, load, decision, policy, latency)
         yield record, decision
@@ -83,11 +82,11 @@ def _again(
         if decision is None or not batch.served:
             same = decision is None and not batch.served
         else:
-            same = decision[:3] == ((batch.exit, batch.size), batch.served, batch.predicted_ms)
+            same = decision[:3] == (batch.point, batch.served, batch.predicted_ms)
         if not same:
             out = decision or Decision(OperatingPoint("", 0), 0, -1.0)
         if batch.served:
-            latency.observe(OperatingPoint(batch.exit, batch.size), batch.served, batch.measured_ms, True)
+            latency.observe(batch.point, batch.served, batch.measured_ms, True)
             served += batch.served
     return out
 
@@ -97,12 +96,7 @@ def differs(record: FrameRecord, decision: Decision | None) -> bool:
     if decision is None:
         return bool(record.exit)
     point, serve, predicted = decision[:3]
-    return not (
-        point.exit == record.exit
-        and point.size == record.size
-        and serve == record.served
-        and predicted == record.predicted_ms
-    )
+    return not (point == record.point and serve == record.served and predicted == record.predicted_ms)
 
 
 def replay(
@@ -119,8 +113,7 @@ def replay(
         wanted, saved = _aligned(record, share * budget) if change and share and record.wanted else (record.wanted, 0.0)
         left = record.left_ms + change + saved
         if record.served:
-            point = OperatingPoint(record.exit, record.size)
-            moment = record.measured_ms / log.profile.median_ms(point, record.served)
+            moment = record.measured_ms / log.profile.median_ms(record.point, record.served)
         if not wanted:
             late = record.age_ms > budget
             yield Replayed(record, None, left, 0.0, record.age_ms, late)
@@ -187,7 +180,7 @@ def as_recorded(log: LatencyLog) -> list[Replayed]:
     return [
         Replayed(
             r,
-            Decision(OperatingPoint(r.exit, r.size), r.served, r.predicted_ms) if r.exit else None,
+            Decision(r.point, r.served, r.predicted_ms) if r.exit else None,
             r.left_ms,
             r.measured_ms,
             r.age_ms,

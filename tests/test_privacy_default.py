@@ -18,6 +18,7 @@ from pathlib import Path
 import cv2
 import pytest
 
+from tests.support.hooks import served
 from tests.support.paths import ROOT
 
 WATCH = r"""
@@ -183,3 +184,19 @@ def test_the_watch_sees_what_is_written(clip, home, tmp_path):
     assert any(
         event == "open" and args[0] == str(results) for event, *args in map(json.loads, log.read_text().splitlines())
     )
+
+
+def test_a_webhook_goes_to_its_address_alone_and_tells_nothing_about_one_person(clip, home, tmp_path):
+    log = tmp_path / "events"
+    before = snapshot(home, ROOT, clip.parent)
+    with served() as (port, came):
+        arguments = [*RUN, "--source", str(clip), "--no-show", "--webhook", f"http://127.0.0.1:{port}/hush"]
+        watched_run([sys.executable, "-c", WATCH, str(log), *arguments], home)
+    check_folders(before, snapshot(home, ROOT, clip.parent), home)
+    events = [json.loads(line) for line in log.read_text().splitlines()]
+    addresses = {args[-1] for event, *args in events if event in ("socket.connect", "socket.sendto", "socket.bind")}
+    assert addresses == {f"('127.0.0.1', {port})"}
+    assert {event for event, *args in events if event == "socket.getaddrinfo" and "127.0.0.1" not in args[0]} == set()
+    assert [body["type"] for _, _, body in came] == ["enter", "leave", "summary"]
+    assert not re.search(r"male|angry|disgust|fear|happy|neutral|sad|surprise|[\d.]{4,} years", json.dumps(came))
+    assert all(body.get("ages") is None and "id" not in body and "box" not in body for _, _, body in came)

@@ -24,8 +24,8 @@ from app.files import check_writable
 from app.reports.worlds import BENCHMARK, read_crowd
 from scheduler.compare import further_moments, moments
 from scheduler.fairness import longest_wait_ms, wait_bound_ms
-from scheduler.latency import LatencyModel, OperatingPoint, Profile, quantile
-from scheduler.log import FrameRecord, LogWriter
+from scheduler.latency import LatencyModel, Profile, quantile
+from scheduler.log import LogWriter
 from scheduler.policy import LeastError, Load, Policy
 from scheduler.simulate import Moment
 
@@ -205,17 +205,13 @@ def run_cell(
                     cell.decide_cpu_us.append(decide_us[1])
                     cell.usual_us += [] if record.probe else [decide_us[0]]
                 if record.miss and record.served:
-                    moment = record.measured_ms / profile.median_ms(_point(record), record.served)
+                    moment = record.measured_ms / profile.median_ms(record.point, record.served)
                     waited_ms = budget_ms - record.left_ms
                     cell.avoidable += waited_ms + profile.median_ms(cheap, 1) * moment <= budget_ms
                 if writer:
                     writer.frame(record)
             cell.waits.append((longest_wait_ms(turns, crowd.arrivals), wait_bound_ms(turns, crowd.arrivals)))
     return cell
-
-
-def _point(record: FrameRecord) -> OperatingPoint:
-    return OperatingPoint(record.exit, record.size)
 
 
 @contextmanager

@@ -68,6 +68,7 @@ class Loop:
             served=served,
             exit=point.exit if point else "",
             size=point.size if point else 0,
+            engine=point.engine if point else "",
             bucket=bucket_of(self._engine.buckets, served) if served else 0,
             budget_ms=budget_ms,
             left_ms=load.left_ms,
@@ -98,6 +99,6 @@ class Loop:
             self._engine.read(point, crop_batch(self._picture, [self._matrix] * count, point.size))
             took = (time.perf_counter() - started) * 1e3
             self._latency.observe(point, count, took, True)
-            further.append(Batch(left_ms, count, point.exit, point.size, again.predicted_ms, took))
+            further.append(Batch(left_ms, count, point.exit, point.size, again.predicted_ms, took, point.engine))
             served += count
         return further

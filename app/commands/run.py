@@ -21,8 +21,11 @@ from app.files import STDOUT
 from app.settings import options
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from app.compose import App
     from app.domain import SourceEvent
+    from app.outputs.sender import Sender
     from app.pipeline import Pipeline
     from app.settings import Settings
     from app.sources.source import Source
@@ -95,7 +98,7 @@ def _without_window(settings: Settings, teller: Teller, started_s: float) -> int
         finally:
             notify("STOPPING=1")
             pipeline.close()
-        _sum_up(pipeline, app.source, started_s)
+        _sum_up(pipeline, app.source, started_s, app.senders)
     return _ended(pipeline.failure, app.source, settings)
 
 
@@ -136,7 +139,8 @@ def _in_window(settings: Settings, notice: str, teller: Teller, started_s: float
         finally:
             close()
         if opening.begun:
-            _sum_up(opening.begun.pipeline, opening.begun.source, started_s)
+            senders = opening.app.senders if opening.app else ()
+            _sum_up(opening.begun.pipeline, opening.begun.source, started_s, senders)
     return _ended(opening.failure, opening.begun.source if opening.begun else None, settings)
 
 
@@ -145,9 +149,11 @@ def _listen(pipeline: Pipeline, teller: Teller) -> None:
     pipeline.faults.tell = teller
 
 
-def _sum_up(pipeline: Pipeline, source: Source, started_s: float) -> None:
+def _sum_up(pipeline: Pipeline, source: Source, started_s: float, senders: Sequence[Sender]) -> None:
     for line in summary(pipeline.totals, started_s, pipeline.controls.budget_ms):
         print(line)
+    for sender in senders:
+        print(f"{sender.name:<9} {sender.sent} messages sent, {sender.dropped} dropped, {sender.refused} refused")
     if note := getattr(source, "note", ""):
         print(f"note      {note}")
     if source.damaged:
@@ -213,6 +219,8 @@ def _tell(app: App) -> None:
         print(f"privacy   {settings.privacy}, in everything that is shown and written")
     for name, path in settings.written.items():
         print(f"{name:<9} {path}")
+    for sender in app.senders:
+        print(f"{sender.name:<9} {sender.address}, counts of people and nothing about one of them")
     if app.metrics:
         print(f"metrics   http://{app.metrics.address}/metrics")
 

@@ -53,11 +53,7 @@ class EventsWriter:
         self._file.close()
 
     def _window(self, crowd: Crowd) -> None:
-        times = {"from_s": round(crowd.from_s, 4), "to_s": round(crowd.to_s, 4)}
-        dwell = {"dwell_s": None if crowd.dwell_s is None else round(crowd.dwell_s, 1)}
-        record = {"event": "window", **asdict(crowd), **times, **dwell}
-        del record["present"]
-        self._line(record, crowd.to_s)
+        self._line({"event": "window", **crowd_record(crowd)}, crowd.to_s)
 
     def _leave(self, visit: Visit) -> None:
         self._write("leave", visit, visit.seen_s, dwell_s=round(visit.dwell_s, 3))
@@ -71,6 +67,15 @@ class EventsWriter:
         if self._wall:
             record["at"] = clock_time(self._wall() - (self._now_s - time_s))
         self._file.write(json.dumps(record, separators=(",", ":")) + "\n")
+
+
+def crowd_record(crowd: Crowd) -> dict[str, Any]:
+    """The fields of a window of time that has passed."""
+    times = {"from_s": round(crowd.from_s, 4), "to_s": round(crowd.to_s, 4)}
+    dwell = {"dwell_s": None if crowd.dwell_s is None else round(crowd.dwell_s, 1)}
+    record = {**asdict(crowd), **times, **dwell}
+    del record["present"]
+    return record
 
 
 def clock_time(seconds: float) -> str:

@@ -5,16 +5,17 @@ Whatever a scrape can read off the run's own counters is read then; only histogr
 
 from __future__ import annotations
 
-import ipaddress
 from typing import TYPE_CHECKING, Any
 
 from app.domain import DropCause, SourceState
 from app.errors import OutputError, UsageError
+from app.outputs.address import is_local
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from app.domain import Result, Stats
+    from app.outputs.sender import Sender
     from app.sources.source import Source
     from app.totals import Totals
     from scheduler.latency import LatencyModel
@@ -31,19 +32,12 @@ def parse_address(text: str, *, public: bool) -> tuple[str, int]:
     host = host.removeprefix("[").removesuffix("]") or "127.0.0.1"
     if not (port.isascii() and port.isdecimal() and len(port) <= 5 and int(port) <= 65535):
         raise UsageError(f"--metrics must be HOST:PORT such as 127.0.0.1:9108, got {text[:80]!r}")
-    if not public and not _is_local(host):
+    if not public and not is_local(host):
         raise UsageError(
             f"--metrics {text[:80]}: others than this machine could read the figures there. "
             "Use 127.0.0.1, or add --metrics-public"
         )
     return host, int(port)
-
-
-def _is_local(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 class Metrics:
@@ -65,6 +59,7 @@ class Metrics:
             f"{PREFIX}network_seconds", "The network, frames with faces", buckets=BUCKETS_S, registry=self._registry
         )
         self.newest: Stats | None = None
+        self.senders: Sequence[Sender] = ()
         try:
             self._server, self._thread = start_http_server(port, host, self._registry)
         except (OSError, OverflowError, UnicodeError) as error:
@@ -120,14 +115,16 @@ class _Run:
         yield counter("faces_read", "Faces that went through the network", {(): totals.read})
         by_cause = {(c.name.lower(),): drops.get(c, 0) for c in DropCause if c not in FRAME_CAUSES}
         yield counter("unread_faces", "Faces not read in a frame, by cause", by_cause, ("cause",))
-        by_exit = {(str(point).partition("@")[0], str(point).partition("@")[2]): n for point, n in exits.items()}
+        by_exit = {_labels(str(point)): n for point, n in exits.items()}
         yield counter(
             "network_batches",
             "Batches by the operating point that read them, the first of each frame",
             by_exit,
-            ("exit", "input_size"),
+            ("exit", "input_size", "engine"),
         )
         yield counter("source_reconnects", "Times that the source came back", {(): totals.reconnects})
+        messages = {(s.name, k): getattr(s, k) for s in self._metrics.senders for k in ("sent", "dropped", "refused")}
+        yield counter("messages", "Messages to other systems, by what became of them", messages, ("to", "outcome"))
         up = self._source.status().state is not SourceState.LOST
         gauges = [
             ("source_up", "1 while pictures come, 0 while the source is lost", int(up)),
@@ -141,3 +138,10 @@ class _Run:
             ]
         for name, text, value in gauges:
             yield GaugeMetricFamily(PREFIX + name, text, value=value)
+
+
+def _labels(point: str) -> tuple[str, str, str]:
+    """Exit, input size and engine ("" for ONNX Runtime) of an operating point's name."""
+    engine, _, name = point.rpartition("/")
+    exit, _, size = name.partition("@")
+    return exit, size, engine

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from scheduler.compare import distance_ms, moments, share_apart, world_of
-from scheduler.latency import LatencyModel, OperatingPoint, quantile
+from scheduler.latency import LatencyModel, quantile
 from scheduler.policy import policy_from_json
 from scheduler.rivals import compete
 from scheduler.simulate import Outcome, Step, draw_moments, simulate
@@ -95,7 +95,7 @@ def compare(known: LatencyLog, live: LatencyLog) -> Comparison:
         simulated_ages=[s.age_ms for s in steps],
         live_misses=sum(r.miss for r in live.frames) / len(live.frames),
         simulated_misses=outcome.miss_share,
-        live_points=Counter(str(OperatingPoint(r.exit, r.size)) for r in live.frames if r.served),
+        live_points=Counter(str(r.point) for r in live.frames if r.served),
         simulated_points=Counter(str(s.point) for s in steps if s.point),
         live_network=[sum(ms for _, _, ms in r.batches()) for r in live.frames if r.served],
         simulated_network=[s.took_ms for s in steps if s.point],

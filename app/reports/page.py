@@ -134,10 +134,6 @@ def _some(records: list[FrameRecord]) -> list[FrameRecord]:
     return records if len(records) <= MOST_DOTS else random.Random(1).sample(records, MOST_DOTS)
 
 
-def _point(record: FrameRecord) -> OperatingPoint:
-    return OperatingPoint(record.exit, record.size)
-
-
 def _colours(profile: Profile) -> dict[OperatingPoint, tuple[float, ...]]:
     import matplotlib
 
@@ -154,7 +150,7 @@ def _latency(profile: Profile, ran: list[FrameRecord]) -> Figure:
         axes.plot(faces, [profile.median_ms(point, n) for n in faces], color=colours[point], lw=1.6, label=str(point))
     shake, dots = random.Random(2), _some(ran)
     axes.scatter([r.served + shake.uniform(-0.25, 0.25) for r in dots], [r.measured_ms for r in dots],
-                 s=4, alpha=0.5, color=[colours[_point(r)] for r in dots], rasterized=True, lw=0)  # fmt: skip
+                 s=4, alpha=0.5, color=[colours[r.point] for r in dots], rasterized=True, lw=0)  # fmt: skip
     axes.set(xlabel="faces read in the frame", ylabel="network, ms", yscale="log")
     axes.legend(fontsize=7, ncols=1, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
     return figure
@@ -204,9 +200,9 @@ def _timeline(frames: tuple[FrameRecord, ...]) -> Figure:
     top.fill_between(at, [r.wanted for r in shown], step="post", color="#d5dbe1", lw=0)
     top.step(at, [r.read for r in shown], where="post", color=OURS, lw=0.7)
     top.set_ylabel("faces")
-    points = sorted({_point(r) for r in shown if r.served}, key=lambda p: (p.exit.endswith(MIRROR), p.size, p.exit))
+    points = sorted({r.point for r in shown if r.served}, key=lambda p: (p.exit.endswith(MIRROR), p.size, p.exit))
     rank = {p: i for i, p in enumerate(points)}
-    chosen = [(i, rank[_point(r)]) for i, r in enumerate(shown) if r.served]
+    chosen = [(i, rank[r.point]) for i, r in enumerate(shown) if r.served]
     middle.plot(*(zip(*chosen, strict=True) if chosen else ([], [])), ".", ms=2, color=OURS, rasterized=True)
     middle.set_yticks(range(len(points)), [str(p) for p in points], fontsize=7)
     bottom.plot(at, [r.age_ms for r in shown], lw=0.5, color=SOFT)

@@ -191,3 +191,14 @@ def test_a_run_tells_its_settings_first(tmp_path, capsys, monkeypatch):
     assert capsys.readouterr().out.splitlines()[0] == (
         'settings  command line: source = "nowhere.mp4", show = false; environment: max_faces = 3'
     )
+
+
+def test_credentials_are_no_settings_and_a_webhooks_path_is_not_told():
+    secrets = {
+        "ELASTIC_FACES_MQTT_USERNAME": "hush",
+        "ELASTIC_FACES_MQTT_PASSWORD": "hush",
+        "ELASTIC_FACES_WEBHOOK_TOKEN": "hush",
+    }
+    loaded = load({"webhook": "https://host/api/hush?x=hush", "mqtt": "mqtts://broker/door"}, None, secrets)
+    told = loaded.summary() + config.in_force(loaded)
+    assert "hush" not in told and "https://host/..." in told and "mqtts://broker/door" in told

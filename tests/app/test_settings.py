@@ -54,3 +54,9 @@ def test_the_documents_table_says_what_the_help_says():
             name += f"`, `--no-{option.flag[2:]}"
         row = f"| `{name}` | {option.help} | {default_text(option)} |"
         assert row in docs, f"docs/command-line.md lacks this row:\n{row}"
+
+
+def test_home_assistant_hears_by_mqtt_only():
+    with pytest.raises(UsageError, match="--mqtt"):
+        Settings(home_assistant=True)
+    assert Settings(home_assistant=True, mqtt="mqtt://localhost").home_assistant

@@ -118,7 +118,11 @@ def test_policies_by_name():
     assert policy_from_text("auto", POINTS).to_json()["name"] == "least-error"
     for text in ("exit_07", "7", "exit_07@96"):
         assert policy_from_text(text, POINTS) == Fixed(OperatingPoint("exit_07", 96))
-    for text in ("exit_99", "0", "exit_07@64", ""):
+    both = (*POINTS, POINTS[0]._replace(engine="openvino"))
+    assert policy_from_text("7", both) == Fixed(POINTS[0])
+    assert policy_from_text("openvino/7", both) == Fixed(both[-1])
+    assert policy_from_json(Fixed(both[-1]).to_json()) == Fixed(both[-1])
+    for text in ("exit_99", "0", "exit_07@64", "", "abacus/7"):
         with pytest.raises(ValueError, match="exit_13@96"):
             policy_from_text(text, POINTS)
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import math
@@ -7,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from scheduler.latency import LatencyModel, OperatingPoint
+from scheduler.latency import LatencyModel, OperatingPoint, Profile
 from scheduler.log import LatencyLog, LogError, LogWriter, read_log
-from scheduler.policy import DeepestThatFits, Fixed, Load
+from scheduler.policy import DeepestThatFits, Fixed, LeastError, Load
 from scheduler.replay import as_recorded, differs, exact, replay, summarise
 from tests.support.fakes import POINTS, make_profile, make_record
 
 
-def made_log(path: Path, frames: int = 200) -> LatencyLog:
+def made_log(path: Path, frames: int = 200, profile: Profile | None = None) -> LatencyLog:
     """A log as a run on a machine with changing speed would leave it, decided by the real policy."""
-    profile, policy = make_profile(), DeepestThatFits()
+    profile, policy = profile or make_profile(), DeepestThatFits()
     latency = LatencyModel(profile)
     writer = LogWriter(
         path.open("w"), {"policy": policy.to_json(), "profile": profile.to_json(), "correction": latency.to_json()}
@@ -38,7 +39,7 @@ def made_log(path: Path, frames: int = 200) -> LatencyLog:
         )
         latency.observe(d.point, d.serve, took, probe=probe)
         age = 33.0 - left + took
-        writer.frame(make_record(id=i, faces=faces, wanted=faces, served=d.serve, exit=d.point.exit, size=d.point.size, left_ms=left, probe=probe,
+        writer.frame(make_record(id=i, faces=faces, wanted=faces, served=d.serve, exit=d.point.exit, size=d.point.size, engine=d.point.engine, left_ms=left, probe=probe,
                                  predicted_ms=d.predicted_ms, measured_ms=took, slowdown=slowdown, tail=tail, age_ms=age, miss=age > 33.0))  # fmt: skip
     writer.drop(frames, "grab_full")
     writer.close()
@@ -50,6 +51,41 @@ def test_the_recorded_policy_decides_the_same_again_bit_for_bit(tmp_path):
     assert len(log.frames) == 200 and log.drops == {"grab_full": 1} and not log.cut
     assert len({d.point for _, d in exact(log) if d}) == 3, "the log must use every exit to prove anything"
     assert [r.id for r, d in exact(log) if differs(r, d)] == []
+
+
+def test_points_of_several_engines_are_one_front_and_their_log_replays(tmp_path):
+    """The same exit by two engines is two points: each with its own times, both in one log."""
+    plain = make_profile()
+    faster = [
+        dataclasses.replace(p, point=p.point._replace(engine="openvino"), median_ms=tuple(0.9 * t for t in p.median_ms))
+        for p in plain.points[1:]
+    ]
+    profile = dataclasses.replace(plain, points=(*plain.points, *faster))
+    assert profile.front == (POINTS[0], *(p.point for p in faster)), "by ONNX Runtime these take longer"
+    assert Profile.from_json(json.loads(json.dumps(profile.to_json()))) == profile
+    assert "engine" not in json.dumps(plain.to_json()), "a profile of one engine reads as ever"
+    log = made_log(tmp_path / "log.jsonl", profile=profile)
+    assert {r.engine for r in log.frames if r.served} == {"", "openvino"}
+    assert [r.id for r, d in exact(log) if differs(r, d)] == []
+    assert set(summarise(list(replay(log, LeastError())), profile, "ours", 33.0).exits) <= {
+        str(p) for p in profile.front
+    }
+    lines = (tmp_path / "log.jsonl").read_text().splitlines()
+    assert sum('"engine"' in line for line in lines[1:]) == sum(r.engine == "openvino" for r in log.frames)
+    other = next(i for i, line in enumerate(lines) if i and "openvino" in line)
+    lines[other] = lines[other].replace('"openvino"', '"abacus"')
+    (tmp_path / "log.jsonl").write_text("\n".join(lines))
+    with pytest.raises(LogError, match="not in the profile"):
+        read_log(tmp_path / "log.jsonl")
+
+
+def test_a_log_of_one_engine_from_before_there_were_others_replays(tmp_path):
+    made_log(tmp_path / "l", 60)
+    text = (tmp_path / "l").read_text()
+    assert '"engine"' not in text
+    (tmp_path / "l").write_text(text.replace('"schema":5', '"schema":4'))
+    log = read_log(tmp_path / "l")
+    assert log.repeatable and [r.id for r, d in exact(log) if differs(r, d)] == []
 
 
 def test_a_changed_number_is_noticed(tmp_path):
@@ -146,6 +182,7 @@ def test_a_replay_without_frames_is_refused():
 
 def test_operating_points_print_as_people_name_them():
     assert str(OperatingPoint("exit_09", 96)) == "exit_09@96"
+    assert str(OperatingPoint("exit_09", 96, "openvino")) == "openvino/exit_09@96"
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,7 @@ def test_counters_gauges_and_histograms_in_base_units(metrics):
         "frames_total": 7, "deadline_misses_total": 2, "slow_moments_total": 4, "faces_total": 20, "faces_read_total": 15, "slowdown_ratio": 1.5,
         "dropped_frames_total|cause=grab_full": 5, "dropped_frames_total|cause=video_full": 0, "source_up": 1,
         "unread_faces_total|cause=no_budget": 6, "unread_faces_total|cause=max_faces": 0, "source_reconnects_total": 3,
-        "network_batches_total|exit=exit_07|input_size=96": 3, "faces_in_view": 4, "budget_seconds": 0.04,
+        "network_batches_total|engine=|exit=exit_07|input_size=96": 3, "faces_in_view": 4, "budget_seconds": 0.04,
         "frame_age_seconds_count": 3, "frame_age_seconds_sum": 4.05, "frame_age_seconds_bucket|le=0.025": 1,
         "frame_age_seconds_bucket|le=2.5": 2, "frame_age_seconds_bucket|le=+Inf": 3,
         "run_info|exit=auto|network=n|provider=p": 1,
@@ -68,7 +68,7 @@ def test_counters_gauges_and_histograms_in_base_units(metrics):
     # Every cause has its counter, and no label speaks of a person.
     assert sum("cause=" in name for name in got) == len(DropCause)
     labels = {part.partition("=")[0] for name in got for part in name.split("|")[1:]}
-    assert labels <= {"le", "cause", "exit", "input_size", "network", "provider"}
+    assert labels <= {"le", "cause", "exit", "input_size", "engine", "network", "provider"}
     assert not any(word in name for name in got for word in ("|id=", "person", "gender", "expression"))
 
 
@@ -94,7 +94,7 @@ def test_a_run_is_served_until_it_ends(tmp_path):
     finally:
         app.pipeline.close()
     assert got["elastic_faces_frames_total"] == got["elastic_faces_faces_read_total"] == 1
-    assert got["elastic_faces_network_batches_total|exit=exit_13|input_size=96"] == 1
+    assert got["elastic_faces_network_batches_total|engine=|exit=exit_13|input_size=96"] == 1
     assert got["elastic_faces_frame_age_seconds_count"] == 1 and app.pipeline.failure is None
     with pytest.raises(URLError):
         urlopen(f"http://{app.metrics.address}/metrics", timeout=5)
