@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from align.geometry import eye_distance
-
 if TYPE_CHECKING:
     from collections.abc import Collection
 
@@ -29,13 +27,13 @@ class Steady:
     def __init__(self) -> None:
         self._last: dict[int, tuple[float, Points]] = {}
 
-    def __call__(self, person: int, landmarks: Points, time_s: float) -> Points:
-        """(47, 2) landmarks of the person in the frame of `time_s`, averaged."""
+    def __call__(self, person: int, landmarks: Points, eyes: float, time_s: float) -> Points:
+        """(47, 2) landmarks of the person, `eyes` apart, in the frame of `time_s`, averaged."""
         then_s, last = self._last.get(person, (-math.inf, landmarks))
         passed_s = time_s - then_s
         if 0 < passed_s < FORGET_S:
             apart = landmarks - last
-            moved = float(np.hypot(apart[:, 0], apart[:, 1]).mean()) / max(eye_distance(last), 1e-6)
+            moved = float(np.hypot(apart[:, 0], apart[:, 1]).mean()) / max(eyes, 1e-6)
             still = math.exp(-passed_s / OVER_S) * max(0.0, 1 - (moved / MOVED) ** 2)
             landmarks = last + (1 - still) * apart
         self._last[person] = time_s, landmarks

@@ -21,7 +21,7 @@ from app.faces.detectors import missing_detector, open_detectors
 from app.faces.follower import Follower
 from app.faces.front_end import FrontEnd
 from app.faces.front_end_process import FrontEndProcess
-from app.faces.search import Search
+from app.faces.search import ALONE_SHARE, BESIDE_SHARE, Search
 from app.faces.second_look import FILE_EVERY_S, LookBeside, SecondLook, TimedLook
 from app.faces.tracker import Tracker
 from app.files import TextFile, check_writable
@@ -258,7 +258,8 @@ def make_front_end(
     """What finds, follows and aligns the faces of a run. Also called in a process of its own, so its arguments are picklable.
     Raises ModelError and UsageError."""
     first, second = open_detectors(settings.detector)
-    search = Search(first, settings.min_face, every_frame=settings.every_frame) if first else None
+    share = BESIDE_SHARE if second else ALONE_SHARE
+    search = Search(first, settings.min_face, share, every_frame=settings.every_frame) if first else None
     look: SecondLook | None = None
     if second and live and not settings.every_frame:
         look = LookBeside(second, settings.min_face, settings.look_share)

@@ -85,7 +85,7 @@ def _pictures(root: Path, count: int, follow: Follower) -> dict[str, Any]:
         for name, value in _errors(follow, gray, truth, rng):
             errors.setdefault(name, []).append(value)
     for name, values in errors.items():
-        print(f"  {name:<36}{np.mean(values):.4f} ({np.median(values):.4f}, {np.quantile(values, 0.9):.4f})")
+        print(f"  {name:<38}{np.mean(values):.4f} ({np.median(values):.4f}, {np.quantile(values, 0.9):.4f})")
     shares = _presence(follow, faces, rng)
     for name, share in shares.items():
         print(f"  {name:<60}{share:.1%}" if "share" in name else f"  {name:<60}{share:.1f}")
@@ -198,7 +198,7 @@ def _presence(follow: Follower, faces: Sequence[tuple[Gray, Points]], rng: np.ra
             (one,) = follow(half_covered(gray, truth, k), [one.place])
             still &= one.presence >= HOLD
         covered += still
-        other, one = np.roll(gray, gray.shape[1] // 2, axis=1), now
+        other, one = moved_away(gray, truth, k), now
         for frame in range(1, 11):
             (one,) = follow(other, [one.place])
             if one.presence < HOLD:
@@ -211,6 +211,17 @@ def _presence(follow: Follower, faces: Sequence[tuple[Gray, Points]], rng: np.ra
         "share let go within 3 frames of being gone": sum(g <= 3 for g in gone) / n,
         "frames until half of those gone are let go": float(np.median(gone)) if gone else math.inf,
     }
+
+
+def moved_away(gray: Gray, truth: Points, k: int) -> Gray:
+    """The picture moved by one and a half widths of the face to one of four sides, its borders drawn on."""
+    _, _, w, _ = face_box(truth)[0]
+    inside = gray[BORDER:-BORDER, BORDER:-BORDER]
+    angle = k % 4 * math.pi / 2
+    x, y = BORDER + 1.5 * w * math.cos(angle), BORDER + 1.5 * w * math.sin(angle)
+    matrix = np.array([[1, 0, x], [0, 1, y]])
+    out = cv2.warpAffine(inside, matrix, gray.shape[::-1], borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(out, np.uint8)
 
 
 def half_covered(gray: Gray, truth: Points, k: int) -> Gray:

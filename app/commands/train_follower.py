@@ -43,17 +43,14 @@ def run(args: argparse.Namespace) -> int:
     if min(args.threads, args.steps or 1, args.pictures or 1) < 1:
         raise UsageError("--threads, --steps and --pictures must be at least 1")
     with training_errors():
-        import torch
-
         from models.data.taught import load
         from models.training.follower import Recipe, train
 
-        torch.set_num_threads(args.threads)
         taught = _taught(args.utkface, args.fer2013, args.out, args.pictures)
         recipe = Recipe(cycles=((args.steps, 2e-3),)) if args.steps else Recipe()
         sets = [load(path) for path in taught.values()]
         about = {"data": {name: len(one) for name, one in zip(taught, sets, strict=True)}, "teacher": "dlib, 68 points"}
-        manifest = train(sets, SHARES[: len(sets)], args.out, recipe, about=about)
+        manifest = train(sets, SHARES[: len(sets)], args.out, recipe, threads=args.threads, about=about)
     print(f"wrote {manifest} and what it names; copy these files to align/weights/ to use them")
     return 0
 

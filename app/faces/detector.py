@@ -14,7 +14,7 @@ import numpy as np
 from app.domain import Box
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 # between the eyes + from between them to the mouth's middle), spread 8 %; its centre on the way from the eyes to the mouth,
 # spread 0.06.
 SIDE_BY_FEATURES, CENTRE_TO_MOUTH = 1.036, 0.30
+
+
+# Two boxes are one face's where their centres, x and y added, are less than this apart, in widths of the smaller one.
+NEAR = 0.4
 
 
 class Sighting(NamedTuple):
@@ -62,6 +66,21 @@ def by_features(points: Points, score: float, side_by: float = SIDE_BY_FEATURES)
     return Sighting(Box(float(x), float(y), float(side), float(side)), score, roll)
 
 
+def distinct(boxes: Sequence[Box]) -> list[int]:
+    """Numbers of the boxes that are no earlier one's face, found once more."""
+    if not boxes:
+        return []
+    array = np.array(boxes)
+    centres, widths = array[:, :2] + array[:, 2:] / 2, array[:, 2]
+    apart = np.abs(centres[:, None] - centres[None]).sum(axis=2)
+    same = apart < NEAR * np.minimum(widths[:, None], widths[None])
+    kept: list[int] = []
+    for i in range(len(boxes)):
+        if not same[i, kept].any():
+            kept.append(i)
+    return kept
+
+
 def same_place(a: Box, b: Box) -> bool:
     """Two looks have found one face."""
-    return abs(a.centre[0] - b.centre[0]) + abs(a.centre[1] - b.centre[1]) < 0.4 * min(a.width, b.width)
+    return abs(a.centre[0] - b.centre[0]) + abs(a.centre[1] - b.centre[1]) < NEAR * min(a.width, b.width)

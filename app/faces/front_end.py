@@ -17,9 +17,10 @@ import cv2
 
 from align.fitness import TURNED_AWAY, unfit
 from align.geometry import AlignmentError, Template, residual
+from align.landmarks import BOX_SIDE
 from align.steady import Steady
 from app.domain import Box, DropCause, Face, Frame
-from app.faces.detector import same_place
+from app.faces.detector import distinct, same_place
 from app.faces.follower import Place
 from app.faces.tracker import distance
 from app.faces.trust import SURE, Trust
@@ -114,33 +115,18 @@ class FrontEnd:
         size = (gray.shape[1], gray.shape[0])
         people = self._tracker.update([one.box for one in seen], frame.time_s, size)
         named = [(person, shown, one) for (person, shown), one in zip(people, seen, strict=True)]
-        self._note(frame.time_s, gray, named)
-        alive = self._tracker.alive()
-        faces, unread, unserved, reasons = list[Face](), list[tuple[int, Box]](), Counter[DropCause](), dict[int, str]()
-        for person, shown, one in sorted(named, key=lambda n: -n[1].width):
-            if person not in alive:
-                unserved[DropCause.UNCONFIRMED] += 1
-                continue
-            face = self._align(size, person, shown, one, frame.time_s)
-            if isinstance(face, Face) and len(faces) < self._max_faces:
-                faces.append(face)
-                continue
-            unread.append((person, shown))
-            unserved[DropCause.MAX_FACES if isinstance(face, Face) else DropCause.UNALIGNED] += 1
-            if isinstance(face, str):
-                reasons[person] = face
+        known = self._note(frame.time_s, gray, named)
+        faces, unread, unserved, reasons = self._sort(size, named, frame.time_s)
         unread += self._tracker.coasting(frame.time_s)
-        aligned = self._clock()
-        stages = {"follow": followed - started, "find": found - followed, "align": aligned - found}
-        places = (*(one.box for one in seen), *suspects, *self._tracker.expected(frame.time_s).values())
+        stages = {"follow": followed - started, "find": found - followed, "align": self._clock() - found}
         return FrameFaces(
             frame,
             tuple(faces),
             tuple(unread),
-            alive,
+            self._tracker.alive(),
             {stage: 1e3 * taken for stage, taken in stages.items()},
             unserved,
-            places,
+            (*(one.box for one in seen), *suspects, *known.values()),
             reasons,
         )
 
@@ -159,11 +145,7 @@ class FrontEnd:
         ]
         # Two who look at one face: it is whose face was expected there.
         held.sort(key=lambda h: h[0])
-        seen: list[_Seen] = []
-        for _, one in held:
-            if not any(same_place(one.box, other.box) for other in seen):
-                seen.append(one)
-        return seen
+        return [held[i][1] for i in distinct([one.box for _, one in held])]
 
     def _find(self, frame: Frame, gray: Gray, seen: list[_Seen]) -> list[Box]:
         """Adds newcomers to `seen`; returns all places that looked like a face to any detector."""
@@ -221,8 +203,8 @@ class FrontEnd:
         box = sighting.box._replace(x=sighting.box.x + x, y=sighting.box.y + y)
         return _Seen(box, sighting.roll, None)
 
-    def _note(self, time_s: float, gray: Gray, named: Sequence[tuple[int, Box, _Seen]]) -> None:
-        """Confirms and drops people, and keeps what the next frames need."""
+    def _note(self, time_s: float, gray: Gray, named: Sequence[tuple[int, Box, _Seen]]) -> dict[int, Box]:
+        """Confirms and drops people, and keeps what the next frames need. Returns where everybody is."""
         unconfirmed = self._tracker.unconfirmed()
         for person, _, one in named:
             self._rolls[person] = one.roll
@@ -240,12 +222,33 @@ class FrontEnd:
         self._trust.keep(known.keys())
         if self._second_look:
             self._past.append(_Moment(time_s, gray, known, frozenset(person for person, _, _ in named)))
+        return known
+
+    def _sort(
+        self, size: tuple[int, int], named: Sequence[tuple[int, Box, _Seen]], time_s: float
+    ) -> tuple[list[Face], list[tuple[int, Box]], dict[DropCause, int], dict[int, str]]:
+        """Faces that are ready, the largest first; people whose face is not; how many for what cause; and why."""
+        faces, unread, unserved, reasons = list[Face](), list[tuple[int, Box]](), Counter[DropCause](), dict[int, str]()
+        alive = self._tracker.alive()
+        for person, shown, one in sorted(named, key=lambda n: -n[1].width):
+            if person not in alive:
+                unserved[DropCause.UNCONFIRMED] += 1
+                continue
+            face = self._align(size, person, shown, one, time_s)
+            if isinstance(face, Face) and len(faces) < self._max_faces:
+                faces.append(face)
+                continue
+            unread.append((person, shown))
+            unserved[DropCause.MAX_FACES if isinstance(face, Face) else DropCause.UNALIGNED] += 1
+            if isinstance(face, str):
+                reasons[person] = face
+        return faces, unread, unserved, reasons
 
     def _align(self, size: tuple[int, int], person: int, shown: Box, one: _Seen, time_s: float) -> Face | str:
         """The face ready for the network, or why its crop is not fit to be read."""
         if one.landmarks is None:
             return TURNED_AWAY
-        landmarks = self._steady(person, one.landmarks, time_s)
+        landmarks = self._steady(person, one.landmarks, one.box.width / BOX_SIDE, time_s)
         try:
             matrix = self._template.fit(landmarks)
         except AlignmentError:

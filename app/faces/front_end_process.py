@@ -138,20 +138,27 @@ def _serve(pipe: Connection, make: Callable[[], FrontEnd]) -> None:
             pipe.recv()
             pipe.send(error)
             return
-        memory: SharedMemory | None = None
-        while True:
-            what, *about = pipe.recv()
-            answer: object = None
-            try:
-                if what == FIND:
-                    if memory is None or memory.name != about[0]:
-                        memory = SharedMemory(about[0])
-                    answer = _find(front_end, memory, *about[1:])
-            except Exception as error:
-                answer = InternalError(
-                    f"the front end failed: {type(error).__name__}: {error}. This is a fault of the program; please report it"
-                )
-            pipe.send(answer)
+        try:
+            _answer(pipe, front_end)
+        finally:
+            front_end.close()
+
+
+def _answer(pipe: Connection, front_end: FrontEnd) -> None:
+    memory: SharedMemory | None = None
+    while True:
+        what, *about = pipe.recv()
+        answer: object = None
+        try:
+            if what == FIND:
+                if memory is None or memory.name != about[0]:
+                    memory = SharedMemory(about[0])
+                answer = _find(front_end, memory, *about[1:])
+        except Exception as error:
+            answer = InternalError(
+                f"the front end failed: {type(error).__name__}: {error}. This is a fault of the program; please report it"
+            )
+        pipe.send(answer)
 
 
 def _find(

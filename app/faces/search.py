@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 SWEEP_S = 0.3
 STRIPS = 6
 SPAN = 2.5  # strips look for faces from the smallest to so many times it; larger ones are cheap, all in one part
-DEFAULT_SHARE = 1 / 20  # smallest face wanted, of the frame's longer side
+# Smallest face wanted, of the frame's longer side: alone, and where a second look finds smaller ones.
+ALONE_SHARE, BESIDE_SHARE = 1 / 20, 1 / 12
 SMALLEST_DEFAULT = 24.0  # pixels; smaller ones only where asked for
 PAINTED = 0.8  # of a known face's box
 
@@ -40,11 +41,18 @@ class Part(NamedTuple):
 
 
 class Search:
-    """`min_face` is the width in pixels of the smallest face wanted; the default is a twentieth of the frame's longer side.
+    """`min_face` is the width in pixels of the smallest face wanted; the default is a `share` of the frame's longer side.
     With `every_frame` the whole picture is searched in every frame, whatever it costs."""
 
-    def __init__(self, detector: Detector, min_face: float | None = None, *, every_frame: bool = False) -> None:
-        self._detector, self._min_face, self._every_frame = detector, min_face, every_frame
+    def __init__(
+        self,
+        detector: Detector,
+        min_face: float | None = None,
+        share: float = ALONE_SHARE,
+        *,
+        every_frame: bool = False,
+    ) -> None:
+        self._detector, self._min_face, self._share, self._every_frame = detector, min_face, share, every_frame
         self._shape, self._parts = (0, 0), list[Part]()
         self._next, self._credit, self._last_s = 0, 0.0, math.nan
 
@@ -63,7 +71,7 @@ class Search:
     def _due(self, shape: tuple[int, ...], time_s: float) -> list[Part]:
         """All parts in the first frame, then as many as the time since the last one asks for."""
         if shape != self._shape:
-            self._shape, self._parts, self._last_s = shape, parts(shape, self._min_face), math.nan
+            self._shape, self._parts, self._last_s = shape, parts(shape, self._min_face, self._share), math.nan
             self._next, self._credit = 0, 0.0
         passed_s, self._last_s = time_s - self._last_s, time_s
         if self._every_frame or math.isnan(passed_s):
@@ -89,10 +97,10 @@ class Search:
         ]
 
 
-def parts(shape: tuple[int, ...], min_face: float | None = None) -> list[Part]:
+def parts(shape: tuple[int, ...], min_face: float | None = None, share: float = ALONE_SHARE) -> list[Part]:
     """The pieces of an (h, w) frame that make up a sweep; none where it is too small for any face."""
     height, width = shape[:2]
-    smallest = min_face or max(max(height, width) * DEFAULT_SHARE, SMALLEST_DEFAULT)
+    smallest = min_face or max(max(height, width) * share, SMALLEST_DEFAULT)
     if min(height, width) < smallest:
         return []
     longer = max(height, width)

@@ -119,8 +119,9 @@ class LookBeside:
 
     def __call__(self, image: NDArray[np.uint8], time_s: float) -> Look | None:
         with self._changed:
-            if self._failure:
-                raise self._failure
+            failure, self._failure = self._failure, None
+            if failure:
+                raise failure
             answer, self._answer = self._answer, None
             if not self._busy and self._clock() >= self._not_before_s:
                 self._given = (*self._scales.shrunk(image), time_s)
@@ -150,12 +151,10 @@ class LookBeside:
             look, failure = None, None
             try:
                 look = self._scales.look(*given)
-            except Exception as error:  # told to the frame's path, which knows what to do with it
+            except Exception as error:  # told once to the frame's path, which knows what to do with it
                 failure = error
             with self._changed:
                 worked_s = self._work_clock() - before_s
                 self._not_before_s = began_s + worked_s / self._share
                 self._answer, self._failure, self._busy = look, failure, False
                 self._changed.notify_all()
-                if failure:
-                    return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -88,6 +89,12 @@ class _Exported(nn.Module):
 
 def export(network: Follower, path: Path) -> None:
     """ONNX: `crops` (n, 64, 64) uint8 grey to `landmarks` (n, 47, 2) in crop pixels and `presence` (n,) 0..1."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PyTorch's exporter warns of its own use of what it deprecates
+        _export(network, path)
+
+
+def _export(network: Follower, path: Path) -> None:
     torch.onnx.export(
         _Exported(network).eval(),
         (torch.zeros(2, CROP_PX, CROP_PX, dtype=torch.uint8),),

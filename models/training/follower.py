@@ -74,12 +74,14 @@ def train(
     out: Path,
     recipe: Recipe,
     *,
+    threads: int = 1,
     about: dict[str, Any] | None = None,
     save_every: int = 500,
     say: Callable[[str], None] = print,
 ) -> Path:
     """Writes OUT/follower.onnx and its manifest OUT/follower.json, whose path is returned, and OUT/state.pt now and then."""
     out.mkdir(parents=True, exist_ok=True)
+    torch.set_num_threads(threads)
     torch.manual_seed(recipe.seed)
     things = read_things()
     network = Follower().to(memory_format=torch.channels_last)

@@ -54,7 +54,7 @@ def test_it_answers_as_the_front_end_does_also_when_the_picture_changes_size(cap
 
 def test_why_a_face_is_not_read_comes_over_too(capture):
     """A face that is too small: in the other process as in this one."""
-    picture = cv2.copyMakeBorder(frames(115)[0].image, 60, 60, 60, 60, cv2.BORDER_REPLICATE)
+    picture = cv2.copyMakeBorder(frames(70)[0].image, 80, 80, 80, 80, cv2.BORDER_REPLICATE)
     for i in range(4):
         answer = capture(Frame(i, picture, i / 25, 0.0))
     assert answer.unread and set(answer.unfit.values()) == {"too small"}
