@@ -9,6 +9,7 @@ upper bound.
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from bisect import bisect_right
@@ -34,6 +35,7 @@ class Shown(NamedTuple):
 
     box: Box
     aged: bool
+    person: int = 0
 
 
 @dataclass
@@ -67,7 +69,9 @@ def bench_recall(clips: Sequence[Path], truth: Path | None, settings: Settings, 
     if not paths:
         raise UsageError(f"{truth} names no clip of {', '.join(map(str, clips))}")
     print(f"--detector {settings.detector}; faces that have been in view for {IN_VIEW_S:g} s")
-    print(f"{'clip':<36}{'faces':>6}{'person':>9}{'age':>8}{'false a frame':>15}{'s to box, age (median)':>24}")
+    print(
+        f"{'clip':<36}{'faces':>6}{'person':>9}{'age':>8}{'false a frame':>15}{'id switches':>13}{'s to box, age (median)':>24}"
+    )
     rows = []
     for path in paths:
         times, shown = watch(path, settings)
@@ -123,7 +127,7 @@ class _Kept:
 
     def deliver(self, result: Result) -> None:
         self.times.append(result.frame.time_s)
-        self.shown.append([Shown(p.box, p.estimate is not None) for p in result.people])
+        self.shown.append([Shown(p.box, p.estimate is not None, p.id) for p in result.people])
 
     def close(self) -> None:
         pass
@@ -147,7 +151,10 @@ def judge(
             person += k in matches
             aged += k in matches and matches[k].aged
     delays: dict[str, list[float]] = {"box": [], "age": []}
+    switches = 0
     for head in heads:
+        people = [m[0].person for i, box in head.boxes.items() if i < len(times) and (m := matched([box], shown[i]))]
+        switches += sum(a != b for a, b in itertools.pairwise(people))
         first = min(head.boxes)
         for what, ages in (("box", False), ("age", True)):
             for frame in range(first, len(times)):
@@ -165,6 +172,7 @@ def judge(
         "false": false,
         "frames": sum(frame < len(times) for frame in reference),
         "heads": len(heads),
+        "switches": switches,
         "delays_s": delays,
     }
 
@@ -206,7 +214,8 @@ def matched(boxes: Sequence[Box], shown: Sequence[Shown]) -> dict[int, Shown]:
 
 
 def total(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    sums: dict[str, Any] = {k: sum(r[k] for r in rows) for k in ("faces", "person", "aged", "false", "frames", "heads")}
+    keys = ("faces", "person", "aged", "false", "frames", "heads", "switches")
+    sums: dict[str, Any] = {k: sum(r[k] for r in rows) for k in keys}
     sums["delays_s"] = {k: [d for r in rows for d in r["delays_s"][k]] for k in ("box", "age")}
     return sums
 
@@ -223,5 +232,6 @@ def line(row: Mapping[str, Any]) -> str:
     delays = f"{median(row['delays_s']['box'])}, {median(row['delays_s']['age'])}"
     false = row["false"] / max(row["frames"], 1)
     return (
-        f"{row['clip']:<36}{row['faces']:>6}{share(row['person']):>9}{share(row['aged']):>8}{false:>15.2f}{delays:>24}"
+        f"{row['clip']:<36}{row['faces']:>6}{share(row['person']):>9}{share(row['aged']):>8}{false:>15.2f}"
+        f"{row['switches']:>13}{delays:>24}"
     )
