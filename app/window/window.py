@@ -225,8 +225,6 @@ class KioskWindow(QWidget):
             else:
                 self._paint_picture(painter, self._shown)
             self._paint_over(canvas, now_s)
-            if self._progress is not None and self._shown is not None:
-                cards.loading(canvas, self.theme, self.say, self._progress)
             if self.help:
                 cards.help_card(canvas, self.theme, self.say, title=self.windowTitle())
         self._rests_until_s = self._clock() + RESTS * (self._clock() - now_s)
@@ -237,8 +235,12 @@ class KioskWindow(QWidget):
         laid = panel.lay_out(self._history, self._setting(), canvas, self.theme, self.say) if self.panel else None
         notice = cards.notice_area(self._notice, canvas, self.theme)
         if self._shown is not None and self._status.state is not SourceState.LOST:
-            taken = [area for area in (laid and laid.area, notice) if area]
+            loads = self._progress is not None
+            corner = cards.loading_area(canvas, self.theme, self.say) if loads else None
+            taken = [area for area in (laid and laid.area, notice, corner) if area]
             self._paint_people(self._shown, taken, now_s)
+            if loads:
+                cards.loading(canvas, self.theme, self.say, self._progress)
         if notice:
             cards.notice(self._notice, canvas, self.theme)
         if laid:
