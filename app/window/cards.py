@@ -6,12 +6,12 @@ import math
 from typing import TYPE_CHECKING
 
 from app.domain import Box
-from app.overlay.people import text_size
+from app.overlay.style import text_size
 from app.window.panel import wrap
 
 if TYPE_CHECKING:
     from app.domain import SourceStatus
-    from app.overlay.people import Canvas, Colour, Theme
+    from app.overlay.style import Canvas, Colour, Theme
     from app.overlay.texts import Texts
 
 NOTICE_LINES = 3
@@ -135,6 +135,13 @@ def help_card(canvas: Canvas, theme: Theme, say: Texts, *, title: str) -> None:
         y += 1.75 * unit
         canvas.text(key, left + 2.0 * unit, y, unit, theme.accent, True)
         canvas.text(text, left + 4.2 * unit + widest_key, y, unit, theme.ink, False)
+
+
+def standing(say: Texts, *, keeps: bool) -> str:
+    """What visitors are told where the operator says nothing else."""
+    if keeps:
+        return say("A computer is guessing here. It is often wrong.")
+    return say("A computer is guessing here. It is often wrong, and keeps nothing about you.")
 
 
 def notice_area(text: str, canvas: Canvas, theme: Theme) -> Box | None:

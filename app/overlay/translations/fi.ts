@@ -153,14 +153,6 @@
         <translation>kuvaa/s</translation>
     </message>
     <message>
-        <source>female</source>
-        <translation>nainen</translation>
-    </message>
-    <message>
-        <source>male</source>
-        <translation>mies</translation>
-    </message>
-    <message>
         <source>angry</source>
         <translation>vihainen</translation>
     </message>
@@ -228,12 +220,25 @@
         <source>getting ready</source>
         <translation>valmistellaan</translation>
     </message>
-</context>
-<context>
-    <name>style</name>
     <message>
-        <source>{interval} years</source>
-        <translation type="unfinished">{interval} vuotta</translation>
+        <source>A computer is guessing here. It is often wrong.</source>
+        <translation>Tietokone arvailee tässä ja erehtyy usein.</translation>
+    </message>
+    <message>
+        <source>A computer is guessing here. It is often wrong, and keeps nothing about you.</source>
+        <translation>Tietokone arvailee tässä ja erehtyy usein. Se ei tallenna sinusta mitään.</translation>
+    </message>
+    <message>
+        <source>looks about {age}</source>
+        <translation>näyttää noin {age}-vuotiaalta</translation>
+    </message>
+    <message>
+        <source>perhaps a woman</source>
+        <translation>ehkä nainen</translation>
+    </message>
+    <message>
+        <source>perhaps a man</source>
+        <translation>ehkä mies</translation>
     </message>
 </context>
 </TS>

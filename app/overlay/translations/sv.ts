@@ -153,14 +153,6 @@
         <translation>bilder/s</translation>
     </message>
     <message>
-        <source>female</source>
-        <translation>kvinna</translation>
-    </message>
-    <message>
-        <source>male</source>
-        <translation>man</translation>
-    </message>
-    <message>
         <source>angry</source>
         <translation>arg</translation>
     </message>
@@ -228,12 +220,25 @@
         <source>getting ready</source>
         <translation>förbereder</translation>
     </message>
-</context>
-<context>
-    <name>style</name>
     <message>
-        <source>{interval} years</source>
-        <translation type="unfinished">{interval} år</translation>
+        <source>A computer is guessing here. It is often wrong.</source>
+        <translation>Här gissar en dator, och ofta fel.</translation>
+    </message>
+    <message>
+        <source>A computer is guessing here. It is often wrong, and keeps nothing about you.</source>
+        <translation>Här gissar en dator, och ofta fel. Den sparar inget om dig.</translation>
+    </message>
+    <message>
+        <source>looks about {age}</source>
+        <translation>ser ut att vara runt {age}</translation>
+    </message>
+    <message>
+        <source>perhaps a woman</source>
+        <translation>kanske en kvinna</translation>
+    </message>
+    <message>
+        <source>perhaps a man</source>
+        <translation>kanske en man</translation>
     </message>
 </context>
 </TS>
