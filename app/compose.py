@@ -26,8 +26,18 @@ from app.faces.second_look import FILE_EVERY_S, LookBeside, SecondLook, TimedLoo
 from app.faces.tracker import Tracker
 from app.files import TextFile, check_writable
 from app.mailbox import WhenFull
-from app.network.calibrate import best_point, cached_profile, calibrate, candidates, unmeasured
+from app.network.calibrate import (
+    best_point,
+    cached_profile,
+    calibrate,
+    candidates,
+    measuring,
+    profile_path,
+    remember,
+    unmeasured,
+)
 from app.network.engine import Engine, OnnxEngine, default_threads
+from app.network.mending import STEADY_TAIL, Mender
 from app.network.probe import probe_of
 from app.network.profiles import machine, read_profile
 from app.outputs.address import Credentials, parse_url
@@ -211,7 +221,13 @@ def load(
             about = {"network": manifest.name, "provider": engine.provider, "exit": settings.exit}
             metrics.watch(pipeline.totals, latency, source, about)
         pipeline.equip(
-            Scheduling(engine=wrap(engine), policy=policy, latency=latency, probe=probe_of(engine)),
+            Scheduling(
+                engine=wrap(engine),
+                policy=policy,
+                latency=latency,
+                probe=probe_of(engine),
+                spare=_mending(settings, profile, engine, manifest, points),
+            ),
             Outlets(sinks=[*sinks, *([metrics] if metrics else []), *watch], log=log),
         )
         undo.pop_all()
@@ -247,6 +263,20 @@ def _profile(
         return file.profile, f"{path}{', ' if remark else ''}{remark}"
     profile, remembered = load_profile(engine, manifest, settings.threads, settings.recalibrate, progress, points)
     return profile, "remembered from an earlier run" if remembered else "measured now"
+
+
+def _mending(
+    settings: Settings, profile: Profile, engine: Engine, manifest: Manifest, points: Sequence[OperatingPoint]
+) -> Callable[[], None]:
+    """What to do while nobody is in view: nothing, or measuring again what was measured beside other work."""
+    if settings.profile or profile.tail <= STEADY_TAIL:
+        return lambda: None
+    threads = settings.threads or default_threads()
+    path = profile_path(cache_folder(), engine, manifest, threads, points)
+    return Mender(
+        partial(measuring, engine, manifest, points=points, probe=probe_of(engine)),
+        lambda measured: remember(path, measured, engine, manifest, threads),
+    )
 
 
 def make_front_end(

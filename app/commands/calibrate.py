@@ -46,8 +46,9 @@ def run(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from app.compose import load_manifest, load_profile
-    from app.network.calibrate import STEADY_TAIL, candidates, warm_times
+    from app.network.calibrate import candidates, warm_times
     from app.network.engine import OnnxEngine, default_threads
+    from app.network.mending import STEADY_TAIL
     from app.network.profiles import made_here, write_profile
 
     manifest = load_manifest(args.model)
@@ -67,7 +68,11 @@ def run(args: argparse.Namespace) -> int:
     busy = profile.tail > STEADY_TAIL
     print(
         f"measured in {time.perf_counter() - started:.1f} s; 95 of 100 runs took up to {profile.tail:.2f} times the median"
-        + (": the machine is busy, so this is not remembered" if busy else "; remembered for `run`")
+        + (
+            ": the machine is busy, so `run` will measure again when nobody is in view"
+            if busy
+            else "; remembered for `run`"
+        )
     )
     for line in table(profile, manifest):
         print(line)

@@ -7,6 +7,7 @@ import dataclasses
 import itertools
 import json
 import shutil
+from functools import partial
 
 import numpy as np
 import onnx
@@ -16,8 +17,9 @@ import pytest
 from app.compose import load_manifest
 from app.errors import DeviceError, ModelError
 from app.network import engine as module
-from app.network.calibrate import cached_profile, calibrate
+from app.network.calibrate import cached_profile, calibrate, measuring, remember
 from app.network.engine import CPU_BUCKETS, OnnxEngine, readings
+from app.network.mending import STEADY_TAIL, Mender
 from models.manifest import DEFAULT_MODEL, Manifest
 from models.onnx_file import at_size
 from models.session import cpu_session
@@ -275,13 +277,30 @@ def test_a_manifest_that_promises_something_else_is_refused(manifest, change):
         OnnxEngine(dataclasses.replace(manifest, **change), "cpu", exits=["exit_07"])
 
 
-def test_a_profile_that_was_measured_beside_other_work_is_not_remembered(manifest, tmp_path):
-    ticks = iter(range(10**6))
+def test_a_profile_that_was_measured_beside_other_work_is_kept_and_mended(manifest, tmp_path):
+    ticks, jerky = iter(range(10**6)), [True]
     fake = FakeEngine(FakeClock())
 
-    def jerky() -> float:
+    def clock() -> float:
         n = next(ticks)
-        return n + (5.0 if n % 7 == 0 else 0.0)
+        return n + (5.0 if jerky[0] and n % 7 == 0 else 0.0)
 
-    profile, _ = cached_profile(tmp_path, fake, manifest, 2, lambda: calibrate(fake, manifest, clock=jerky, max_s=1e9))
-    assert profile.tail > 1.6 and list(tmp_path.iterdir()) == []
+    measure = partial(measuring, fake, manifest, clock=clock, rounds=3)
+    first, _ = cached_profile(tmp_path, fake, manifest, 2, lambda: calibrate(fake, manifest, clock=clock, max_s=1e9))
+    assert first.tail > STEADY_TAIL
+    assert cached_profile(tmp_path, fake, manifest, 2, pytest.fail) == (first, True), "the next start is quick"
+
+    (path,) = tmp_path.iterdir()
+    mend = Mender(measure, lambda profile: remember(path, profile, fake, manifest, 2))
+    whole = 4 * len(fake.points) * len(fake.buckets) + 1
+    for _ in range(whole):
+        mend()
+    assert cached_profile(tmp_path, fake, manifest, 2, pytest.fail)[0] == first, "no better than before"
+    jerky[0] = False
+    for _ in range(whole):
+        mend()
+    mended, _ = cached_profile(tmp_path, fake, manifest, 2, pytest.fail)
+    assert mended.tail <= STEADY_TAIL and mended != first
+    runs = len(fake.runs)
+    mend()
+    assert len(fake.runs) == runs, "and that was it"

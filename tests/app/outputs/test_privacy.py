@@ -333,7 +333,8 @@ def test_the_window_itself_shows_no_face(portrait, mode):
     """What is on the screen, not only what the window was given."""
     from PyQt5.QtWidgets import QApplication
 
-    from app.window.window import KioskWindow, Look
+    from app.window.watched import Look, Watched
+    from app.window.window import KioskWindow
 
     application = QApplication.instance() or QApplication(["tests"])
     picture = np.full((480, 720, 3), 60, np.uint8)
@@ -343,9 +344,8 @@ def test_the_window_itself_shows_no_face(portrait, mode):
     shown = {}
     for name, result in (("none", plain), (mode, protection(mode)(plain, []))):
         latest = {"result": result}
-        window = KioskWindow(
-            lambda latest=latest: latest["result"], lambda: False, lambda: None, title="t", look=Look(panel=False)
-        )
+        run = Watched(latest=lambda latest=latest: latest["result"])
+        window = KioskWindow(run, title="t", look=Look(panel=False))
         window.halt()
         window.resize(720, 480)
         window.show()
