@@ -131,8 +131,9 @@ class Settings:
     device: str = _option(
         "auto",
         "time and network",
-        "`auto`, `cpu`, `cuda`; `cuda` fails with a diagnosis where it does not work, `auto` says what it got",
-        choices=("auto", "cpu", "cuda"),
+        "`auto`, `cpu`, `cuda`, or `openvino` beside the CPU (also `openvino:CPU`, `openvino:GPU`; needs `pip install -r "
+        "requirements-openvino.txt`); what does not work fails with a diagnosis, and `auto` says what it got",
+        choices=("auto", "cpu", "cuda", "openvino", "openvino:CPU", "openvino:GPU"),
     )
     model: str = _option(DEFAULT_MODEL, "time and network", "a shipped network's name, or the path of a manifest")
     max_faces: int = _option(

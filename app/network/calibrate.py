@@ -190,9 +190,9 @@ def _consistent(
     from scipy.optimize import isotonic_regression
 
     out = {}
-    alike: dict[tuple[int, bool], list[OperatingPoint]] = {}
+    alike: dict[tuple[str, int, bool], list[OperatingPoint]] = {}
     for p in sorted(points):
-        alike.setdefault((p.size, p.exit.endswith(MIRROR)), []).append(p)
+        alike.setdefault((p.engine, p.size, p.exit.endswith(MIRROR)), []).append(p)
     for deeper in alike.values():
         table = np.array([isotonic_regression([medians[p, b] for p in deeper]).x for b in buckets])
         for point, times in zip(deeper, np.maximum.accumulate(table, axis=0).T, strict=True):

@@ -26,7 +26,7 @@ from app.faces.detectors import open_detector
 from app.faces.search import Search
 from app.faces.viola_jones import ViolaJones
 from app.mailbox import WhenFull
-from app.network.engine import OnnxEngine
+from app.network.onnx_cpu import CpuEngine
 from app.outputs.privacy import BLOCKS, LEAST_PEOPLE, MARGIN, Aggregate, covered, protection, read_notice
 from app.outputs.video import VideoWriter
 from app.overlay.people import paint
@@ -120,7 +120,7 @@ def test_detectors_no_longer_find_the_face(portrait, mode):
 def test_our_own_network_no_longer_reads_a_covered_face(utkface_tar, tmp_path):
     """With the landmarks of the plain picture, which an attacker would not have. Gender is at chance then."""
     manifest, predictor = load_manifest("mobilenet_v1_075"), LandmarkPredictor()
-    engine, template, detect = OnnxEngine(manifest, "cpu", exits=["exit_13"]), Template(manifest.template), ViolaJones()
+    engine, template, detect = CpuEngine(manifest, exits=["exit_13"]), Template(manifest.template), ViolaJones()
     right: dict[str, list[bool]] = {"plain": [], "blur": [], "pixelate": []}
     with tarfile.open(utkface_tar) as tar:
         for i, member in enumerate(tar):
