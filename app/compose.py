@@ -26,20 +26,27 @@ from app.faces.second_look import FILE_EVERY_S, LookBeside, SecondLook, TimedLoo
 from app.faces.tracker import Tracker
 from app.files import TextFile, check_writable
 from app.mailbox import WhenFull
-from app.network.calibrate import best_point, cached_profile, calibrate, candidates, unmeasured
-from app.network.engine import Engine, OnnxEngine, default_threads
+from app.network.calibrate import (
+    best_point,
+    cached_profile,
+    calibrate,
+    candidates,
+    measuring,
+    profile_path,
+    remember,
+    unmeasured,
+)
+from app.network.engine import Engine, default_threads
+from app.network.mending import STEADY_TAIL, Mender
+from app.network.open import open_engine
 from app.network.probe import probe_of
 from app.network.profiles import machine, read_profile
-from app.outputs.address import Credentials, parse_url
 from app.outputs.events import EventsWriter
 from app.outputs.formats import check_results_name, results_writer
-from app.outputs.messages import Messages
 from app.outputs.metrics import Metrics, parse_address
-from app.outputs.mqtt import Mqtt
 from app.outputs.privacy import protection
-from app.outputs.sender import Announcer, Sender, Transport
 from app.outputs.video import VideoWriter, check_video_name
-from app.outputs.webhook import Webhook
+from app.outputs.ways import announcer, transports_to
 from app.people.estimates import People
 from app.pipeline import Outlets, Pipeline, Scheduling, Sink, Stages
 from app.settings import SECRETS, Settings, cache_folder
@@ -52,6 +59,8 @@ from scheduler.policy import Fixed, LeastError, Policy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from app.outputs.sender import Sender, Transport
 
 
 class Once:
@@ -138,7 +147,8 @@ def begin(settings: Settings, controls: Controls | None = None, *, source: Sourc
     if settings.results:
         check_results_name(settings.results)
     address = parse_address(settings.metrics, public=settings.metrics_public) if settings.metrics else None
-    transports = _transports(settings)
+    secrets = {field: os.environ.get(name, "") for field, name in SECRETS.items()}
+    transports = transports_to(settings.mqtt, settings.webhook, secrets, home_assistant=settings.home_assistant)
     manifest = load_manifest(settings.model)
     fixed = _fixed(settings, manifest)
     with ExitStack() as undo:
@@ -154,7 +164,7 @@ def begin(settings: Settings, controls: Controls | None = None, *, source: Sourc
         if metrics:
             undo.callback(metrics.close)
         if not source.live and not fixed:
-            fixed = best_point(manifest)
+            fixed = best_point(manifest)._replace(engine=_one_engine(settings))
         # There is no second look at a single picture that could confirm its faces.
         tracker = AtOnce() if not source.live and source.frame_count == 1 else None
         make = partial(make_front_end, settings, manifest.template, source.live, tracker)
@@ -192,26 +202,34 @@ def load(
     )  # fmt: skip
     with begun.opened as undo:
         points = [fixed] if fixed else candidates(manifest)
-        engine = OnnxEngine(manifest, settings.device, settings.threads, points=points, progress=progress)
+        engine = open_engine(manifest, settings.device, settings.threads, points=points, progress=progress)
         if source.live or settings.log or settings.profile or settings.recalibrate:
-            profile, profile_from = _profile(settings, engine, manifest, points, progress)
+            profile, profile_from = _profile(settings, engine, manifest, progress)
         else:
-            profile, profile_from = unmeasured(engine, manifest, points), ""
+            profile, profile_from = unmeasured(engine, manifest, engine.points), ""
         policy = Fixed(fixed) if fixed else LeastError(period_ms=1000 / (source.fps or FALLBACK_FPS))
         begun.front_end_ready()
         budget_ms = settings.frame_budget_ms if source.live else math.inf
         sinks, log = _outputs(settings, source, manifest, engine, profile, policy, budget_ms, undo)
-        senders = [Sender(t, tell=partial(pipeline.faults.remark, t.name)) for t in begun.transports]
-        if senders:
-            sinks.append(Announcer(Messages(time.time if source.live else None), senders))
-            undo.callback(sinks[-1].close)
+        senders: Sequence[Sender] = ()
+        if begun.transports:
+            told = announcer(begun.transports, pipeline.faults.remark, live=source.live)
+            undo.callback(told.close)
+            sinks.append(told)
+            senders = told.senders
         latency, metrics = LatencyModel(profile), begun.metrics
         if metrics:
             metrics.senders = senders
             about = {"network": manifest.name, "provider": engine.provider, "exit": settings.exit}
             metrics.watch(pipeline.totals, latency, source, about)
         pipeline.equip(
-            Scheduling(engine=wrap(engine), policy=policy, latency=latency, probe=probe_of(engine)),
+            Scheduling(
+                engine=wrap(engine),
+                policy=policy,
+                latency=latency,
+                probe=probe_of(engine),
+                spare=_mending(settings, profile, engine, manifest, points),
+            ),
             Outlets(sinks=[*sinks, *([metrics] if metrics else []), *watch], log=log),
         )
         undo.pop_all()
@@ -233,7 +251,6 @@ def _profile(
     settings: Settings,
     engine: Engine,
     manifest: Manifest,
-    points: Sequence[OperatingPoint],
     progress: Callable[[int, int], None] | None,
 ) -> tuple[Profile, str]:
     """Out of the file that was named, or this machine's; and where it comes from. Raises UsageError."""
@@ -241,12 +258,26 @@ def _profile(
         path = Path(settings.profile)
         file = read_profile(path)
         remark = file.check(path, engine, manifest, settings.threads or default_threads())
-        missing = set(points) - {p.point for p in file.profile.points}
-        if missing and len(points) == 1:
+        missing = set(engine.points) - {p.point for p in file.profile.points}
+        if missing and len(engine.points) == 1:
             raise UsageError(f"profile {path} lacks {min(missing)}: leave out --profile, or name another --exit")
         return file.profile, f"{path}{', ' if remark else ''}{remark}"
-    profile, remembered = load_profile(engine, manifest, settings.threads, settings.recalibrate, progress, points)
+    profile, remembered = load_profile(engine, manifest, settings.threads, settings.recalibrate, progress)
     return profile, "remembered from an earlier run" if remembered else "measured now"
+
+
+def _mending(
+    settings: Settings, profile: Profile, engine: Engine, manifest: Manifest, points: Sequence[OperatingPoint]
+) -> Callable[[], None]:
+    """What to do while nobody is in view: nothing, or measuring again what was measured beside other work."""
+    if settings.profile or profile.tail <= STEADY_TAIL:
+        return lambda: None
+    threads = settings.threads or default_threads()
+    path = profile_path(cache_folder(), engine, manifest, threads, points)
+    return Mender(
+        partial(measuring, engine, manifest, points=points, probe=probe_of(engine)),
+        lambda measured: remember(path, measured, engine, manifest, threads),
+    )
 
 
 def make_front_end(
@@ -286,7 +317,10 @@ def _fixed(settings: Settings, manifest: Manifest) -> OperatingPoint | None:
     """The one point of a fixed exit, at the size asked for as NAME@SIZE or else its largest; None for auto."""
     if settings.exit == "auto":
         return None
-    name, _, size = settings.exit.partition("@")
+    engine, _, exit = settings.exit.rpartition("/")
+    if engine and not settings.device.startswith("openvino"):
+        raise UsageError(f"--exit {settings.exit} needs --device openvino, or name it without {engine}/")
+    name, _, size = exit.partition("@")
     try:
         one = manifest.exit(name)
     except ManifestError as error:
@@ -294,19 +328,12 @@ def _fixed(settings: Settings, manifest: Manifest) -> OperatingPoint | None:
     sizes = [s for s in one.multiply_adds if size in ("", str(s))]
     if not sizes:
         raise UsageError(f"--exit {settings.exit}: {one.name} runs at {', '.join(map(str, one.multiply_adds))} px")
-    return OperatingPoint(one.name, max(sizes))
+    return OperatingPoint(one.name, max(sizes), engine or _one_engine(settings))
 
 
-def _transports(settings: Settings) -> list[Transport]:
-    """The ways to other systems that were asked for. Raises UsageError and OutputError; opens nothing yet."""
-    known = Credentials(**{field: os.environ.get(name, "") for field, name in SECRETS.items()})
-    transports: list[Transport] = []
-    if settings.mqtt:
-        address = parse_url("--mqtt", settings.mqtt, "mqtt", known.username + known.password)
-        transports.append(Mqtt(address, known, settings.home_assistant))
-    if settings.webhook:
-        transports.append(Webhook(parse_url("--webhook", settings.webhook, "http", known.token), known.token))
-    return transports
+def _one_engine(settings: Settings) -> str:
+    """Of a run whose point is fixed, unless it names another."""
+    return "openvino" if settings.device.startswith("openvino") else ""
 
 
 def _outputs(

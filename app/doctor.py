@@ -207,7 +207,8 @@ def check_providers(device: str, model: str, engines: list[Engine]) -> Iterator[
     from app.compose import load_manifest
     from app.errors import AppError
     from app.network.calibrate import candidates
-    from app.network.engine import OnnxEngine, cuda_diagnosis, nvidia_driver
+    from app.network.onnx_cuda import cuda_diagnosis, nvidia_driver
+    from app.network.open import open_engine
 
     manifest = load_manifest(model)
     for wanted in ("cpu", "cuda") if device == "auto" else (device,):
@@ -217,7 +218,7 @@ def check_providers(device: str, model: str, engines: list[Engine]) -> Iterator[
         began_s = time.perf_counter()
         try:
             likely = candidates(manifest)
-            engine = OnnxEngine(manifest, wanted, points=(likely[0], likely[-1]) if wanted == "cuda" else None)
+            engine = open_engine(manifest, wanted, points=(likely[0], likely[-1]) if wanted == "cuda" else None)
         except AppError as error:
             level = Level.WARNING if device == "auto" and wanted == "cuda" else Level.BROKEN
             yield Finding("provider", level, f"{wanted}: {error}", "" if level is Level.BROKEN else cuda_diagnosis())

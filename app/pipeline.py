@@ -81,6 +81,8 @@ class Scheduling:
     latency: LatencyModel
     #: says before each decision how many times slower than usual the machine is (network/probe.py), or 0
     probe: Callable[[], float] = lambda: 0.0
+    #: has something to do, some milliseconds long, where a live frame has nobody to read
+    spare: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,7 +142,7 @@ class Pipeline:
     def equip(self, scheduling: Scheduling, outlets: Outlets) -> None:
         """From now on faces are read, counted and written."""
         self._policy, self._latency, self._probe = scheduling.policy, scheduling.latency, scheduling.probe
-        self._sinks = tuple(outlets.sinks)
+        self._sinks, self._spare = tuple(outlets.sinks), scheduling.spare
         if outlets.log:
             self._log = log = Diary(outlets.log, self.faults, self._keep)
             self.faults.note = lambda part, text: log.event("fault", part=part, text=text)
@@ -191,6 +193,8 @@ class Pipeline:
                 result = self._protect(result, found.places)
             self._deliver(result)
             self._latest = result
+            if self._source.live and not found.faces:
+                self._spare()
 
     def _preview(self, found: FrameFaces) -> None:
         """Boxes without words, for the window alone."""

@@ -21,6 +21,7 @@ from models.manifest import DEFAULT_MODEL
 
 APP_NAME = "elastic-faces"
 DEFAULT_FPS = 15.0
+WORDS = ("age", "expression", "gender")  # that labels may tell
 # Credentials stand in the environment alone: they are no settings, and are neither shown nor logged.
 SECRETS = {
     "username": "ELASTIC_FACES_MQTT_USERNAME",
@@ -130,8 +131,9 @@ class Settings:
     device: str = _option(
         "auto",
         "time and network",
-        "`auto`, `cpu`, `cuda`; `cuda` fails with a diagnosis where it does not work, `auto` says what it got",
-        choices=("auto", "cpu", "cuda"),
+        "`auto`, `cpu`, `cuda`, or `openvino` beside the CPU (also `openvino:CPU`, `openvino:GPU`; needs `pip install -r "
+        "requirements-openvino.txt`); what does not work fails with a diagnosis, and `auto` says what it got",
+        choices=("auto", "cpu", "cuda", "openvino", "openvino:CPU", "openvino:GPU"),
     )
     model: str = _option(DEFAULT_MODEL, "time and network", "a shipped network's name, or the path of a manifest")
     max_faces: int = _option(
@@ -214,6 +216,12 @@ class Settings:
         "of the window's texts: `auto` (the system's), `en`, `fi`, `sv` (L)",
         choices=("auto", "en", "fi", "sv"),
     )
+    labels: str = _option(
+        "age,expression",
+        "window",
+        "what labels tell of a person: `age`, `expression`, `gender`, with commas between; files always have all three",
+        metavar="WORDS",
+    )
     output: Path | None = _option(
         None,
         "data out",
@@ -279,8 +287,9 @@ class Settings:
     notice: str | None = _option(
         None,
         "privacy",
-        "what visitors are told in the window: a text, or a `.txt` file with it",
+        "what visitors are told in the window: a text, or a `.txt` file with it; `off`: nothing",
         metavar="TEXT",
+        default_text="that a computer guesses, and whether it keeps anything",
         example="A camera estimates ages here. Nothing is stored.",
     )
 
@@ -290,6 +299,8 @@ class Settings:
                 option.check(value)
         if self.target_fps is not None and self.budget_ms is not None:
             raise UsageError("give --target-fps or --budget-ms, not both: each sets the time that a frame may take")
+        if not set(self.told) <= set(WORDS):
+            raise UsageError(f"--labels takes {', '.join(WORDS)} with commas between, got {self.labels[:80]!r}")
         if self.profile and self.recalibrate:
             raise UsageError("give --profile or --recalibrate, not both")
         if self.profile and any(same_file(Path(self.profile), path) for path in self.written.values()):
@@ -318,6 +329,16 @@ class Settings:
     def plays_demo(self) -> bool:
         """The demo crowd, or a camera with the demo in its place."""
         return self.source in ("auto", "demo") or self.source.startswith("demo:")
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        """What labels tell of a person."""
+        return tuple(word.strip() for word in self.labels.split(","))
+
+    @property
+    def keeps(self) -> bool:
+        """Whether anything about people is written or sent."""
+        return any((self.output, self.results, self.events, self.mqtt, self.webhook))
 
     @property
     def written(self) -> dict[str, Path]:

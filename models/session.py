@@ -10,8 +10,8 @@ import onnxruntime
 def cpu_session(network: bytes | str) -> Any:
     """A session over a network's content or path. Raises whatever ONNX Runtime does.
 
-    Where this process already runs on a shared thread pool (app/network/engine.py sets one up), sessions with threads of their
-    own are refused, and without one those without are: hence two tries.
+    Where this process already runs on a shared thread pool (app/network/onnx_cpu.py sets one up), sessions with threads of
+    their own are refused, and without one those without are: hence two tries.
     """
     for own_threads in (True, False):
         options = onnxruntime.SessionOptions()

@@ -85,11 +85,11 @@ def _measure(
     from app.compose import load_manifest
     from app.faces.follower import Follower, Place
     from app.faces.front_end import HOLD
-    from app.network.engine import OnnxEngine
+    from app.network.onnx_cpu import CpuEngine
 
     manifest = load_manifest(model)
     predict, follow, template = LandmarkPredictor(), Follower(), Template(manifest.template)
-    engine = OnnxEngine(manifest, "cpu", exits=[manifest.exits[-1].name])
+    engine = CpuEngine(manifest, exits=[manifest.exits[-1].name])
     point = max(engine.points)
     seen: dict[str, list[tuple[float, ...]]] = {}
     for portrait in tqdm(portraits(root, names, count), total=count, leave=False):

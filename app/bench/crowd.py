@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from app.network.engine import OnnxEngine
+    from app.network.engine import Engine
 
 FPS = 30.0
 HOGS = (0, 1, 2)
@@ -86,14 +86,13 @@ def bench_crowd(
             check_writable(path)
     from app.compose import load_manifest, load_profile
     from app.network.calibrate import candidates
-    from app.network.engine import OnnxEngine
+    from app.network.open import open_engine
     from app.network.probe import probe_of
     from app.network.profiles import machine
 
     manifest = load_manifest(model)
-    points = candidates(manifest)
-    engine = OnnxEngine(manifest, device, points=points)
-    profile, remembered = load_profile(engine, manifest, points=points)
+    engine = open_engine(manifest, device, points=candidates(manifest))
+    profile, remembered = load_profile(engine, manifest)
     policy, began = LeastError(period_ms=1000 / FPS), time.perf_counter()
     loop = Loop(engine, policy, LatencyModel(profile), began, probe_of(engine))
     writer = _log(log, manifest, engine, profile, policy) if log else None
@@ -159,7 +158,7 @@ def _told(measured: Measured) -> Iterator[str]:
         yield f"second batches of a frame: {p50:.2f} times as slow as its first (median; 95 of 100 up to {p95:.2f})"
 
 
-def _log(path: Path, manifest: Any, engine: OnnxEngine, profile: Profile, policy: Policy) -> LogWriter:
+def _log(path: Path, manifest: Any, engine: Engine, profile: Profile, policy: Policy) -> LogWriter:
     from app.files import TextFile
     from app.network.profiles import made_here
 

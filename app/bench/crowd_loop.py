@@ -15,7 +15,7 @@ from scheduler.log import Batch, FrameRecord
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from app.network.engine import OnnxEngine
+    from app.network.engine import Engine
     from scheduler.latency import Profile
     from scheduler.policy import Load, Policy
 
@@ -24,7 +24,7 @@ class Loop:
     """Takes frames through policy and engine, one after another, and remembers them."""
 
     def __init__(
-        self, engine: OnnxEngine, policy: Policy, latency: LatencyModel, began: float, probe: Callable[[], float]
+        self, engine: Engine, policy: Policy, latency: LatencyModel, began: float, probe: Callable[[], float]
     ) -> None:
         self._engine, self._policy, self._latency, self._began, self._probe = engine, policy, latency, began, probe
         self._picture = np.random.default_rng(0).integers(0, 256, (540, 960, 3), dtype=np.uint8)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from app.domain import Estimate, Reading
-    from app.network.engine import OnnxEngine
+    from app.network.onnx_cpu import CpuEngine
     from models.manifest import Manifest
 
     Watched = list[tuple[int, float, list[Reading]]]  # frame, time and a reading per exit
@@ -39,10 +39,10 @@ def bench_estimates(
     if json_path:
         check_writable(json_path)
     from app.compose import load_manifest
-    from app.network.engine import OnnxEngine
+    from app.network.onnx_cpu import CpuEngine
 
     manifest = load_manifest(model)
-    engine, report = OnnxEngine(manifest, "cpu"), dict[str, Any]()
+    engine, report = CpuEngine(manifest), dict[str, Any]()
     if clips:
         report["clips"] = [row for clip in clips for row in _clip(clip, manifest, engine)]
     if utkface:
@@ -55,7 +55,7 @@ def bench_estimates(
 # --- clips -----------------------------------------------------------------------------------------------------------
 
 
-def _clip(clip: Path, manifest: Manifest, engine: OnnxEngine) -> list[dict[str, Any]]:
+def _clip(clip: Path, manifest: Manifest, engine: CpuEngine) -> list[dict[str, Any]]:
     from app.people.estimates import People
 
     watched, rows = _watch(clip, manifest, engine), []
@@ -96,7 +96,7 @@ def _clip(clip: Path, manifest: Manifest, engine: OnnxEngine) -> list[dict[str, 
     return rows
 
 
-def _watch(clip: Path, manifest: Manifest, engine: OnnxEngine) -> dict[int, Watched]:
+def _watch(clip: Path, manifest: Manifest, engine: CpuEngine) -> dict[int, Watched]:
     """Everybody's readings in a clip at the largest input size."""
     from align.crop import crop_batch
     from app.compose import make_front_end
@@ -184,7 +184,7 @@ class Averaged(AsTheyCome):
 # --- faces of a data set ---------------------------------------------------------------------------------------------
 
 
-def _faces(root: Path, names: Path | None, count: int, manifest: Manifest, engine: OnnxEngine) -> dict[str, Any]:
+def _faces(root: Path, names: Path | None, count: int, manifest: Manifest, engine: CpuEngine) -> dict[str, Any]:
     """Shares of frame noise and of the exits' offsets, and how many ages lie in the intervals that are shown."""
     from tqdm import tqdm
 

@@ -44,12 +44,16 @@ def _exits(manifest: Manifest, device: str, rounds: int) -> dict[str, Any]:
     from onnx.utils import Extractor
     from tqdm import tqdm
 
-    from app.network.engine import HEADS, OnnxEngine, session_options
+    from app.network.graphs import HEADS
+    from app.network.onnx_cpu import OnnxEngine, session_options
+    from app.network.open import open_engine
 
     memory = {
         what: _in_own_process(what, str(manifest.network.with_suffix(".json")), device) for what in ("engine", "whole")
     }
-    engine = OnnxEngine(manifest, device)
+    engine = open_engine(manifest, device)
+    if not isinstance(engine, OnnxEngine):
+        raise UsageError("bench exits looks into ONNX Runtime: give --device auto, cpu or cuda")
     provider, size = engine.providers, max(manifest.input_sizes)
     model = onnx.load_model_from_string(manifest.verify())
     whole = onnxruntime.InferenceSession(manifest.verify(), session_options(), providers=provider)
@@ -98,15 +102,16 @@ def _memory_mb(what: str, manifest_path: str, device: str) -> float:
     import psutil
 
     from app.compose import load_manifest
-    from app.network.engine import OnnxEngine, session_options
+    from app.network.onnx_cpu import session_options
+    from app.network.open import open_engine
 
     manifest = load_manifest(manifest_path)
     size = max(manifest.input_sizes)
     batches = [np.zeros((n, size, size, 3), np.uint8) for n in (1, 4, 16)]
-    OnnxEngine(manifest, device, exits=[manifest.exits[0].name])  # the thread pool, the arena and the provider
+    open_engine(manifest, device, exits=[manifest.exits[0].name])  # the thread pool, the arena and the provider
     before = psutil.Process().memory_info().rss
     if what == "engine":
-        engine = OnnxEngine(manifest, device)
+        engine = open_engine(manifest, device)
         for point in engine.points:
             for faces in batches:
                 engine.read(point, faces)

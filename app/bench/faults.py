@@ -141,6 +141,9 @@ class FaultyEngine:
             time.sleep(SLOW_S)
         return self._engine.read(point, faces)
 
+    def close(self) -> None:
+        self._engine.close()
+
 
 def fill_disk(path: Path) -> bool:
     """From now on the kernel says "no space left" to whatever this process writes to `path`; whether it was open. Linux."""

@@ -153,7 +153,7 @@ def _run(name: str, people: int, frames: int, model: str) -> dict[str, float]:
 def _pipeline(side: Any, people: int, model: str) -> Pipeline:
     from app.compose import load_manifest, load_profile
     from app.controls import Controls
-    from app.network.engine import OnnxEngine
+    from app.network.onnx_cpu import CpuEngine
     from app.network.probe import probe_of
     from app.people.estimates import People
     from app.pipeline import Outlets, Pipeline, Scheduling, Stages
@@ -163,7 +163,7 @@ def _pipeline(side: Any, people: int, model: str) -> Pipeline:
     from scheduler.policy import LeastError
 
     manifest = load_manifest(model)
-    engine = OnnxEngine(manifest, "cpu")
+    engine = CpuEngine(manifest)
     profile, _ = load_profile(engine, manifest)
     stages = Stages(front_end=side, people=People(manifest.genders, manifest.expressions))
     pipeline = Pipeline(DemoSource(lambda _: people, loop=True), stages, Controls(Settings().frame_budget_ms))

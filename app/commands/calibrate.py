@@ -30,7 +30,7 @@ def add(sub: argparse._SubParsersAction) -> None:
         "calibrate --out profile.json",
     )
     p.add_argument("--model", default=DEFAULT_MODEL, help="a shipped network's name, or the path of a manifest")
-    p.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"), help="default auto")
+    p.add_argument("--device", default="auto", help="as with `run`; default auto")
     p.add_argument(
         "--threads", type=int, metavar="N", help="threads for the network; default one less than there are cores"
     )
@@ -46,8 +46,10 @@ def run(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from app.compose import load_manifest, load_profile
-    from app.network.calibrate import STEADY_TAIL, candidates, warm_times
-    from app.network.engine import OnnxEngine, default_threads
+    from app.network.calibrate import candidates, warm_times
+    from app.network.engine import default_threads
+    from app.network.mending import STEADY_TAIL
+    from app.network.open import open_engine
     from app.network.profiles import made_here, write_profile
 
     manifest = load_manifest(args.model)
@@ -55,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     every = sum(len(e.multiply_adds) for e in manifest.variants)
     started = time.perf_counter()
     with tqdm(total=1, desc="loading", leave=False, file=sys.stderr) as bar:
-        engine = OnnxEngine(manifest, args.device, args.threads, points=points, progress=partial(_show, bar))
+        engine = open_engine(manifest, args.device, args.threads, points=points, progress=partial(_show, bar))
     threads = args.threads or default_threads()
     print(
         f"{manifest.name} on {engine.provider}, {threads} threads: {len(points)} of {every} operating points may be worth it, "
@@ -63,11 +65,15 @@ def run(args: argparse.Namespace) -> int:
     )
     started = time.perf_counter()
     with tqdm(total=1, desc="measuring", leave=False, file=sys.stderr) as bar:
-        profile, _ = load_profile(engine, manifest, threads, True, partial(_show, bar), points)
+        profile, _ = load_profile(engine, manifest, threads, True, partial(_show, bar))
     busy = profile.tail > STEADY_TAIL
     print(
         f"measured in {time.perf_counter() - started:.1f} s; 95 of 100 runs took up to {profile.tail:.2f} times the median"
-        + (": the machine is busy, so this is not remembered" if busy else "; remembered for `run`")
+        + (
+            ": the machine is busy, so `run` will measure again when nobody is in view"
+            if busy
+            else "; remembered for `run`"
+        )
     )
     for line in table(profile, manifest):
         print(line)

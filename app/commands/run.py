@@ -73,7 +73,9 @@ def watch(settings: Settings) -> int:
     """Runs until the source ends or the user does. Raises AppError for whatever ended it otherwise."""
     from app.outputs.privacy import read_notice
 
-    started, notice = time.monotonic(), read_notice(settings.notice) if settings.notice else ""
+    started, notice = time.monotonic(), settings.notice
+    if notice is not None:
+        notice = "" if notice.strip().lower() == "off" else read_notice(notice)
     teller = Teller(_past_the_bar)
     try:
         if _wants_window(settings):
@@ -102,7 +104,7 @@ def _without_window(settings: Settings, teller: Teller, started_s: float) -> int
     return _ended(pipeline.failure, app.source, settings)
 
 
-def _in_window(settings: Settings, notice: str, teller: Teller, started_s: float) -> int:
+def _in_window(settings: Settings, notice: str | None, teller: Teller, started_s: float) -> int:
     """The window comes first; everything else is opened behind it."""
     from app.kiosk.opening import Opening
     from app.outputs.systemd import notify
@@ -131,7 +133,9 @@ def _in_window(settings: Settings, notice: str, teller: Teller, started_s: float
         panel=settings.panel,
         high_contrast=settings.high_contrast,
         language=settings.language,
+        labels=settings.told,
         notice=notice,
+        keeps=settings.keeps,
     )
     with ends_on_signals(opening.stop):
         try:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from app.faces.tracker import Tracker
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Sequence
 
     from app.domain import Box
 
@@ -16,13 +16,9 @@ class AtOnce(Tracker):
     """Takes every face for one as soon as it is found."""
 
     def update(
-        self,
-        boxes: Sequence[Box],
-        time_s: float,
-        looked_for: Collection[int] | None = None,
-        frame: tuple[float, float] | None = None,
+        self, boxes: Sequence[Box], time_s: float, frame: tuple[float, float] | None = None
     ) -> list[tuple[int, Box]]:
-        people = super().update(boxes, time_s, looked_for, frame)
+        people = super().update(boxes, time_s, frame)
         for person in list(self.unconfirmed()):
             self.confirm(person)
         return people

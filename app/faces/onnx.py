@@ -10,8 +10,8 @@ from app.errors import ModelError
 def one_thread_session(network: bytes | str, name: str) -> Any:
     """A session over a network's content or path. Raises ModelError, with `name` for people.
 
-    Where this process already runs on a shared thread pool (network/engine.py sets one up), sessions with threads of their own
-    are refused, and without one those without are: hence two tries.
+    Where this process already runs on a shared thread pool (network/onnx_cpu.py sets one up), sessions with threads of their
+    own are refused, and without one those without are: hence two tries.
     """
     import onnxruntime
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import platform
 import random
 import time
@@ -23,14 +24,13 @@ from models.manifest import MIRROR
 from scheduler.latency import LEAST_GAIN, OperatingPoint, PointProfile, Profile, quantile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Generator, Sequence
     from pathlib import Path
 
     from app.network.engine import Engine
     from models.manifest import Manifest
 
 ROUNDS = 7
-STEADY_TAIL = 1.6
 # A slow machine gets fewer rounds, so that starting stays bearable; two are needed to tell a median from a stall.
 MIN_ROUNDS, MAX_S = 2, 6.0
 SLACK = 1.15
@@ -97,12 +97,31 @@ def calibrate(
     points: Sequence[OperatingPoint] | None = None,
     probe: Callable[[], float] = lambda: 0.0,
 ) -> Profile:
-    """Times every point at every number of faces that matters, cropping included, in rounds, so that a slow spell hits all
-    alike, and in an order drawn anew for each, so that every one starts cold, as in a live run.
+    """All of `measuring` at once.
 
     `points` are all of the engine's unless they are given. Where the rounds would take longer than `max_s`, fewer are made.
     Runs in moments that the probe (probe.py) calls slow do not count, unless hardly any other is left.
     """
+    steps = measuring(engine, manifest, progress, clock, rounds, max_s, points, probe)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as measured:
+            return measured.value
+
+
+def measuring(
+    engine: Engine,
+    manifest: Manifest,
+    progress: Callable[[int, int], None] | None = None,
+    clock: Callable[[], float] = time.perf_counter,
+    rounds: int = ROUNDS,
+    max_s: float = math.inf,
+    points: Sequence[OperatingPoint] | None = None,
+    probe: Callable[[], float] = lambda: 0.0,
+) -> Generator[None, None, Profile]:
+    """Times every point at every number of faces that matters, cropping included, in rounds, so that a slow spell hits all
+    alike, and in an order drawn anew for each, so that every one starts cold, as in a live run. A step for each time."""
     points = [p for p in points or engine.points if p in engine.points]
     frame = np.random.default_rng(0).integers(0, 256, (540, 960, 3), dtype=np.uint8)
     matrix = np.array([[0.01, 0.001, -1.0], [-0.001, 0.01, -1.0]])
@@ -120,6 +139,7 @@ def calibrate(
                 times.append((clock() - started) * 1e3)
             if progress:
                 progress(turn * len(every) + i, (rounds + 1) * len(every))
+            yield
         chance.shuffle(order)
         done += turn > 0
         if done >= MIN_ROUNDS and clock() - began > max_s:
@@ -170,9 +190,9 @@ def _consistent(
     from scipy.optimize import isotonic_regression
 
     out = {}
-    alike: dict[tuple[int, bool], list[OperatingPoint]] = {}
+    alike: dict[tuple[str, int, bool], list[OperatingPoint]] = {}
     for p in sorted(points):
-        alike.setdefault((p.size, p.exit.endswith(MIRROR)), []).append(p)
+        alike.setdefault((p.engine, p.size, p.exit.endswith(MIRROR)), []).append(p)
     for deeper in alike.values():
         table = np.array([isotonic_regression([medians[p, b] for p in deeper]).x for b in buckets])
         for point, times in zip(deeper, np.maximum.accumulate(table, axis=0).T, strict=True):
@@ -231,8 +251,12 @@ def cached_profile(
         with suppress(UsageError):
             return read_profile(path).profile, True
     profile = measure()
-    if profile.tail <= STEADY_TAIL:  # or else it was measured beside other work: good for now, not for later
-        with suppress(OSError, OutputError):
-            folder.mkdir(parents=True, exist_ok=True)
-            write_profile(path, made_here(profile, engine, manifest, threads))
+    remember(path, profile, engine, manifest, threads)
     return profile, False
+
+
+def remember(path: Path, profile: Profile, engine: Engine, manifest: Manifest, threads: int) -> None:
+    """One measured beside other work, too: the next start is quick with it, and mends it (mending.py)."""
+    with suppress(OSError, OutputError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_profile(path, made_here(profile, engine, manifest, threads))

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.domain import Box
+from app.overlay.colours import Colours
 
 Size = tuple[float, float]
 Point = tuple[float, float]
@@ -21,6 +22,7 @@ Corners = NDArray[np.float64]  # (n, 2): left, top; or (n, 4): left, top, right,
 
 COVERS_FACE, COVERS_OWN = 6.0, 9.0  # what a covered pixel of a face costs, in labels' areas
 MOVES = 0.35  # what a label's leaving the spot where it is costs, likewise: labels that jump cannot be read
+ABOVE = 0.5  # what a large card costs above its face, where it covers hair and reaches the picture's edge
 HOME, HOME_S = 0.08, 1.0  # the same every so many seconds, when labels that were driven off go home
 REACH = 3.5  # heights of a label between it and its face; further off nobody would know whose it is
 STAYS, CROWDED = 0.45, 0.8  # up to the one a label stays without looking further; above the other it looks everywhere
@@ -39,6 +41,7 @@ class Wanted(NamedTuple):
     own: int  # the face's row among the faces
     now: Point | None  # the corner where it is, if it is anywhere
     moves: float  # what leaving that corner costs
+    beside: bool  # rather beside or under its face than above
 
 
 class Room(NamedTuple):
@@ -60,6 +63,7 @@ def place(
     *,
     all_or_none: bool = False,
     moves: float = MOVES,
+    beside: bool = False,
 ) -> list[Box | None]:
     """A spot for the label (width, height) of each face box, None where there is none. Greedy, in the order given.
 
@@ -71,7 +75,7 @@ def place(
     blocked[: len(taken)] = _corners(taken)
     count, spots = len(taken), list[Box | None]()
     for i, (size, box, now) in enumerate(zip(sizes, boxes, held or [None] * len(sizes), strict=True)):
-        spot, cost = _spot(Wanted(size, box, i, now, moves), Room(area, faces, blocked[:count], gap))
+        spot, cost = _spot(Wanted(size, box, i, now, moves, beside), Room(area, faces, blocked[:count], gap))
         if all_or_none and cost > FREE_FACES * COVERS_FACE * box.width * box.height / (size[0] * size[1]) + 1.5:
             return [None] * len(sizes)
         if spot is not None:
@@ -133,8 +137,14 @@ def _judge(tried: Corners, label: Wanted, room: Room) -> tuple[Corners, NDArray[
     weights = np.full(len(faces), COVERS_FACE)
     weights[label.own] = COVERS_OWN
     costs = _overlap(rects, faces) @ weights / (width * height) + 0.25 * away / height
-    costs += 0.15 * np.abs(rects[:, 0] - box.x) / max(width, box.width)  # flush left over its face where that is free
-    costs += np.where(rects[:, 3] <= box.y + 1, 0.0, 0.12)
+    aside = 0.15 * np.abs(rects[:, 0] - box.x) / max(width, box.width)  # flush left over its face where that is free
+    above, below = rects[:, 3] <= box.y + 1, rects[:, 1] >= box.y + box.height - 1
+    if label.beside:
+        costs += np.where(
+            above, ABOVE + aside, np.where(below, 0.12 + aside, 0.15 * np.abs(rects[:, 1] - box.y) / height)
+        )
+    else:
+        costs += aside + np.where(above, 0.0, 0.12)
     if label.now is not None:
         costs += label.moves * (np.abs(tried - np.array(label.now)).max(axis=1) > 2.0)
     return tried, costs
@@ -200,6 +210,7 @@ class Labels:
     which becomes shorter at once where they do not fit and longer only when that would have fitted for a while."""
 
     def __init__(self) -> None:
+        self.colours = Colours()
         self._held: dict[int, Box] = {}  # where each was, from its face's corner
         self._home_s = -math.inf
         self._level = 0
@@ -216,8 +227,10 @@ class Labels:
         taken: Sequence[Box] = (),
         now_s: float = 0.0,
         gap: float = 4.0,
+        *,
+        beside: bool = False,
     ) -> Arrangement:
-        """`sizes_at` gives everybody's size at each of so many lengths, 0 the longest."""
+        """`sizes_at` gives everybody's size at each of so many lengths, 0 the longest; `beside`: rather than above a face."""
         go_home = not 0 <= now_s - self._home_s < HOME_S
         self._home_s = now_s if go_home else self._home_s
         last = 0 if len(people) <= FEW else levels - 1
@@ -234,11 +247,11 @@ class Labels:
             if level == self._level and not go_home and (still := _all_stay(sizes, boxes, area, taken, held, gap)):
                 return still
             if level == last:
-                return place(sizes, boxes, area, taken, held, gap, moves=moves)
+                return place(sizes, boxes, area, taken, held, gap, moves=moves, beside=beside)
             used = sum(w * h for w, h in sizes) + sum(b.width * b.height for b in boxes)
             if used > FULL * area.width * area.height:
                 return [None] * len(boxes)
-            spots = place(sizes, boxes, area, taken, held, gap, all_or_none=True, moves=moves)
+            spots = place(sizes, boxes, area, taken, held, gap, all_or_none=True, moves=moves, beside=beside)
             return spots if covered(spots, boxes) <= FREE_FACES else [None] * len(boxes)
 
         if len(people) != self._crowd:

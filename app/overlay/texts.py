@@ -68,8 +68,8 @@ def load_texts(language: str = "auto") -> Texts:
 def vocabulary(say: Texts) -> tuple[str, ...]:
     """Words that labels make of what networks say and of why a face could not be read."""
     return (
-        say("female"),
-        say("male"),
+        say("perhaps a woman"),
+        say("perhaps a man"),
         say("angry"),
         say("disgusted"),
         say("afraid"),

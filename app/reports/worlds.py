@@ -65,13 +65,12 @@ def known_profile(path: Path | None) -> tuple[Profile, str]:
     if path is None:
         from app.compose import load_manifest, load_profile
         from app.network.calibrate import candidates
-        from app.network.engine import OnnxEngine
+        from app.network.open import open_engine
         from models.manifest import DEFAULT_MODEL
 
         manifest = load_manifest(DEFAULT_MODEL)
-        points = candidates(manifest)
-        engine = OnnxEngine(manifest, points=points)
-        return load_profile(engine, manifest, points=points)[0], f"{manifest.name} on this machine"
+        engine = open_engine(manifest, points=candidates(manifest))
+        return load_profile(engine, manifest)[0], f"{manifest.name} on this machine"
     if path.suffix == ".jsonl":
         try:
             return read_log(path).profile, f"profile of log {path}"

@@ -6,15 +6,16 @@ import math
 from typing import TYPE_CHECKING
 
 from app.domain import Box
-from app.overlay.people import text_size
+from app.overlay.style import text_size
 from app.window.panel import wrap
 
 if TYPE_CHECKING:
     from app.domain import SourceStatus
-    from app.overlay.people import Canvas, Colour, Theme
+    from app.overlay.style import Canvas, Colour, Theme
     from app.overlay.texts import Texts
 
 NOTICE_LINES = 3
+LOADING_SHARE = 0.9  # of plain text
 
 
 def starting(canvas: Canvas, theme: Theme, say: Texts, *, title: str, share: float | None = None) -> None:
@@ -28,17 +29,21 @@ def starting(canvas: Canvas, theme: Theme, say: Texts, *, title: str, share: flo
     _centred(say("H shows the keys"), middle + 4.4 * unit, 0.9 * unit, theme.muted, canvas)
 
 
+def loading_area(canvas: Canvas, theme: Theme, say: Texts) -> Box | None:
+    """Where the progress of the loading goes: the upper right corner. None where it has no room."""
+    unit = LOADING_SHARE * text_size(canvas.width, canvas.height, theme)
+    width = canvas.measure(say("getting ready"), unit, True) + 8.6 * unit
+    return None if width + 2 * unit > canvas.width else Box(canvas.width - width - unit, unit, width, 2.2 * unit)
+
+
 def loading(canvas: Canvas, theme: Theme, say: Texts, share: float) -> None:
-    """In the upper right corner of a picture whose faces cannot be read yet."""
-    unit = 0.9 * text_size(canvas.width, canvas.height, theme)
-    text = say("getting ready")
-    width = canvas.measure(text, unit, True) + 8.6 * unit
-    if width + 2 * unit > canvas.width:
-        return
-    area = Box(canvas.width - width - unit, unit, width, 2.2 * unit)
-    canvas.fill(area, 0.5 * unit, theme.plate, max(0.85, theme.opacity))
-    canvas.text(text, area.x + 0.9 * unit, area.y + 1.45 * unit, unit, theme.ink, True)
-    _bar(Box(area.x + width - 6.9 * unit, area.y + 0.9 * unit, 6 * unit, 0.4 * unit), share, canvas, theme)
+    """Over a picture whose faces cannot be read yet."""
+    area, unit = loading_area(canvas, theme, say), LOADING_SHARE * text_size(canvas.width, canvas.height, theme)
+    if area:
+        canvas.fill(area, 0.5 * unit, theme.plate, max(0.85, theme.opacity))
+        canvas.text(say("getting ready"), area.x + 0.9 * unit, area.y + 1.45 * unit, unit, theme.ink, True)
+        bar = Box(area.x + area.width - 6.9 * unit, area.y + 0.9 * unit, 6 * unit, 0.4 * unit)
+        _bar(bar, share, canvas, theme)
 
 
 def _bar(area: Box, share: float, canvas: Canvas, theme: Theme) -> None:
@@ -130,6 +135,13 @@ def help_card(canvas: Canvas, theme: Theme, say: Texts, *, title: str) -> None:
         y += 1.75 * unit
         canvas.text(key, left + 2.0 * unit, y, unit, theme.accent, True)
         canvas.text(text, left + 4.2 * unit + widest_key, y, unit, theme.ink, False)
+
+
+def standing(say: Texts, *, keeps: bool) -> str:
+    """What visitors are told where the operator says nothing else."""
+    if keeps:
+        return say("A computer is guessing here. It is often wrong.")
+    return say("A computer is guessing here. It is often wrong, and keeps nothing about you.")
 
 
 def notice_area(text: str, canvas: Canvas, theme: Theme) -> Box | None:

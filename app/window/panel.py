@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from app.domain import Box
-from app.overlay.people import Card, Run, text_size
+from app.overlay.style import Card, Run, text_size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from app.domain import Stats
-    from app.overlay.people import Canvas, Colour, Theme
+    from app.overlay.style import Canvas, Colour, Theme
     from app.overlay.texts import Texts
 
 SPAN_S, BARS = 10.0, 125  # that the chart shows

@@ -44,4 +44,6 @@ class Look:
     panel: bool = False
     high_contrast: bool = False
     language: str = "auto"
-    notice: str = ""  # for visitors, along the lower border
+    labels: tuple[str, ...] = ("age", "expression")  # what is said of people; "gender", too
+    notice: str | None = ""  # for visitors, along the lower border; None: the standing line
+    keeps: bool = False  # whether the run writes anything about people

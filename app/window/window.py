@@ -19,6 +19,7 @@ from app.domain import Box, Result, SourceState, SourceStatus
 from app.overlay import people as overlay
 from app.overlay.layout import Labels, View
 from app.overlay.motion import Motion
+from app.overlay.style import CONTRAST, STANDARD, Style
 from app.overlay.texts import LANGUAGES, load_texts
 from app.window import cards, panel
 from app.window.display import qt_platform
@@ -112,7 +113,7 @@ class KioskWindow(QWidget):
         self._run, self._controls, self._clock = run, run.controls, clock
         self.look = look = look or Look()
         self.mirrored, self.fill, self.panel = bool(look.mirrored), look.fill, look.panel
-        self.theme = overlay.CONTRAST if look.high_contrast else overlay.STANDARD
+        self.theme = CONTRAST if look.high_contrast else STANDARD
         self.say = load_texts(look.language)
         self.help = self.is_closed = False
         self.failure: BaseException | None = None
@@ -127,7 +128,7 @@ class KioskWindow(QWidget):
         self._seen_s = self._painted_s = self._rests_until_s = clock()
         self._history, self._motion, self._labels = panel.History(), Motion(), Labels()
         self._presenter, self._canvas = Presenter(), QtCanvas()
-        self._notice = self._canvas.drawable(look.notice)
+        self._notice = self._canvas.drawable(look.notice or "")
         self._keys = self._key_table()
         self.setWindowTitle(title)
         self.setAttribute(Qt.WA_OpaquePaintEvent)
@@ -225,8 +226,6 @@ class KioskWindow(QWidget):
             else:
                 self._paint_picture(painter, self._shown)
             self._paint_over(canvas, now_s)
-            if self._progress is not None and self._shown is not None:
-                cards.loading(canvas, self.theme, self.say, self._progress)
             if self.help:
                 cards.help_card(canvas, self.theme, self.say, title=self.windowTitle())
         self._rests_until_s = self._clock() + RESTS * (self._clock() - now_s)
@@ -235,12 +234,17 @@ class KioskWindow(QWidget):
     def _paint_over(self, canvas: QtCanvas, now_s: float) -> None:
         """People under panel and notice, which they keep off as far as labels go."""
         laid = panel.lay_out(self._history, self._setting(), canvas, self.theme, self.say) if self.panel else None
-        notice = cards.notice_area(self._notice, canvas, self.theme)
+        text = self._notice if self.look.notice is not None else cards.standing(self.say, keeps=self.look.keeps)
+        notice = cards.notice_area(text, canvas, self.theme)
         if self._shown is not None and self._status.state is not SourceState.LOST:
-            taken = [area for area in (laid and laid.area, notice) if area]
+            loads = self._progress is not None
+            corner = cards.loading_area(canvas, self.theme, self.say) if loads else None
+            taken = [area for area in (laid and laid.area, notice, corner) if area]
             self._paint_people(self._shown, taken, now_s)
+            if loads:
+                cards.loading(canvas, self.theme, self.say, self._progress)
         if notice:
-            cards.notice(self._notice, canvas, self.theme)
+            cards.notice(text, canvas, self.theme)
         if laid:
             panel.draw(laid, self._history, canvas, self.theme, self.say, now_s=now_s)
 
@@ -259,7 +263,7 @@ class KioskWindow(QWidget):
             rows, columns = ready.want.result.frame.image.shape[:2]
             size = (self.width(), self.height())
             view = View.of((columns, rows), size, mirrored=ready.want.mirrored, fill=ready.want.fill)
-            style = overlay.Style(theme=self.theme, say=self.say, detail=self.panel)
+            style = Style(theme=self.theme, say=self.say, labels=self.look.labels, detail=self.panel)
             overlay.draw(people, self._canvas, view, self._labels, style, taken=taken, now_s=now_s)
         elif (crowd := ready.want.result.crowd) and idle == 0:
             cards.count(self._canvas, self.theme, self.say, crowd.present)
@@ -305,7 +309,7 @@ class KioskWindow(QWidget):
         self.leave_full_screen() if self.isFullScreen() else self.fill_screen()
 
     def _switch_contrast(self) -> None:
-        self.theme = overlay.STANDARD if self.theme is overlay.CONTRAST else overlay.CONTRAST
+        self.theme = STANDARD if self.theme is CONTRAST else CONTRAST
 
     def _next_language(self) -> None:
         names = list(LANGUAGES)

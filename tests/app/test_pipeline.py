@@ -369,6 +369,22 @@ def test_the_first_picture_is_shown_before_the_front_end_is_up_unless_faces_are_
         pipeline.close()
 
 
+@pytest.mark.parametrize(("live", "people", "spare"), [(True, 0, 3), (True, 1, 0), (False, 0, 0)])
+def test_spare_moments_are_those_of_a_live_source_without_anybody(live, people, spare):
+    calls, gate = [], threading.Semaphore(0)
+    pipeline, sink = make(FakeSource(images(3), live=live, gate=gate), crowd(people), spare=lambda: calls.append(1))
+    delivered, deliver = threading.Semaphore(0), sink.deliver
+    sink.deliver = lambda result: (deliver(result), delivered.release())[0]
+    pipeline.start()
+    for _ in range(3):
+        gate.release()
+        assert delivered.acquire(timeout=WAIT_S)
+    gate.release()
+    assert pipeline.wait(WAIT_S)
+    pipeline.close()
+    assert len(calls) == spare
+
+
 def test_a_file_waits_for_its_network():
     pipeline, sink = make(FakeSource(images(5)), equipped=False)
     pipeline.start()

@@ -60,3 +60,13 @@ def test_home_assistant_hears_by_mqtt_only():
     with pytest.raises(UsageError, match="--mqtt"):
         Settings(home_assistant=True)
     assert Settings(home_assistant=True, mqtt="mqtt://localhost").home_assistant
+
+
+def test_labels_tell_what_is_asked_for_and_the_standing_line_is_true():
+    assert Settings().told == ("age", "expression") and not Settings().keeps
+    assert Settings(labels="age, gender").told == ("age", "gender")
+    for wrong in ("agee", "", "age;gender", "age,,gender"):
+        with pytest.raises(UsageError, match="--labels takes age, expression, gender"):
+            Settings(labels=wrong)
+    assert Settings(results=Path("r")).keeps and Settings(mqtt="mqtt://localhost").keeps
+    assert not Settings(log=Path("l"), metrics="127.0.0.1:9108").keeps

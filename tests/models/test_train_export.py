@@ -523,10 +523,10 @@ def test_parameters_that_fit_nothing_are_refused(exported):
 
 
 def test_the_engine_runs_every_size_with_its_own_parameters(exported):
-    from app.network.engine import OnnxEngine
+    from app.network.onnx_cpu import CpuEngine
     from scheduler.latency import OperatingPoint
 
-    engine = OnnxEngine(exported, "cpu")
+    engine = CpuEngine(exported)
     plain = {OperatingPoint(e.name, s) for e in exported.exits for s in (32, 48)}
     assert set(engine.points) == plain | {OperatingPoint(f"{e.name}+mirror", 48) for e in exported.exits}
     file = onnx.load(exported.network)
@@ -542,7 +542,7 @@ def test_the_engine_runs_every_size_with_its_own_parameters(exported):
             both = [engine.outputs(OperatingPoint("exit_07", size), f).age for f in (faces, faces[:, :, ::-1].copy())]
             assert np.abs(engine.outputs(twice, faces).age - np.mean(both, axis=0)).max() < 1e-6
     one = OperatingPoint("exit_07", 32)
-    assert OnnxEngine(exported, "cpu", points=[one]).points == (one,)
+    assert CpuEngine(exported, points=[one]).points == (one,)
 
 
 def test_a_teachers_answers_are_the_mean_of_view_and_mirror_image_and_are_asked_once(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from app.domain import Box, Estimate, Stats
-from app.overlay import people as overlay
+from app.overlay import style as overlay
 
 STATS = Stats(
     fps=15, faces=1, served=1, exit="exit_13", input_size=96, budget_ms=66, left_ms=40, predicted_ms=3, measured_ms=2.5,
@@ -43,6 +43,7 @@ class Recorder:
         self.width, self.height = width, height
         self.outlines: list[tuple[Box, float, overlay.Colour, float]] = []
         self.fills: list[Box] = []
+        self.plates: list[Box] = []  # fills in the colour of plates
         self.lines: list[list[tuple[float, float]]] = []
         self.texts: list[str] = []
         self.extents: list[Box] = []
@@ -52,6 +53,8 @@ class Recorder:
 
     def fill(self, box: Box, radius: float, colour: overlay.Colour, opacity: float) -> None:
         self.fills.append(box)
+        if colour in (overlay.STANDARD.plate, overlay.CONTRAST.plate):
+            self.plates.append(box)
 
     def line(
         self, points: list[tuple[float, float]], thickness: float, colour: overlay.Colour, opacity: float = 1.0

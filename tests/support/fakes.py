@@ -64,6 +64,7 @@ class FakeEngine:
         age: int = 30,
     ) -> None:
         self._clock, self._cost_ms, self._age = clock, cost_ms, age
+        self.closed = False
         self.runs: list[tuple[OperatingPoint, int]] = []
         self.failure: Exception | None = None
 
@@ -77,6 +78,9 @@ class FakeEngine:
             self._clock.pass_ms(self._cost_ms(point, n))
         gender, expression = np.float32([0.9, 0.1]), np.float32([0, 0, 0, 0.6, 0.4, 0, 0])
         return [Reading(float(self._age), 0.5, gender, expression, point.exit, point.size) for _ in range(n)]
+
+    def close(self) -> None:
+        self.closed = True
 
 
 class FakeSource:

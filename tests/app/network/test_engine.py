@@ -7,6 +7,7 @@ import dataclasses
 import itertools
 import json
 import shutil
+from functools import partial
 
 import numpy as np
 import onnx
@@ -15,9 +16,14 @@ import pytest
 
 from app.compose import load_manifest
 from app.errors import DeviceError, ModelError
-from app.network import engine as module
-from app.network.calibrate import cached_profile, calibrate
-from app.network.engine import CPU_BUCKETS, OnnxEngine, readings
+from app.network import onnx_cuda
+from app.network.calibrate import cached_profile, calibrate, measuring, remember
+from app.network.engine import CPU_BUCKETS, readings
+from app.network.graphs import HEADS
+from app.network.mending import STEADY_TAIL, Mender
+from app.network.onnx_cpu import CPU, CpuEngine
+from app.network.onnx_cuda import CUDA, CUDA_BUCKETS, CudaEngine
+from app.network.open import open_engine
 from models.manifest import DEFAULT_MODEL, Manifest
 from models.onnx_file import at_size
 from models.session import cpu_session
@@ -31,8 +37,8 @@ def manifest() -> Manifest:
 
 
 @pytest.fixture(scope="module")
-def engine(manifest) -> OnnxEngine:
-    return OnnxEngine(manifest, "cpu")
+def engine(manifest) -> CpuEngine:
+    return CpuEngine(manifest)
 
 
 def crops(n: int, size: int) -> np.ndarray:
@@ -44,7 +50,7 @@ def test_every_exit_says_what_the_whole_graph_says(manifest, engine):
     whole = {size: cpu_session(at_size(model, size).SerializeToString()) for size in manifest.input_sizes}
     for point in engine.points:
         faces = crops(5, point.size)
-        names = [manifest.exit(point.exit).output(h) for h in module.HEADS]
+        names = [manifest.exit(point.exit).output(h) for h in HEADS]
         expected = whole[point.size].run(names, {manifest.input_name: faces})
         if manifest.exit(point.exit).mirrored:
             mirror = whole[point.size].run(names, {manifest.input_name: np.ascontiguousarray(faces[:, :, ::-1])})
@@ -70,14 +76,14 @@ def test_a_shallow_exits_graph_holds_no_deeper_layer(manifest, engine):
     model = onnx.load_model_from_string(manifest.verify())
     nodes = {}
     for one in manifest.exits:
-        cut = Extractor(model).extract_model([manifest.input_name], [one.output(h) for h in module.HEADS])
+        cut = Extractor(model).extract_model([manifest.input_name], [one.output(h) for h in HEADS])
         nodes[one.block] = sum(n.op_type == "Conv" for n in cut.graph.node)
     # A stem, two convolutions a block, and in exits 4 and 5 two blocks of their own.
     assert nodes == {b: 1 + 2 * b + (4 if b < 7 else 0) for b in nodes}
 
 
 def test_padding_engines_cut_the_padding_off_again(manifest):
-    padding = OnnxEngine(manifest, "cpu", exits=["exit_07"])
+    padding = CpuEngine(manifest, exits=["exit_07"])
     point = padding.points[0]
     faces = crops(3, point.size)
     plain = padding.outputs(point, faces)
@@ -86,20 +92,29 @@ def test_padding_engines_cut_the_padding_off_again(manifest):
         np.testing.assert_allclose(mine, theirs, atol=1e-5)
 
 
+def on_cpu_as_if_cuda(monkeypatch, provider_of) -> None:
+    """A GPU is there, and ONNX Runtime says of its sessions what `provider_of` says; they run on the CPU."""
+    monkeypatch.setattr(onnx_cuda, "cuda_there", lambda: True)
+    monkeypatch.setattr("app.network.open.cuda_there", lambda: True)
+    monkeypatch.setattr(onnx_cuda, "nvidia_driver", lambda: True)
+    monkeypatch.setattr(CudaEngine, "providers", [CPU])
+    monkeypatch.setattr(onnx_cuda, "provider_of", provider_of)
+
+
 def test_on_cuda_every_batch_has_a_session_of_its_own(manifest, monkeypatch):
     """What ONNX Runtime says of its sessions is the only thing here that differs from a GPU: shapes never change in one."""
-    monkeypatch.setattr(module, "_provider_of", lambda session: "CUDAExecutionProvider")
+    on_cpu_as_if_cuda(monkeypatch, lambda session: CUDA)
     heard, shapes = [], {}
-    apart = OnnxEngine(manifest, "cpu", exits=["exit_07"], progress=lambda done, total: heard.append((done, total)))
-    assert apart.pads and apart.buckets == module.CUDA_BUCKETS
+    apart = CudaEngine(manifest, exits=["exit_07"], progress=lambda done, total: heard.append((done, total)))
+    assert apart.pads and apart.buckets == CUDA_BUCKETS
     expected = len(apart.points) * len(apart.buckets)
-    assert len({id(s) for s in apart._sessions.values()}) == expected == len(apart._sessions)
+    assert len({id(s) for s in apart._loaded.values()}) == expected == len(apart._loaded)
     assert heard == [(i, len(apart.points)) for i in range(1, len(apart.points) + 1)]
-    for (point, bucket), session in apart._sessions.items():
+    for (point, bucket), session in apart._loaded.items():
         watched = Watched(session, shapes.setdefault((point, bucket), set()))
-        apart._sessions[point, bucket] = watched
+        apart._loaded[point, bucket] = watched
     monkeypatch.undo()
-    plain = OnnxEngine(manifest, "cpu", exits=["exit_07"])
+    plain = CpuEngine(manifest, exits=["exit_07"])
     for point in apart.points:
         for faces in (1, 2, 8, 9, 32, 45):
             given = crops(faces, point.size)
@@ -110,15 +125,14 @@ def test_on_cuda_every_batch_has_a_session_of_its_own(manifest, monkeypatch):
 
 def test_a_gpu_that_gives_out_while_loading_is_not_used_at_all(manifest, monkeypatch):
     """ONNX Runtime makes sessions for the CPU, without a word, when the GPU's memory is full."""
-    monkeypatch.setattr(module, "_providers", lambda *_: (["CPUExecutionProvider"], ""))
     for device in ("auto", "cuda"):
         answers = iter(["CUDAExecutionProvider"] * 3)
-        monkeypatch.setattr(module, "_provider_of", lambda _, answers=answers: next(answers, "CPUExecutionProvider"))
+        on_cpu_as_if_cuda(monkeypatch, lambda _, answers=answers: next(answers, CPU))
         if device == "cuda":
             with pytest.raises(DeviceError, match=r"gave out when 2 of 12 .* memory .*--exit NAME"):
-                OnnxEngine(manifest, device, exits=["exit_07"])
+                open_engine(manifest, device, exits=["exit_07"])
         else:
-            engine = OnnxEngine(manifest, device, exits=["exit_07"])
+            engine = open_engine(manifest, device, exits=["exit_07"])
             assert not engine.pads and engine.buckets == CPU_BUCKETS and engine.provider == "CPUExecutionProvider"
             assert "memory" in engine.note and len(engine.points) == 4
             assert len(engine.outputs(engine.points[0], crops(3, engine.points[0].size)).age) == 3
@@ -136,7 +150,7 @@ class Watched:
 
 
 def test_only_the_exits_asked_for_are_loaded(manifest):
-    points = OnnxEngine(manifest, "cpu", exits=["exit_09"]).points
+    points = CpuEngine(manifest, exits=["exit_09"]).points
     assert points == tuple(OperatingPoint("exit_09", size) for size in manifest.input_sizes)
 
 
@@ -159,20 +173,19 @@ def has_cuda() -> bool:
 @pytest.mark.skipif(has_cuda(), reason="this machine has an NVIDIA driver")
 def test_cuda_on_a_machine_without_it_is_diagnosed(manifest):
     with pytest.raises(DeviceError, match=r"no NVIDIA driver.*--device cpu"):
-        OnnxEngine(manifest, "cuda")
+        open_engine(manifest, "cuda")
 
 
 def test_auto_says_which_provider_it_got(manifest):
-    assert OnnxEngine(manifest, "auto", exits=["exit_07"]).provider in onnxruntime.get_available_providers()
+    assert open_engine(manifest, "auto", exits=["exit_07"]).provider in onnxruntime.get_available_providers()
 
 
 def test_a_silent_fallback_to_the_cpu_is_found_out(manifest, monkeypatch):
     """A driver is there and CUDA was asked for, but the sessions run on the CPU."""
-    monkeypatch.setattr(module, "nvidia_driver", lambda: True)
-    monkeypatch.setattr(module, "_providers", lambda *_: (["CPUExecutionProvider"], ""))
+    on_cpu_as_if_cuda(monkeypatch, lambda session: CPU)
     with pytest.raises(DeviceError, match="cudnn"):
-        OnnxEngine(manifest, "cuda", exits=["exit_07"])
-    assert "cudnn" in OnnxEngine(manifest, "auto", exits=["exit_07"]).note
+        open_engine(manifest, "cuda", exits=["exit_07"])
+    assert "cudnn" in open_engine(manifest, "auto", exits=["exit_07"]).note
 
 
 def test_a_network_that_is_none_is_a_clear_error(manifest, tmp_path):
@@ -182,7 +195,7 @@ def test_a_network_that_is_none_is_a_clear_error(manifest, tmp_path):
         (tmp_path / "x.onnx").write_bytes(content)
         wrong = dataclasses.replace(manifest, network=tmp_path / "x.onnx", sha256=hashlib.sha256(content).hexdigest())
         with pytest.raises(ModelError):
-            OnnxEngine(wrong, "cpu")
+            CpuEngine(wrong)
 
 
 def test_a_network_of_another_manifest_is_a_clear_error(manifest, tmp_path):
@@ -193,7 +206,7 @@ def test_a_network_of_another_manifest_is_a_clear_error(manifest, tmp_path):
     del values["mirrored"]
     (tmp_path / "other.json").write_text(json.dumps(values))
     with pytest.raises(ModelError, match="exit_06"):
-        OnnxEngine(Manifest.read(tmp_path / "other.json"), "cpu")
+        CpuEngine(Manifest.read(tmp_path / "other.json"))
 
 
 def test_calibration_finds_medians_on_the_clock_that_it_is_given(manifest):
@@ -272,16 +285,33 @@ def test_profiles_are_remembered_per_network_and_threads(manifest, tmp_path):
 )
 def test_a_manifest_that_promises_something_else_is_refused(manifest, change):
     with pytest.raises(ModelError, match="manifest"):
-        OnnxEngine(dataclasses.replace(manifest, **change), "cpu", exits=["exit_07"])
+        CpuEngine(dataclasses.replace(manifest, **change), exits=["exit_07"])
 
 
-def test_a_profile_that_was_measured_beside_other_work_is_not_remembered(manifest, tmp_path):
-    ticks = iter(range(10**6))
+def test_a_profile_that_was_measured_beside_other_work_is_kept_and_mended(manifest, tmp_path):
+    ticks, jerky = iter(range(10**6)), [True]
     fake = FakeEngine(FakeClock())
 
-    def jerky() -> float:
+    def clock() -> float:
         n = next(ticks)
-        return n + (5.0 if n % 7 == 0 else 0.0)
+        return n + (5.0 if jerky[0] and n % 7 == 0 else 0.0)
 
-    profile, _ = cached_profile(tmp_path, fake, manifest, 2, lambda: calibrate(fake, manifest, clock=jerky, max_s=1e9))
-    assert profile.tail > 1.6 and list(tmp_path.iterdir()) == []
+    measure = partial(measuring, fake, manifest, clock=clock, rounds=3)
+    first, _ = cached_profile(tmp_path, fake, manifest, 2, lambda: calibrate(fake, manifest, clock=clock, max_s=1e9))
+    assert first.tail > STEADY_TAIL
+    assert cached_profile(tmp_path, fake, manifest, 2, pytest.fail) == (first, True), "the next start is quick"
+
+    (path,) = tmp_path.iterdir()
+    mend = Mender(measure, lambda profile: remember(path, profile, fake, manifest, 2))
+    whole = 4 * len(fake.points) * len(fake.buckets) + 1
+    for _ in range(whole):
+        mend()
+    assert cached_profile(tmp_path, fake, manifest, 2, pytest.fail)[0] == first, "no better than before"
+    jerky[0] = False
+    for _ in range(whole):
+        mend()
+    mended, _ = cached_profile(tmp_path, fake, manifest, 2, pytest.fail)
+    assert mended.tail <= STEADY_TAIL and mended != first
+    runs = len(fake.runs)
+    mend()
+    assert len(fake.runs) == runs, "and that was it"

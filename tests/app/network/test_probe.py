@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from app.network.engine import PROVIDERS
+from app.network.onnx_cpu import CPU
+from app.network.onnx_cuda import CUDA
 from app.network.probe import SLOW, USUAL, Probe, probe_of
 
 
@@ -56,8 +57,8 @@ def test_what_lasts_becomes_usual():
 
 def test_where_the_network_runs_elsewhere_nothing_is_known():
     class Engine:
-        provider = PROVIDERS["cuda"]
+        provider = CUDA
 
     assert probe_of(Engine())() == 0.0
-    Engine.provider = PROVIDERS["cpu"]
+    Engine.provider = CPU
     assert isinstance(probe_of(Engine()), Probe)

@@ -26,7 +26,7 @@ from app.faces.detectors import open_detector
 from app.faces.search import Search
 from app.faces.viola_jones import ViolaJones
 from app.mailbox import WhenFull
-from app.network.engine import OnnxEngine
+from app.network.onnx_cpu import CpuEngine
 from app.outputs.privacy import BLOCKS, LEAST_PEOPLE, MARGIN, Aggregate, covered, protection, read_notice
 from app.outputs.video import VideoWriter
 from app.overlay.people import paint
@@ -120,7 +120,7 @@ def test_detectors_no_longer_find_the_face(portrait, mode):
 def test_our_own_network_no_longer_reads_a_covered_face(utkface_tar, tmp_path):
     """With the landmarks of the plain picture, which an attacker would not have. Gender is at chance then."""
     manifest, predictor = load_manifest("mobilenet_v1_075"), LandmarkPredictor()
-    engine, template, detect = OnnxEngine(manifest, "cpu", exits=["exit_13"]), Template(manifest.template), ViolaJones()
+    engine, template, detect = CpuEngine(manifest, exits=["exit_13"]), Template(manifest.template), ViolaJones()
     right: dict[str, list[bool]] = {"plain": [], "blur": [], "pixelate": []}
     with tarfile.open(utkface_tar) as tar:
         for i, member in enumerate(tar):
@@ -333,7 +333,8 @@ def test_the_window_itself_shows_no_face(portrait, mode):
     """What is on the screen, not only what the window was given."""
     from PyQt5.QtWidgets import QApplication
 
-    from app.window.window import KioskWindow, Look
+    from app.window.watched import Look, Watched
+    from app.window.window import KioskWindow
 
     application = QApplication.instance() or QApplication(["tests"])
     picture = np.full((480, 720, 3), 60, np.uint8)
@@ -343,9 +344,8 @@ def test_the_window_itself_shows_no_face(portrait, mode):
     shown = {}
     for name, result in (("none", plain), (mode, protection(mode)(plain, []))):
         latest = {"result": result}
-        window = KioskWindow(
-            lambda latest=latest: latest["result"], lambda: False, lambda: None, title="t", look=Look(panel=False)
-        )
+        run = Watched(latest=lambda latest=latest: latest["result"])
+        window = KioskWindow(run, title="t", look=Look(panel=False))
         window.halt()
         window.resize(720, 480)
         window.show()

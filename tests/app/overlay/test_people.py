@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 
 import numpy as np
 import pytest
 
 from app.domain import Box, Estimate, Frame, Person, Result
-from app.overlay import image_canvas
+from app.overlay import icons, image_canvas, labels, style
 from app.overlay import people as overlay
+from app.overlay.colours import Colours
 from app.overlay.layout import Labels, View
 from app.overlay.motion import as_it_is
 from tests.support.builders import Recorder, is_inside, make_stats
@@ -89,10 +91,70 @@ def test_everything_scales_with_the_canvas() -> None:
     assert overlay.text_size(1080, 1920) == overlay.text_size(1920, 1080), "an upright screen is read from as far"
 
 
-def test_label_says_what_is_known() -> None:
+ALL = ("age", "expression", "gender")
+
+
+def test_label_says_what_is_known_and_that_it_is_a_guess() -> None:
     result = make_result((960, 540), make_person(Box(500, 200, 100, 120), 7))
-    assert recorded(result).texts == ["34", "female · surprised", "29–40 years"]
-    assert recorded(result, detail=True).texts == ["34", "female · surprised", "29–40 years  exit b9  #7"]
+    assert recorded(result).texts == ["looks about 34", "29", "40", "surprised"]
+    assert recorded(result, labels=ALL).texts == ["looks about 34", "29", "40", "surprised", "perhaps a woman"]
+    assert recorded(result, labels=ALL, detail=True).texts[-2:] == ["perhaps a woman", "exit b9  #7"]
+    assert recorded(result, labels=("expression",)).texts == ["surprised"]
+    assert recorded(result, labels=("gender",)).texts == ["perhaps a woman"]
+
+
+def test_up_to_three_get_large_cards_beside_or_under_their_face_and_a_crowd_small_labels() -> None:
+    for count in (1, 2, 3):
+        boxes = [Box(150 + 260 * i, 150, 70, 70) for i in range(count)]
+        canvas = recorded(make_result((960, 540), *map(make_person, boxes, range(count))))
+        assert canvas.texts.count("looks about 34") == count == len(canvas.plates)
+        for box, card in zip(boxes, canvas.plates, strict=True):
+            assert card.height > 80 and card.y >= box.y - 1, "beside or under, not above"
+    boxes = [Box(60 + 220 * i, 150, 70, 70) for i in range(4)]
+    canvas = recorded(make_result((960, 540), *map(make_person, boxes, range(4))))
+    assert canvas.texts == ["34"] * 4 and all(card.height < 40 for card in canvas.plates)
+
+
+def test_a_range_is_drawn_as_a_scale_with_its_numbers_apart_and_under_it() -> None:
+    for low, high, age in ((29, 40, 34), (0, 1, 0), (88, 99, 95), (20, 20, 20)):
+        shown = dataclasses.replace(as_it_is(make_person(Box(500, 200, 100, 120))), low=low, high=high, age=age)
+        canvas = Recorder(960, 540)
+        card = labels.large(shown, canvas, 15.0, overlay.PLAIN, (255, 0, 0))
+        scale = card.drawings[0]
+        ends = [(run.x, run.x + canvas.measure(run.text, run.size, False)) for run in card.runs[1:3]]
+        assert ends[0][1] < ends[1][0] and scale.x - 1e-6 <= ends[0][0] and ends[1][1] <= scale.x + scale.width + 1e-6
+        card.put(canvas, 0.0, 0.0)
+        track, bright, mark = canvas.fills[:3]
+        assert track.x <= bright.x and bright.x + bright.width <= track.x + track.width + scale.height
+        assert bright.x <= mark.centre[0] <= bright.x + bright.width
+
+
+@pytest.mark.parametrize("expression", ["angry", "disgust", "fear", "happy", "neutral", "sad", "surprise"])
+def test_every_expression_has_an_icon_of_its_own(expression: str) -> None:
+    assert len({str(lines) for lines in icons.MOUTHS.values()}) == 7
+    canvas = Recorder(100, 100)
+    icons.Icon(expression, 0.0, 0.0, 10.0, (255, 255, 255)).put(canvas, 50.0, 50.0, 1.0)
+    assert len(canvas.lines) >= 2
+    assert all(math.dist(point, (50, 50)) <= 10.01 for line in canvas.lines for point in line)
+
+
+@pytest.mark.parametrize("count", [5, 8])
+def test_neighbours_never_share_a_colour_and_everybody_keeps_theirs(count: int) -> None:
+    chance, colours = np.random.default_rng(3), Colours()
+    places, held = {i: chance.uniform(0, 600, 2) for i in range(30)}, {}
+    for _ in range(40):
+        for place in places.values():
+            place += chance.normal(0, 4, 2)
+        boxes = [Box(*place, 60, 60) for place in places.values()]
+        now = colours.assign(list(places), boxes, count)
+        for i, box in zip(places, boxes, strict=True):
+            nearest = sorted((math.dist(box.centre, b.centre), j) for j, b in zip(places, boxes, strict=True) if j != i)
+            if nearest[0][0] < 200:
+                assert now[i] != now[nearest[0][1]]
+        changed = sum(now[i] != held[i] for i in held)
+        assert changed <= 12, "only who has come near somebody of the same colour"
+        held = now
+    assert colours.assign([0], [Box(0, 0, 60, 60)], count) == {0: held[0]}
 
 
 def test_unread_person_gets_dots() -> None:
@@ -103,7 +165,7 @@ def test_a_reason_why_a_face_is_not_read_is_told_in_its_label() -> None:
     canvas = Recorder(960, 540)
     shown = dataclasses.replace(as_it_is(make_person(Box(500, 200, 100, 120))), unfit="turned away")
     overlay.draw([shown], canvas, View.of((960, 540), (960, 540)), Labels())
-    assert canvas.texts == ["34", "female · surprised", "29–40 · turned away"]
+    assert canvas.texts == ["looks about 34", "29", "40", "surprised", "turned away"]
 
 
 def test_carried_over_estimate_is_dimmer_and_thinner() -> None:
@@ -118,8 +180,8 @@ def test_boxes_have_a_dark_edge_and_a_label_far_away_is_tied_to_its_face() -> No
     result = make_result((960, 540), make_person(Box(300, 300, 80, 80)))
     (edge, thick, dark, _), (box, thin, colour, _) = recorded(result).outlines
     assert edge == box and thick > thin and sum(dark) < sum(colour)
-    assert recorded(result).lines == []
-    assert len(recorded(result, taken=[Box(200, 180, 400, 280)]).lines) == 1
+    assert recorded(result, labels=("age",)).lines == []
+    assert len(recorded(result, labels=("age",), taken=[Box(200, 180, 400, 280)]).lines) == 1
 
 
 def test_nobody_gets_a_label_whose_face_is_out_of_sight() -> None:
@@ -128,7 +190,7 @@ def test_nobody_gets_a_label_whose_face_is_out_of_sight() -> None:
     people = [as_it_is(make_person(box, i)) for i, box in enumerate((Box(100, 200, 80, 80), Box(440, 200, 80, 80)))]
     overlay.draw(people, canvas, view, Labels())
     assert len(canvas.outlines) == 4
-    assert canvas.texts.count("34") == 1
+    assert canvas.texts.count("looks about 34") == 1
 
 
 def test_high_contrast_has_contrast() -> None:
@@ -139,25 +201,25 @@ def test_high_contrast_has_contrast() -> None:
     def contrast(theme: overlay.Theme, colour: overlay.Colour) -> float:
         return (luminance(colour) + 0.05) / (luminance(theme.plate) + 0.05)
 
-    for theme in (overlay.STANDARD, overlay.CONTRAST):
+    for theme in (style.STANDARD, style.CONTRAST):
         assert all(contrast(theme, getattr(theme, name)) >= 7 for name in ("ink", "muted", "accent", "bad"))
-    assert all(contrast(overlay.CONTRAST, getattr(overlay.CONTRAST, name)) >= 15 for name in ("ink", "muted", "accent"))
-    assert overlay.CONTRAST.opacity == 1.0
+    assert all(contrast(style.CONTRAST, getattr(style.CONTRAST, name)) >= 15 for name in ("ink", "muted", "accent"))
+    assert all(contrast(style.CONTRAST, colour) >= 10 for colour in style.CONTRAST.people)
+    assert style.CONTRAST.opacity == 1.0
 
 
 @pytest.mark.parametrize("size", [(480, 270), (960, 540), (1920, 1080)])
 def test_labels_of_a_crowd_do_not_overlap(size: tuple[int, int]) -> None:
     boxes = crowd(*size)
     canvas = recorded(make_result(size, *map(make_person, boxes, range(12))), *size)
-    labels = canvas.fills[::2]  # every other one is a label's stripe
-    assert len(labels) == 12
-    assert not any(overlaps(one, two) for one, two in itertools.combinations(labels, 2))
+    assert len(canvas.plates) == 12
+    assert not any(overlaps(one, two) for one, two in itertools.combinations(canvas.plates, 2))
 
 
 def test_crowded_labels_are_shorter() -> None:
     texts = recorded(make_result((240, 135), *map(make_person, crowd(240, 135), range(12))), 240, 135).texts
     assert texts.count("34") == 12
-    assert "female · surprised" not in texts
+    assert "looks about 34" not in texts
 
 
 def test_labels_of_a_video_stay_in_place() -> None:

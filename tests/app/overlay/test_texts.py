@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 import pytest
 
 from align import fitness
-from app.overlay import people as overlay
+from app.overlay import labels
 from app.overlay.texts import CONTEXT, ENGLISH, FOLDER, LANGUAGES, load_texts, vocabulary
 from app.settings import options
 from app.window import display
@@ -91,7 +91,7 @@ def test_compiling_again_gives_the_same_file(language: str, tmp_path: Path) -> N
 @pytest.mark.parametrize("language", TRANSLATED)
 def test_words_of_labels_are_translated(language: str) -> None:
     manifest, say = Manifest.read(find_manifest("mobilenet_v1_075")), load_texts(language)
-    words = [*manifest.genders, *(overlay.EXPRESSIONS.get(e, e) for e in manifest.expressions)]
+    words = [*map(labels.GENDERS.get, manifest.genders), *(labels.EXPRESSIONS.get(e, e) for e in manifest.expressions)]
     words += [fitness.TURNED_AWAY, fitness.AT_THE_EDGE, fitness.TOO_SMALL]
     assert set(words) <= set(vocabulary(ENGLISH))
     assert all(say(word) != word for word in words if word != "neutral")

@@ -8,7 +8,7 @@ import math
 import pytest
 
 from app.domain import Box, SourceState, SourceStatus
-from app.overlay import people as overlay
+from app.overlay import style as overlay
 from app.overlay.texts import ENGLISH, Texts
 from app.window import cards, panel
 from app.window.panel import SPAN_S, History, Setting

@@ -129,7 +129,7 @@ def picture(kiosk: Any) -> Any:
 
 @needs_qt
 def test_starts_with_a_card(kiosk: Any) -> None:
-    assert pixel(kiosk, 3, 3) == window.overlay.STANDARD.plate
+    assert pixel(kiosk, 3, 3) == window.STANDARD.plate
     assert picture(kiosk)[300:420].max() > 200
     kiosk.settle()
     assert not kiosk.is_closed
@@ -205,7 +205,7 @@ def test_takes_the_pictures_shape_and_keeps_its_aspect(kiosk: Any, feed: Feed) -
     assert kiosk.width() / kiosk.height() == pytest.approx(480 / 270, abs=0.01)
     kiosk.resize(900, 300)
     kiosk.settle()
-    assert pixel(kiosk, 5, 150) == window.overlay.STANDARD.plate
+    assert pixel(kiosk, 5, 150) == window.STANDARD.plate
     assert pixel(kiosk, 640, 290) == (40, 40, 40)
     pressed(kiosk, "Z").settle()
     assert pixel(kiosk, 893, 150) == (40, 40, 40)
@@ -263,7 +263,7 @@ def test_texts_are_not_mirrored(kiosk: Any, feed: Feed, monkeypatch: pytest.Monk
     drawn.clear()
     pressed(kiosk, "M").settle()
     kiosk.grab()
-    assert set(drawn) == before == {"34", "female · happy", "29–40 years"}
+    assert set(drawn) == before == {"looks about 34", "29", "40", "happy"}
 
 
 @needs_qt
@@ -290,7 +290,7 @@ def test_a_lost_camera_hides_the_last_picture(kiosk: Any, feed: Feed) -> None:
     kiosk.settle()
     feed.state = SourceStatus(SourceState.LOST, 12.0, 4.0, "camera 0 was unplugged")
     kiosk.settle()
-    assert pixel(kiosk, 9, kiosk.height() // 2) == window.overlay.STANDARD.plate
+    assert pixel(kiosk, 9, kiosk.height() // 2) == window.STANDARD.plate
     feed.state = SourceStatus()
     kiosk.settle()
     assert pixel(kiosk, 9, kiosk.height() // 2) == (0, 0, 200)
@@ -318,8 +318,8 @@ def test_h_shows_every_key_and_c_and_l_change_looks(kiosk: Any, feed: Feed, monk
     pressed(kiosk, "L", "L", "F1")
     assert kiosk.say.language == "en" and not kiosk.help
     pressed(kiosk, "C")
-    assert kiosk.theme is window.overlay.CONTRAST
-    assert pressed(kiosk, "C").theme is window.overlay.STANDARD
+    assert kiosk.theme is window.CONTRAST
+    assert pressed(kiosk, "C").theme is window.STANDARD
 
 
 def typed(kiosk: Any, key: int, *, place: int = 0, held: bool = False, modifiers: int = 0) -> None:
@@ -358,7 +358,7 @@ def test_letters_of_another_script_act_by_their_place(kiosk: Any, letters: str, 
     places = {place: key for key, place in keys.PLACES.items()}
     for name, letter in zip("HPMZC", letters, strict=False):
         typed(kiosk, ord(letter), place=places[name])
-    assert kiosk.help and kiosk.panel and kiosk.mirrored and kiosk.fill and kiosk.theme is window.overlay.CONTRAST
+    assert kiosk.help and kiosk.panel and kiosk.mirrored and kiosk.fill and kiosk.theme is window.CONTRAST
     typed(kiosk, ord(letters[5]), place=places["L"])
     assert kiosk.say.language == "fi"
     typed(kiosk, ord(q), place=places["Q"])
@@ -441,7 +441,7 @@ def test_another_size_of_the_picture_is_taken_up(kiosk: Any, feed: Feed) -> None
     feed.result = dataclasses.replace(make_result(), frame=Frame(1, image, 0.1, 0.0))
     kiosk.settle()
     assert pixel(kiosk, kiosk.width() // 2, kiosk.height() - 5) == (90, 90, 90)
-    assert pixel(kiosk, 3, kiosk.height() // 2) == window.overlay.STANDARD.plate
+    assert pixel(kiosk, 3, kiosk.height() // 2) == window.STANDARD.plate
 
 
 @needs_qt
@@ -501,10 +501,34 @@ def test_starts_as_asked_for(application: Any, feed: Feed) -> None:
     widget.halt()
     widget.open()
     assert widget.isFullScreen() and widget.mirrored and widget.fill and widget.panel
-    assert widget.theme is window.overlay.CONTRAST and widget.say.language == "sv"
+    assert widget.theme is window.CONTRAST and widget.say.language == "sv"
     feed.result = make_result()
     widget.settle()
     assert pixel(widget, 3, widget.height() - 3) == (0, 0, 0), "the notice's strip"
+    widget.close()
+
+
+@needs_qt
+@pytest.mark.parametrize(
+    ("look", "says"),
+    [
+        ({"notice": None}, "keeps nothing"),
+        ({"notice": None, "keeps": True}, "often wrong."),
+        ({"notice": "Hello"}, "Hello"),
+    ],
+)
+def test_a_standing_line_says_that_it_guesses_and_keeps_nothing_only_where_that_is_so(
+    application: Any, feed: Feed, monkeypatch: pytest.MonkeyPatch, look: dict[str, Any], says: str
+) -> None:
+    drawn: list[str] = []
+    monkeypatch.setattr(window.QtCanvas, "text", lambda self, text, *place: drawn.append(text))
+    widget = window.KioskWindow(feed.run(), title="faces", look=window.Look(language="en", **look))
+    widget.halt()
+    feed.result = make_result()
+    widget.settle()
+    widget.grab()
+    assert says in " ".join(drawn)
+    assert ("keeps nothing" in " ".join(drawn)) == (look == {"notice": None})
     widget.close()
 
 

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from app.cli import main
-from app.network.engine import HEADS, OnnxEngine
+from app.network.graphs import HEADS
+from app.network.onnx_cpu import CpuEngine
 from models.data import views as data
 from models.data.sets import fer2013, utkface
 from models.shipping.export import TOLERANCE, Deployed, export
@@ -94,7 +95,7 @@ def test_every_exit_of_the_exported_network_is_torchs(exported, faces):
         for i, one in enumerate(manifest.exits)
         for k, head in enumerate(HEADS)
     }
-    engine = OnnxEngine(manifest, "cpu", threads=1)
+    engine = CpuEngine(manifest, threads=1)
     for one in manifest.exits:
         got = engine.outputs(OperatingPoint(one.name, size), crops)
         for head in HEADS:

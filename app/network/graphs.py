@@ -1,0 +1,81 @@
+"""The one shipped file, cut in memory into a graph for each operating point.
+
+Inference engines compute a whole graph even when one early output is asked for. Graphs of exits whose input sizes share all
+parameters are shared, too. Cut graphs beat a chain of segments by a fifth to a third in time; what they cost in memory is
+printed by `main.py bench exits` (docs/decisions/0002-prefix-graphs.md).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from app.errors import ModelError
+from models.manifest import ManifestError
+from scheduler.latency import OperatingPoint
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Sequence
+
+    from models.manifest import Manifest
+
+HEADS = ("age", "gender", "expression")
+
+
+class Graph(NamedTuple):
+    """A point's part of the network. Points of one exit and `network` have the same."""
+
+    point: OperatingPoint
+    network: int  # the input size whose parameters it has; 0 for what several sizes share
+    content: bytes
+
+
+def heads_of(manifest: Manifest, exit: str) -> list[str]:
+    """The names of an exit's outputs, in the order of HEADS."""
+    return [manifest.exit(exit).output(head) for head in HEADS]
+
+
+def points_of(
+    manifest: Manifest, exits: Sequence[str] | None, points: Collection[OperatingPoint] | None, engine: str = ""
+) -> tuple[OperatingPoint, ...]:
+    """A network's operating points on an engine, limited to those exits and points, whatever engine these name.
+
+    Raises ModelError where none is left.
+    """
+    plain = {p._replace(engine="") for p in points} if points is not None else None
+    every = (OperatingPoint(e.name, s) for e in manifest.variants for s in manifest.input_sizes if s in e.multiply_adds)
+    chosen = [
+        p._replace(engine=engine) for p in every if (exits is None or p.exit in exits) and (plain is None or p in plain)
+    ]
+    if not chosen:
+        raise ModelError(f"{manifest.name} has none of the exits asked for")
+    return tuple(chosen)
+
+
+def graphs_of(manifest: Manifest, points: Collection[OperatingPoint]) -> Iterator[Graph]:
+    """Each point with its graph, in the manifest's order. Raises ModelError."""
+    import onnx
+
+    from models.onnx_file import at_size, cut, mirrored, sizes_apart
+
+    try:
+        model = onnx.load_model_from_string(manifest.verify())
+    except ManifestError as error:
+        raise ModelError(str(error)) from error
+    except Exception as error:  # protobuf's DecodeError is not exported by onnx
+        raise ModelError(f"network {manifest.network} is not an ONNX file: {error}") from error
+    try:
+        apart = sizes_apart(model)
+        networks = {size: at_size(model, size) for size in apart | {0}}
+    except (ValueError, TypeError) as error:
+        raise ModelError(f"network {manifest.network}: {error}") from error
+    for one in manifest.variants:
+        known: dict[int, bytes] = {}
+        for point in (p for p in points if p.exit == one.name):
+            network = point.size if point.size in apart else 0
+            if network not in known:
+                try:
+                    graph = cut(networks[network], [manifest.input_name], heads_of(manifest, one.name))
+                    known[network] = mirrored(graph) if one.mirrored else graph
+                except Exception as error:  # onnx raises several types of its own
+                    raise ModelError(f"{manifest.name} does not fit its manifest at {point}: {error}") from error
+            yield Graph(point, network, known[network])

@@ -1,0 +1,103 @@
+"""OpenVINO, an extra (requirements-openvino.txt). In bf16, where the processor has it, a batch of faces takes about half as
+long; answers differ by some tenths of a year. Each precision is an engine of its own: `calibrate` measures what it is worth.
+
+A graph serves batches of any size; shapes that are fixed were no faster (docs/network.md).
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from app.errors import DeviceError, ModelError
+from app.network.engine import LocalEngine
+from app.network.graphs import graphs_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from models.manifest import Manifest
+    from scheduler.latency import OperatingPoint
+
+# Precision to what the device must be capable of. The first is the engine's plain one.
+PRECISIONS = {"f32": "FP32", "bf16": "BF16", "f16": "FP16"}
+MISSING = "OpenVINO is not installed: run `pip install -r requirements-openvino.txt`"
+
+
+class OpenVinoEngine(LocalEngine):
+    """One precision on one device."""
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        threads: int | None = None,
+        points: Collection[OperatingPoint] | None = None,
+        progress: Callable[[int, int], None] | None = None,
+        *,
+        device: str = "CPU",
+        precision: str = "f32",
+    ) -> None:
+        """`progress` hears how many points of how many are ready. Raises ModelError, and DeviceError where it is absent."""
+        core = _core(device)
+        self.name = engine_name(precision)
+        self.provider = f"OpenVINO {device}{'' if precision == 'f32' else f' {precision}'}"
+        super().__init__(manifest, threads, points=points)
+        options = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
+        if device == "CPU":
+            # One batch at a time, on as many threads as ONNX Runtime has, bound to no core: others use them, too.
+            options |= {"INFERENCE_NUM_THREADS": str(self.threads), "NUM_STREAMS": "1", "ENABLE_CPU_PINNING": "NO"}
+        known: dict[tuple[str, int], Any] = {}
+        for done, (point, _, graph) in enumerate(graphs_of(manifest, self.points), start=1):
+            if (point.exit, point.size) not in known:
+                known[point.exit, point.size] = self._compiled(core, device, options, point, graph)
+            self._try(known[point.exit, point.size], point, 1)
+            self._loaded |= {(point, bucket): known[point.exit, point.size] for bucket in self.buckets}
+            if progress:
+                progress(done, len(self.points))
+
+    def _compiled(self, core: Any, device: str, options: dict[str, str], point: OperatingPoint, graph: bytes) -> Any:
+        try:
+            model = core.read_model(graph)
+            model.reshape({self._manifest.input_name: [-1, point.size, point.size, 3]})
+            return core.compile_model(model, device, options).create_infer_request()
+        except Exception as error:  # RuntimeError, and what its bindings raise beside it
+            raise ModelError(f"OpenVINO does not take {self._manifest.name} at {point}: {error}") from error
+
+    def _run(self, loaded: Any, point: OperatingPoint, faces: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+        given = loaded.infer([faces])
+        return [given[i].copy() for i in range(3)]  # views of what the next batch writes over
+
+
+def engine_name(precision: str) -> str:
+    """As it stands in operating points."""
+    return "openvino" if precision == "f32" else f"openvino-{precision}"
+
+
+def precisions_of(device: str = "CPU") -> tuple[str, ...]:
+    """What a device can compute with. Raises DeviceError."""
+    capable = _core(device).get_property(device, "OPTIMIZATION_CAPABILITIES")
+    return tuple(p for p, needs in PRECISIONS.items() if needs in capable)
+
+
+def _core(device: str) -> Any:
+    """Raises DeviceError."""
+    # The package that OpenVINO brings to report to its maker is for tools that are not used here; it is told so all the same.
+    os.environ.setdefault("OPENVINO_TELEMETRY_DISABLED", "1")
+    try:
+        import openvino
+    except ImportError as error:
+        raise DeviceError(f"{MISSING}, or use `--device cpu`") from error
+    try:
+        core = openvino.Core()
+        known = [d.split(".")[0] for d in core.available_devices]
+    except Exception as error:
+        raise DeviceError(f"OpenVINO does not work here: {error}. Use `--device cpu`") from error
+    if device not in known:
+        raise DeviceError(
+            f"OpenVINO knows no {device} on this machine, only {', '.join(known) or 'nothing'}: "
+            "use `--device openvino`, or install the device's driver"
+        )
+    return core
