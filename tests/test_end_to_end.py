@@ -14,8 +14,8 @@ def results(path) -> list[dict]:
 
 
 def test_the_talking_man_is_found_and_read(talking_clip, tmp_path):
-    assert main(["run", "--source", str(talking_clip), "--no-show", "--results", str(tmp_path / "r")]) == 0
-    frames = results(tmp_path / "r")
+    assert main(["run", "--source", str(talking_clip), "--no-show", "--results", str(tmp_path / "r.jsonl")]) == 0
+    frames = results(tmp_path / "r.jsonl")
     assert len(frames) == 62
     found = [max(f["people"], key=lambda p: p["box"][2]) for f in frames if f["people"]]
     assert len(found) >= 55
@@ -26,8 +26,8 @@ def test_the_talking_man_is_found_and_read(talking_clip, tmp_path):
 
 
 def test_the_walking_clip_runs_through(walking_clip, tmp_path):
-    assert main(["run", "--source", str(walking_clip), "--no-show", "--results", str(tmp_path / "r")]) == 0
-    assert len(results(tmp_path / "r")) == 35
+    assert main(["run", "--source", str(walking_clip), "--no-show", "--results", str(tmp_path / "r.jsonl")]) == 0
+    assert len(results(tmp_path / "r.jsonl")) == 35
 
 
 def test_the_demo_crowd_is_read_person_by_person(tmp_path):
