@@ -69,27 +69,31 @@ def idle(canvas: Canvas, theme: Theme, say: Texts, *, now_s: float, opacity: flo
         _centred(row, y, 1.5 * unit, theme.muted, canvas, opacity=opacity)
 
 
-def lost(canvas: Canvas, theme: Theme, say: Texts, status: SourceStatus) -> None:
-    """No old picture is shown: the people in it may be gone."""
+def lost(canvas: Canvas, theme: Theme, say: Texts, status: SourceStatus, *, operator: bool) -> None:
+    """No old picture is shown: the people in it may be gone. Visitors are spared the cause, which the operator is told."""
     unit = text_size(canvas.width, canvas.height, theme)
     canvas.fill(Box(0, 0, canvas.width, canvas.height), 0, theme.plate, 1.0)
     middle = (canvas.width / 2, canvas.height / 2 - 5.0 * unit)
     _camera(middle, 6.0 * unit, canvas, theme, 0.3 * unit)
-    y = canvas.height / 2 + 1.6 * unit
-    _centred(say("No picture from the camera"), y, 2.6 * unit, theme.ink, canvas, bold=True)
-    y += 2.4 * unit
+    y = canvas.height / 2 + 2.4 * unit
+    _centred(say("Back soon"), y, 4.2 * unit, theme.ink, canvas, bold=True)
+    if not operator:
+        return
+    y += 2.6 * unit
+    cause = say("The camera is unplugged") if status.absent else say("No picture from the camera")
+    _centred(cause, y, 1.4 * unit, theme.ink, canvas, bold=True)
     since = say("for %n second(s)", "", int(status.since_s))
     if status.retry_in_s is None:
         again = say("trying again now")
     else:
         again = say("trying again in %n second(s)", "", max(1, math.ceil(status.retry_in_s)))
-    _centred(f"{since} · {again}", y, 1.4 * unit, theme.muted, canvas)
+    y += 1.8 * unit
+    _centred(f"{since} · {again}", y, 1.2 * unit, theme.muted, canvas)
     if say.language != "en":
-        return  # the cause comes from drivers and is English: visitors are spared it, the operator has it on stderr
-    y += 0.4 * unit
-    for row in wrap(status.text, 0.8 * canvas.width, unit, 3, canvas):
-        y += 1.6 * unit
-        _centred(row, y, unit, theme.muted, canvas)
+        return  # the rest comes from drivers and is English; it is on stderr, too
+    for row in wrap(status.text, 0.8 * canvas.width, 0.9 * unit, 3, canvas):
+        y += 1.5 * unit
+        _centred(row, y, 0.9 * unit, theme.muted, canvas)
 
 
 def count(canvas: Canvas, theme: Theme, say: Texts, people: int) -> None:

@@ -219,7 +219,7 @@ class KioskWindow(QWidget):
             painter.setRenderHint(QPainter.Antialiasing)
             canvas = self._canvas.on(painter, self.width(), self.height())
             if self._status.state is SourceState.LOST:
-                cards.lost(canvas, self.theme, self.say, self._status)
+                cards.lost(canvas, self.theme, self.say, self._status, operator=self.panel)
             elif self._shown is None:
                 painter.fillRect(self.rect(), QColor(*self.theme.plate))
                 cards.starting(canvas, self.theme, self.say, title=self.windowTitle(), share=self._progress)

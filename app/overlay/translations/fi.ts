@@ -240,5 +240,17 @@
         <source>perhaps a man</source>
         <translation>ehkä mies</translation>
     </message>
+    <message>
+        <source>Back soon</source>
+        <translation>Palaamme pian</translation>
+    </message>
+    <message>
+        <source>The camera is unplugged</source>
+        <translation>Kamera on irrotettu</translation>
+    </message>
+    <message>
+        <source>exit {number}</source>
+        <translation>ulostulo {number}</translation>
+    </message>
 </context>
 </TS>

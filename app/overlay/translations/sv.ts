@@ -240,5 +240,17 @@
         <source>perhaps a man</source>
         <translation>kanske en man</translation>
     </message>
+    <message>
+        <source>Back soon</source>
+        <translation>Snart tillbaka</translation>
+    </message>
+    <message>
+        <source>The camera is unplugged</source>
+        <translation>Kameran är urkopplad</translation>
+    </message>
+    <message>
+        <source>exit {number}</source>
+        <translation>utgång {number}</translation>
+    </message>
 </context>
 </TS>

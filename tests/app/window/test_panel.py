@@ -108,7 +108,9 @@ def test_everything_stays_on_the_screen(size: tuple[int, int], theme: overlay.Th
         panel.draw(laid, kept, canvas, theme, ENGLISH, now_s=4.0)
     cards.starting(canvas, theme, ENGLISH, title="Elastic Faces")
     cards.idle(canvas, theme, ENGLISH, now_s=0.8, opacity=1.0)
-    cards.lost(canvas, theme, ENGLISH, SourceStatus(SourceState.LOST, 12.0, 4.0, "camera 0 was unplugged " * 20))
+    cards.lost(
+        canvas, theme, ENGLISH, SourceStatus(SourceState.LOST, 12.0, 4.0, "camera 0 was unplugged " * 20), operator=True
+    )
     cards.help_card(canvas, theme, ENGLISH, title="Elastic Faces")
     cards.notice("A computer estimates ages here. " * 30, canvas, theme)
     assert laid or min(size) < 400
@@ -131,7 +133,7 @@ def test_panel_leaves_itself_out_where_it_has_no_room() -> None:
 )
 def test_the_lost_card_counts_seconds(status: SourceStatus, says: str) -> None:
     canvas = Recorder(1280, 720)
-    cards.lost(canvas, overlay.STANDARD, ENGLISH, status)
+    cards.lost(canvas, overlay.STANDARD, ENGLISH, status, operator=True)
     assert says in canvas.texts
 
 
@@ -140,7 +142,7 @@ def test_the_lost_card_gives_the_cause_in_english_only() -> None:
     status = SourceStatus(SourceState.LOST, 12.0, 4.0, "camera 0 was unplugged")
     for texts, told in ((ENGLISH, True), (Texts("fi"), False)):
         canvas = Recorder(1280, 720)
-        cards.lost(canvas, overlay.STANDARD, texts, status)
+        cards.lost(canvas, overlay.STANDARD, texts, status, operator=True)
         assert ("camera 0 was unplugged" in " ".join(canvas.texts)) == told
 
 
