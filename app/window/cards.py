@@ -6,15 +6,26 @@ import math
 from typing import TYPE_CHECKING
 
 from app.domain import Box
-from app.overlay.style import text_size
+from app.overlay.labels import large
+from app.overlay.motion import Shown
+from app.overlay.style import Style, text_size
 from app.window.panel import wrap
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from app.domain import SourceStatus
     from app.overlay.style import Canvas, Colour, Theme
     from app.overlay.texts import Texts
 
 NOTICE_LINES = 3
+# The invitation: how long one of its turns takes, how long the face is looked over in it, how long the card takes to appear.
+TURN_S, LOOKS_S, CARD_S = 5.0, 1.6, 0.4
+# Nobody's: what is shown to those who have not come yet.
+SAMPLES = tuple(
+    Shown(0, Box(0, 0, 0, 0), True, age, low, high, expression=expression)
+    for age, low, high, expression in ((27, 22, 33, "happy"), (64, 57, 71, "neutral"), (41, 35, 47, "surprise"))
+)
 LOADING_SHARE = 0.9  # of plain text
 
 
@@ -52,19 +63,34 @@ def _bar(area: Box, share: float, canvas: Canvas, theme: Theme) -> None:
     canvas.fill(Box(area.x, area.y, done, area.height), area.height / 2, theme.accent, 1.0)
 
 
-def idle(canvas: Canvas, theme: Theme, say: Texts, *, now_s: float, opacity: float) -> None:
-    """Invites whoever passes by. The picture stays visible: people come closer to what moves with them."""
+def idle(
+    canvas: Canvas, theme: Theme, languages: Sequence[Texts], *, now_s: float, opacity: float, labels: Sequence[str]
+) -> None:
+    """Invites whoever passes by, and shows what will happen: a drawn face is looked over, then a card appears beside it. The
+    picture stays visible: people come closer to what moves with them. Each turn is in the next of the languages."""
+    turn, at = divmod(now_s, TURN_S)
+    say, sample = languages[int(turn) % len(languages)], SAMPLES[int(turn) % len(SAMPLES)]
     unit = text_size(canvas.width, canvas.height, theme)
     canvas.fill(Box(0, 0, canvas.width, canvas.height), 0, theme.plate, 0.62 * opacity)
-    side = 9.0 * unit * (1 + 0.025 * math.sin(2 * math.pi * now_s / 3.2))
-    middle = (canvas.width / 2, canvas.height / 2 - 4.6 * unit)
+    side = 8.4 * unit * (1 + 0.02 * math.sin(2 * math.pi * now_s / 3.2))
+    card = large(sample, canvas, unit, Style(theme=theme, say=say, labels=tuple(labels)), theme.accent)
+    across = side + 1.2 * unit + card.width
+    beside = across <= 0.94 * canvas.width
+    middle = (canvas.width - across + side if beside else canvas.width) / 2, canvas.height / 2 - 5.4 * unit
     _brackets(middle, side, canvas, theme.accent, 0.34 * unit, opacity)
     _face(middle, side, canvas, theme.ink, 0.26 * unit, opacity)
-    y = canvas.height / 2 + 4.4 * unit
+    seen = min(1.0, max(0.0, (at - LOOKS_S) / CARD_S)) * min(1.0, max(0.0, (TURN_S - at) / CARD_S))
+    if at < LOOKS_S:  # a line goes down and up again
+        y = middle[1] - 0.46 * side * math.cos(2 * math.pi * at / LOOKS_S)
+        canvas.line([(middle[0] - 0.42 * side, y), (middle[0] + 0.42 * side, y)], 0.14 * unit, theme.accent, opacity)
+    elif beside:
+        place = Box(middle[0] + side / 2 + 1.2 * unit, middle[1] - card.height / 2, card.width, card.height)
+        canvas.fill(place, 0.4 * unit, theme.plate, 0.9 * opacity * seen)
+        card.put(canvas, place.x, place.y, opacity * seen)
+    y = canvas.height / 2 + 4.0 * unit
     _centred(say("Come closer"), y, 4.2 * unit, theme.ink, canvas, bold=True, opacity=opacity)
-    invitation = say("See what a machine makes of your face: age, gender, expression")
     y += 0.6 * unit
-    for row in wrap(invitation, 0.86 * canvas.width, 1.5 * unit, 3, canvas):
+    for row in wrap(say("See what a computer guesses from your face"), 0.86 * canvas.width, 1.5 * unit, 3, canvas):
         y += 2.2 * unit
         _centred(row, y, 1.5 * unit, theme.muted, canvas, opacity=opacity)
 

@@ -12,10 +12,6 @@
         <translation>Tule lähemmäs</translation>
     </message>
     <message>
-        <source>See what a machine makes of your face: age, gender, expression</source>
-        <translation>Katso, mitä kone päättelee kasvoistasi: ikä, sukupuoli, ilme</translation>
-    </message>
-    <message>
         <source>No picture from the camera</source>
         <translation>Kamera ei anna kuvaa</translation>
     </message>
@@ -251,6 +247,10 @@
     <message>
         <source>exit {number}</source>
         <translation>ulostulo {number}</translation>
+    </message>
+    <message>
+        <source>See what a computer guesses from your face</source>
+        <translation>Katso, mitä tietokone arvaa kasvoistasi</translation>
     </message>
 </context>
 </TS>

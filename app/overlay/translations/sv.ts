@@ -12,10 +12,6 @@
         <translation>Kom närmare</translation>
     </message>
     <message>
-        <source>See what a machine makes of your face: age, gender, expression</source>
-        <translation>Se vad en maskin läser ur ditt ansikte: ålder, kön, ansiktsuttryck</translation>
-    </message>
-    <message>
         <source>No picture from the camera</source>
         <translation>Ingen bild från kameran</translation>
     </message>
@@ -251,6 +247,10 @@
     <message>
         <source>exit {number}</source>
         <translation>utgång {number}</translation>
+    </message>
+    <message>
+        <source>See what a computer guesses from your face</source>
+        <translation>Se vad en dator gissar av ditt ansikte</translation>
     </message>
 </context>
 </TS>

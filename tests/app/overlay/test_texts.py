@@ -163,6 +163,7 @@ def test_auto_is_the_systems_language(system: str, language: str) -> None:
 @needs_qt
 def test_a_missing_file_says_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("app.overlay.texts.FOLDER", tmp_path)
+    load_texts.cache_clear()
     with pytest.raises(FileNotFoundError, match="make translations"):
         load_texts("fi")
 
