@@ -20,7 +20,8 @@ Size = tuple[float, float]
 Point = tuple[float, float]
 Corners = NDArray[np.float64]  # (n, 2): left, top; or (n, 4): left, top, right, bottom
 
-COVERS_FACE, COVERS_OWN = 6.0, 9.0  # what a covered pixel of a face costs, in labels' areas
+# What a face that is covered costs; of the smaller of the two, label or face, or a large card would hide a small face.
+COVERS_FACE, COVERS_OWN = 6.0, 9.0
 MOVES = 0.35  # what a label's leaving the spot where it is costs, likewise: labels that jump cannot be read
 ABOVE = 0.5  # what a large card costs above its face, where it covers hair and reaches the picture's edge
 HOME, HOME_S = 0.08, 1.0  # the same every so many seconds, when labels that were driven off go home
@@ -76,7 +77,8 @@ def place(
     count, spots = len(taken), list[Box | None]()
     for i, (size, box, now) in enumerate(zip(sizes, boxes, held or [None] * len(sizes), strict=True)):
         spot, cost = _spot(Wanted(size, box, i, now, moves, beside), Room(area, faces, blocked[:count], gap))
-        if all_or_none and cost > FREE_FACES * COVERS_FACE * box.width * box.height / (size[0] * size[1]) + 1.5:
+        share = box.width * box.height / min(size[0] * size[1], box.width * box.height)
+        if all_or_none and cost > FREE_FACES * COVERS_FACE * share + 1.5:
             return [None] * len(sizes)
         if spot is not None:
             blocked[count] = spot[0], spot[1], spot[0] + size[0], spot[1] + size[1]
@@ -134,9 +136,10 @@ def _judge(tried: Corners, label: Wanted, room: Room) -> tuple[Corners, NDArray[
             over &= rects[:, None, side + 2] > room.blocked[None, :, side] - room.gap
         allowed = np.logical_not(over.any(axis=1))
         tried, rects, away = tried[allowed], rects[allowed], away[allowed]
-    weights = np.full(len(faces), COVERS_FACE)
-    weights[label.own] = COVERS_OWN
-    costs = _overlap(rects, faces) @ weights / (width * height) + 0.25 * away / height
+    areas = np.prod(faces[:, 2:] - faces[:, :2], axis=1)
+    weights = COVERS_FACE / np.maximum(np.minimum(areas, width * height), 1.0)
+    weights[label.own] *= COVERS_OWN / COVERS_FACE
+    costs = _overlap(rects, faces) @ weights + 0.25 * away / height
     aside = 0.15 * np.abs(rects[:, 0] - box.x) / max(width, box.width)  # flush left over its face where that is free
     above, below = rects[:, 3] <= box.y + 1, rects[:, 1] >= box.y + box.height - 1
     if label.beside:
@@ -299,9 +302,10 @@ def _all_stay(
     wide = rects + np.array([-gap, -gap, gap, gap])
     between = _overlap(wide, np.concatenate([rects, _corners(taken)]))
     np.fill_diagonal(between, 0.0)
+    smallest = min(shapes.prod(axis=1).min(), np.prod(faces[:, 2:] - faces[:, :2], axis=1).min())
     fits = (shapes <= [area.width, area.height]).all() and not between.any()
     near = _distances(rects, faces) <= 0.5 * shapes[:, 1]
-    if not (fits and near.all() and _overlap(rects, faces).max() <= STAYS / COVERS_OWN * shapes.prod(axis=1).min()):
+    if not (fits and near.all() and _overlap(rects, faces).max() <= STAYS / COVERS_OWN * smallest):
         return None
     return [Box(x, y, *size) for (x, y), size in zip(lefts.tolist(), sizes, strict=True)]
 

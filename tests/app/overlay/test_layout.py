@@ -210,3 +210,11 @@ def test_a_label_that_shrinks_stays_as_close_to_its_face() -> None:
     (tall,) = labels.arrange([1], 1, lambda _: [(300, 90)], [box], AREA, now_s=0.0, gap=GAP).spots
     (low,) = labels.arrange([1], 1, lambda _: [(120, 40)], [box], AREA, now_s=0.1, gap=GAP).spots
     assert tall.y + 90 == low.y + 40 == 300 - GAP
+
+
+def test_a_large_card_does_not_stay_over_a_small_face():
+    """However little of the card the face takes: the card leaves the spot where it was."""
+    size, face, area = (130.0, 100.0), Box(300, 95, 25, 25), Box(0, 0, 480, 270)
+    for held in (None, [(320.0, 100.0)]):
+        (spot,) = place([size], [face], area, held=held)
+        assert spot is not None and covered([spot], [face]) == 0.0
