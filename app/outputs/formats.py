@@ -30,7 +30,8 @@ def check_results_name(path: Path) -> None:
 
 
 def results_writer(path: Path, *, counts_only: bool = False, shared: bool = False) -> Writer:
-    """By the name's suffix; JSON lines without one. `counts_only`: the results will have a Crowd and no people. `shared`: by several sources."""
+    """By the name's suffix; JSON lines without one. `counts_only`: the results will have a Crowd and no people. `shared`: they
+    are of several sources."""
     check_results_name(path)
     suffix = path.suffix.lower()
     if suffix == ".csv":

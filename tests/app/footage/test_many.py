@@ -12,8 +12,8 @@ import pytest
 from skimage.data import astronaut
 
 from app.cli import main
-from app.footage.many import Outcome, summary_table
 from app.errors import SourceError
+from app.footage.many import Outcome, summary_table
 from app.sources.many import expand, series
 from app.sources.open import open_source
 from tests.support.videos import make
