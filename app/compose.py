@@ -9,7 +9,7 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,6 +60,7 @@ from scheduler.policy import Fixed, LeastError, Policy
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from app.faces.detector import Detector
     from app.outputs.sender import Sender, Transport
 
 
@@ -191,18 +192,19 @@ def load(
     *,
     wrap: Callable[[Engine], Engine] = lambda engine: engine,
     watch: Sequence[Sink] = (),
+    engine: Engine | None = None,
 ) -> App:
     """Loads and measures the network, opens what is written, and equips the pipeline, which may run already.
 
-    What `wrap` makes of the calibrated engine is what runs; `watch` are given every result too. On failure
-    everything is closed.
+    What `wrap` makes of the calibrated engine is what runs; `watch` are given every result too. `engine` is one that is
+    loaded already, of the same settings and points. On failure everything is closed.
     """
     settings, source, manifest, fixed, pipeline = (
         begun.settings, begun.source, begun.manifest, begun.fixed, begun.pipeline,
     )  # fmt: skip
     with begun.opened as undo:
         points = [fixed] if fixed else candidates(manifest)
-        engine = open_engine(manifest, settings.device, settings.threads, points=points, progress=progress)
+        engine = engine or open_engine(manifest, settings.device, settings.threads, points=points, progress=progress)
         if source.live or settings.log or settings.profile or settings.recalibrate:
             profile, profile_from = _profile(settings, engine, manifest, progress)
         else:
@@ -288,7 +290,7 @@ def make_front_end(
 ) -> FrontEnd:
     """What finds, follows and aligns the faces of a run. Also called in a process of its own, so its arguments are picklable.
     Raises ModelError and UsageError."""
-    first, second = open_detectors(settings.detector)
+    follower, first, second = (_finders if live else _shared_finders)(settings.detector)
     share = BESIDE_SHARE if second else ALONE_SHARE
     search = Search(first, settings.min_face, share, every_frame=settings.every_frame) if first else None
     look: SecondLook | None = None
@@ -296,7 +298,15 @@ def make_front_end(
         look = LookBeside(second, settings.min_face, settings.look_share)
     elif second:
         look = TimedLook(second, settings.min_face, 0.0 if settings.every_frame else FILE_EVERY_S)
-    return FrontEnd(Follower(), search, look, Template(tuple(template)), tracker or Tracker(), settings.max_faces)
+    return FrontEnd(follower, search, look, Template(tuple(template)), tracker or Tracker(), settings.max_faces)
+
+
+def _finders(detector: str) -> tuple[Follower, Detector | None, Detector | None]:
+    return (Follower(), *open_detectors(detector))
+
+
+# They keep nothing of a picture, so that many files one after the other need only one of each.
+_shared_finders = lru_cache(maxsize=1)(_finders)
 
 
 def load_profile(

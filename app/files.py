@@ -27,6 +27,11 @@ def check_writable(path: Path) -> None:
         raise OutputError(f"{path} cannot be written: {getattr(error, 'strerror', None) or error}") from error
 
 
+def draft_of(path: Path) -> Path:
+    """Where a file is written until it is complete: beside it, with the same suffix."""
+    return path.with_name(f"{path.stem}.part{path.suffix}")
+
+
 def _check_writable(path: Path, folder: Path) -> None:
     with suppress(FileNotFoundError):
         path.stat()  # what pathlib's questions below would answer with a plain no

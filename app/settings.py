@@ -74,7 +74,8 @@ class Settings:
         "auto",
         "picture",
         "`auto` (camera 0 where there is one, else the demo), `demo` or `demo:32` (up to so many people), a camera's number, "
-        "path or part of its name, a file, a URL (`rtsp://`, `http://`)",
+        "path or part of its name, a URL (`rtsp://`, `http://`), a file, a folder, a pattern (`'footage/*.mp4'`), numbered "
+        "pictures (`shots/%04d.png`), `-` (standard input); several files one after the other",
     )
     reconnect_s: float | None = _option(
         None,
@@ -97,6 +98,9 @@ class Settings:
     )
     realtime: bool = _option(
         False, "picture", "play a file at its own rate, with a budget and dropped frames as with a camera"
+    )
+    resume: bool = _option(
+        False, "picture", "of several files, leave out those whose outputs are complete from an earlier run"
     )
     strict: bool = _option(
         False, "picture", "end with exit code 9 instead of a warning where a file is damaged or cut off"

@@ -56,6 +56,7 @@ TOP = {
     "app.doctor": 1,
     "app.reports": 1,
     "app.kiosk": 1,
+    "app.footage": 1,
     "app.bench": 2,
     "app.command": 1,
     "app.commands": 3,

@@ -50,7 +50,9 @@ def add(sub: argparse._SubParsersAction) -> None:
         group = groups[option.group]
         default = config.default_text(option)
         text = (option.help if default == "none" else f"{option.help}; default: {default}").replace("%", "%%")
-        if option.kind is bool:
+        if option.name == "source":
+            group.add_argument(option.flag, nargs="+", action="extend", help=text)
+        elif option.kind is bool:
             group.add_argument(option.flag, action=argparse.BooleanOptionalAction, default=None, help=text)
         else:
             group.add_argument(option.flag, type=option.kind, metavar=option.metavar or None, help=text)
@@ -60,13 +62,24 @@ def add(sub: argparse._SubParsersAction) -> None:
 def run(args: argparse.Namespace) -> int:
     """Flags, environment and file make the settings; then it watches."""
     given = {k: v for k, v in vars(args).items() if k not in ("run", "config")}
-    loaded = config.load(given, args.config)
+    sources = given.pop("source", None) or []
+    loaded = config.load(given | ({"source": sources[0]} if sources else {}), args.config)
     results = loaded.settings.results
     # Where results take standard output, what is said to people goes past it.
     beside = redirect_stdout(sys.stderr) if results and str(results) == STDOUT else nullcontext()
     with untroubled(), beside:
         print(f"settings  {loaded.summary()}")
-        return watch(loaded.settings)
+        return _one_or_many(loaded.settings, sources or [loaded.settings.source])
+
+
+def _one_or_many(settings: Settings, sources: list[str]) -> int:
+    from app.footage.many import asks_for_many, run_many
+    from app.sources.many import expand
+
+    found = expand(sources)
+    if len(found) == 1 and not asks_for_many(settings):
+        return watch(dataclasses.replace(settings, source=found[0]))
+    return run_many(settings, found)
 
 
 def watch(settings: Settings) -> int:

@@ -23,14 +23,15 @@ def check_results_name(path: Path) -> None:
     """Raises OutputError for a name that says no format, or one that is not installed."""
     if str(path) in (STDOUT, os.devnull):
         return
-    if path.suffix.lower() not in RESULTS_SUFFIXES:
+    if path.suffix and path.suffix.lower() not in RESULTS_SUFFIXES:
         raise OutputError(f"{path}: results are written as {', '.join(RESULTS_SUFFIXES)}, or to - ; choose such a name")
     if path.suffix.lower() == ".parquet" and find_spec("pyarrow") is None:
         raise OutputError(f"{path}: Parquet needs pyarrow: `pip install -r requirements-parquet.txt`, or write .csv")
 
 
 def results_writer(path: Path, *, counts_only: bool = False, shared: bool = False) -> Writer:
-    """By the name's suffix. `counts_only`: the results will have a Crowd and no people. `shared`: by several sources."""
+    """By the name's suffix; JSON lines without one. `counts_only`: the results will have a Crowd and no people. `shared`: they
+    are of several sources."""
     check_results_name(path)
     suffix = path.suffix.lower()
     if suffix == ".csv":

@@ -7,9 +7,11 @@ read by OpenCV, in whose place tests put `capture`; videos by PyAV, also those b
 from __future__ import annotations
 
 import re
+import sys
 import time
 from contextlib import suppress
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import cv2
 from PIL import UnidentifiedImageError
@@ -21,8 +23,9 @@ from app.sources.demo import DemoSource, demo_crowd
 from app.sources.devices import STREAM, CameraDevice, StreamDevice, is_camera_spec
 from app.sources.files import FileSource
 from app.sources.live import Clock, Device, LiveSource, Wait
-from app.sources.source import Source
-from app.sources.stills import Still
+from app.sources.many import STDIN, series
+from app.sources.source import FALLBACK_FPS, Source
+from app.sources.stills import Series, Still
 from app.sources.video import Footage, Video
 
 
@@ -46,6 +49,8 @@ def open_source(
     """
     hush()
     spec = spec.strip()
+    if spec.lower().startswith("file:"):
+        spec = unquote(urlsplit(spec).path)
     if crowd := demo_crowd(spec):
         return DemoSource(crowd, loop=loop, clock=clock, wait=wait)
 
@@ -73,6 +78,16 @@ def open_source(
 
         def reopen() -> Footage:
             return Video(spec, name, problem)
+    elif spec == STDIN:
+        name, problem = "standard input", "Standard input brings no video that can be read as it comes. Name a file."
+
+        def reopen() -> Footage:
+            return Video(sys.stdin.buffer, name, problem)
+    elif numbered := series(spec):
+        name, problem = Path(spec).name, f"None of the pictures of {spec} can be read."
+
+        def reopen() -> Footage:
+            return Series(numbered, FALLBACK_FPS)
     elif is_camera_spec(spec) or _names_a_camera(spec, wait_for_it):
         return live(CameraDevice(spec, capture), camera=True)
     else:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import struct
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -88,3 +89,32 @@ def _bgr(image: Pillow.Image) -> Image:
     if image.has_transparency_data:
         return over_background(np.asarray(image.convert("RGBA"))[..., [2, 1, 0, 3]])
     return np.ascontiguousarray(np.asarray(image.convert("RGB"))[..., ::-1])
+
+
+class Series:
+    """Numbered pictures, one after the other as a video. One that cannot be read is left out and counted."""
+
+    def __init__(self, paths: Sequence[Path], fps: float) -> None:
+        """Raises SourceError."""
+        self.damage, self.problem, self._paths = Damage(), "", paths
+        self.fps: float | None = fps
+        self.frame_count: int | None = len(paths)
+
+    def pictures(self) -> Generator[Picture, None, None]:
+        for i, path in enumerate(self._paths):
+            time_s = i / (self.fps or 1.0)
+            try:
+                still = Still(path)
+                image = next(still.pictures()).image
+                still.close()
+            except (SourceError, UnidentifiedImageError) as error:
+                self.problem = self.problem or f"{path.name} cannot be read: {error}"
+                self.damage.places += 1
+                self.damage.pictures += 1
+                if math.isnan(self.damage.first_s):
+                    self.damage.first_s = time_s
+                continue
+            yield Picture(image, time_s)
+
+    def close(self) -> None:
+        """Nothing stays open."""

@@ -118,7 +118,7 @@ def test_realtime_plays_a_file_like_a_camera(clip, tmp_path):
     ("args", "code", "says"),
     [
         (["--source", "nowhere.mp4"], 3, "nowhere.mp4"),
-        (["--source", "{tmp}"], 3, "folder|directory"),
+        (["--source", "{tmp}"], 3, "2 of 3 files were not read in full"),
         (["--source", "{tmp}/empty.mp4"], 3, "empty"),
         (["--source", "{tmp}/text.mp4"], 3, "video"),
         (["--source", "97"], 3, "camera|/dev/video97"),

@@ -1,0 +1,272 @@
+"""`run` over several files: each with outputs of its own by a pattern, or all results in one table; then one summary.
+
+A file's outputs are drafts (`clip.part.jsonl`) until the file is done, so that a complete name means a complete file, and
+`--resume` needs to know no more.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from app.console.ending import ends_on_signals
+from app.console.telling import complain
+from app.errors import OutputError, SourceDamaged, SourceError, UsageError
+from app.files import draft_of
+from app.settings import Settings, resolved, same_file
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from app.compose import App
+    from app.domain import Result
+    from app.network.engine import Engine
+    from app.outputs.results import Writer
+    from app.pipeline import Pipeline
+
+FIELDS = ("{stem}", "{name}", "{folder}")  # of an output's path: clip, clip.mp4, and the folder that it lies in
+OWN = ("output", "results", "log")  # are drafts until complete; events are added to
+POLL_S = 0.1
+
+
+@dataclass
+class Outcome:
+    """What became of one file."""
+
+    name: str
+    frames: int = 0
+    seconds: float = 0.0  # of the file, from its first picture to its last
+    people: set[int] = field(default_factory=set)
+    faces: int = 0
+    read: int = 0
+    took_s: float = 0.0
+    remark: str = ""
+    failed: bool = False
+
+
+@dataclass(frozen=True)
+class Job:
+    """One file, and what is written for it."""
+
+    source: str
+    settings: Settings  # with this file's own names, as drafts
+    finished: dict[Path, Path]  # draft to its final name
+
+    def is_done(self) -> bool:
+        return bool(self.finished) and all(path.exists() for path in self.finished.values())
+
+
+class Tally:
+    """A sink: who was seen until when, and the file's rows in the common table."""
+
+    def __init__(self, outcome: Outcome, table: Writer | None) -> None:
+        self._outcome, self._table = outcome, table
+
+    def deliver(self, result: Result) -> None:
+        self._outcome.people.update(p.id for p in result.people)
+        self._outcome.seconds = result.frame.time_s
+        if self._table:
+            self._table.deliver(result, self._outcome.name)
+
+    def close(self) -> None:
+        """The table goes on with the next file."""
+
+
+def asks_for_many(settings: Settings) -> bool:
+    """Whether outputs have patterns in their names, or an earlier run is to be completed."""
+    return settings.resume or any(f in str(path) for path in settings.written.values() for f in FIELDS)
+
+
+def run_many(settings: Settings, sources: Sequence[str]) -> int:
+    """Reads all of them; one that cannot be read is told, and the others go on. Raises UsageError and OutputError."""
+    jobs = plan(settings, sources)
+    todo = [job for job in jobs if not (settings.resume and job.is_done())]
+    if len(todo) < len(jobs):
+        print(f"resume    {len(jobs) - len(todo)} of {len(jobs)} files are complete")
+    return _Batch(settings, todo).run() if todo else 0
+
+
+def plan(settings: Settings, sources: Sequence[str]) -> list[Job]:
+    """What is read and written, before anything is opened. Raises UsageError."""
+    if settings.show:
+        raise UsageError("--show takes one file: leave it out for several")
+    if settings.loop or settings.realtime:
+        raise UsageError("--loop and --realtime take one file: leave them out for several")
+    for name, path in settings.written.items():
+        if name != "results" and not any(f in str(path) for f in FIELDS):
+            raise UsageError(
+                f"--{name} {path} would be written again for each of {len(sources)} files: put {{stem}} into it, "
+                f"as in --{name} 'out/{{stem}}{path.suffix}'"
+            )
+    if settings.resume and (not settings.written or _common(settings)):
+        raise UsageError("--resume tells by each file's own outputs what is missing: --results 'out/{stem}.jsonl'")
+    jobs = [_job(settings, source) for source in sources]
+    _check_collisions(jobs, sources)
+    return jobs
+
+
+def _common(settings: Settings) -> Path | None:
+    """The one table for all files, where results have no pattern."""
+    path = settings.results
+    return path if path and not any(f in str(path) for f in FIELDS) else None
+
+
+def _job(settings: Settings, source: str) -> Job:
+    written = {name: _named(path, source) for name, path in settings.written.items()}
+    dataclasses.replace(settings, source=source, **written)  # refuses what would overwrite the source
+    if _common(settings):
+        written["results"] = None
+    drafts = {name: draft_of(path) if path and name in OWN else path for name, path in written.items()}
+    finished = {drafts[name]: path for name, path in written.items() if path and name in OWN}
+    return Job(source, dataclasses.replace(settings, source=source, show=False, **drafts), finished)
+
+
+def _named(path: Path, source: str) -> Path:
+    file = Path(source)
+    text = str(path).replace("{stem}", file.stem).replace("{name}", file.name)
+    return Path(text.replace("{folder}", file.absolute().parent.name))
+
+
+def _check_collisions(jobs: Sequence[Job], sources: Sequence[str]) -> None:
+    taken: dict[Path, str] = {resolved(Path(s)): s for s in sources}
+    for job in jobs:
+        for path in job.finished.values():
+            place = resolved(path)
+            if place in taken:
+                raise UsageError(
+                    f"{path} would be written for {job.source} over {taken[place]}: put {{name}} or {{folder}} into the pattern"
+                )
+            taken[place] = job.source
+    names = [
+        s for s in sources if any(same_file(Path(s), p) for job in jobs for p in job.finished.values() if p.exists())
+    ]
+    if names:
+        raise UsageError(f"{names[0]} is a source and would be overwritten: choose another pattern")
+
+
+class _Batch:
+    """The files one after the other, with one network and one finder of faces for all."""
+
+    def __init__(self, settings: Settings, jobs: Sequence[Job]) -> None:
+        self._settings, self._jobs = settings, jobs
+        self._pipeline: Pipeline | None = None
+        self._engine: Engine | None = None
+        self._stopped = False
+
+    def run(self) -> int:
+        table = _common(self._settings)
+        from app.outputs.formats import results_writer
+
+        writer = None
+        if table:
+            counts_only = self._settings.privacy == "aggregate"
+            writer = results_writer(table, counts_only=counts_only, shared=True)
+        outcomes: list[Outcome] = []
+        try:
+            with ends_on_signals(self._stop):
+                for number, job in enumerate(self._jobs, start=1):
+                    if self._stopped:
+                        break
+                    outcomes.append(self._read(job, number, writer))
+        finally:
+            if writer:
+                writer.close()
+            for line in summary_table(outcomes):
+                print(line)
+        if left := len(self._jobs) - len(outcomes):
+            print(f"stopped   {left} files were not begun; --resume goes on with them")
+        failed = [o for o in outcomes if o.failed]
+        if not failed:
+            return 0
+        complain(
+            f"error: {len(failed)} of {len(outcomes)} files were not read in full: {', '.join(o.name for o in failed)}"
+        )
+        damaged_only = all(o.frames for o in failed)
+        return SourceDamaged.exit_code if damaged_only and self._settings.strict else SourceError.exit_code
+
+    def _stop(self) -> None:
+        self._stopped = True
+        if self._pipeline:
+            self._pipeline.stop()
+
+    def _read(self, job: Job, number: int, table: Writer | None) -> Outcome:
+        """Raises what the next file would meet too: options, models, a full disk."""
+        outcome, began_s = Outcome(Path(job.source).name), time.monotonic()
+        try:
+            self._run(job, outcome, table, f"{number}/{len(self._jobs)} {outcome.name}")
+        except SourceError as error:
+            outcome.remark, outcome.failed = str(error), True
+            complain(f"error: {error}")
+        outcome.took_s = time.monotonic() - began_s
+        return outcome
+
+    def _run(self, job: Job, outcome: Outcome, table: Writer | None, title: str) -> None:
+        from app.compose import begin, load
+
+        begun = begin(job.settings)
+        # A camera among the files needs more points than the best one.
+        app = load(begun, engine=None if begun.source.live else self._engine, watch=[Tally(outcome, table)])
+        self._engine, self._pipeline = None if begun.source.live else app.engine, app.pipeline
+        try:
+            app.pipeline.start()
+            _watch(app, title)
+            whole = not self._stopped
+        finally:
+            app.pipeline.close()
+            totals = app.pipeline.totals
+            outcome.frames, outcome.faces, outcome.read = totals.frames, totals.faces, totals.read
+        if app.pipeline.failure:
+            raise app.pipeline.failure
+        if app.source.damaged:
+            outcome.remark = app.source.damaged.partition(": ")[2]
+            outcome.failed = self._settings.strict
+        if not whole:
+            outcome.remark = "stopped; what there is stays under .part"
+            return
+        for draft, path in job.finished.items():
+            _complete(draft, path)
+
+
+def _complete(draft: Path, path: Path) -> None:
+    try:
+        draft.replace(path)
+    except FileNotFoundError:  # a video without a frame
+        return
+    except OSError as error:
+        raise OutputError(f"{draft} cannot become {path}: {error.strerror or error}") from error
+
+
+def _watch(app: App, title: str) -> None:
+    """A progress bar on stderr with the time left, until the file is done."""
+    from tqdm import tqdm
+
+    bar: Callable[..., tqdm] = tqdm
+    with bar(
+        total=app.source.frame_count, desc=title, unit="frame", file=sys.stderr, dynamic_ncols=True, disable=None
+    ) as b:
+        while not app.pipeline.wait(POLL_S):
+            b.update(app.pipeline.totals.frames - b.n)
+        b.update(app.pipeline.totals.frames - b.n)
+
+
+def summary_table(outcomes: Sequence[Outcome]) -> list[str]:
+    """One line a file, and one for all."""
+    width = max([4, *(len(o.name) for o in outcomes)])
+    lines = [f"{'file':<{width}}  frames  seconds  people   faces    read  frames/s"]
+    for o in outcomes:
+        rate = o.frames / o.took_s if o.took_s else 0.0
+        figures = f"{o.frames:>6} {o.seconds:>8.1f} {len(o.people):>7} {o.faces:>7} {o.read:>7} {rate:>9.1f}"
+        lines.append(f"{o.name:<{width}}  {figures}" + (f"  {o.remark}" if o.remark else ""))
+    frames, took_s = sum(o.frames for o in outcomes), sum(o.took_s for o in outcomes)
+    figures = (
+        f"{frames:>6} {sum(o.seconds for o in outcomes):>8.1f} {sum(len(o.people) for o in outcomes):>7} "
+        f"{sum(o.faces for o in outcomes):>7} {sum(o.read for o in outcomes):>7} {frames / took_s if took_s else 0:>9.1f}"
+    )
+    return [*lines, f"{'all':<{width}}  {figures}"]
+
+
+__all__ = ["Job", "Outcome", "asks_for_many", "plan", "run_many", "summary_table"]
