@@ -50,6 +50,7 @@ from app.outputs.ways import announcer, transports_to
 from app.people.estimates import People
 from app.pipeline import Outlets, Pipeline, Scheduling, Sink, Stages
 from app.settings import SECRETS, Settings, cache_folder
+from app.sources.devices import Wishes
 from app.sources.open import open_source
 from app.sources.source import FALLBACK_FPS, Source
 from models.manifest import Manifest, ManifestError, find_manifest
@@ -159,6 +160,9 @@ def begin(settings: Settings, controls: Controls | None = None, *, source: Sourc
             realtime=settings.realtime,
             reconnect_s=settings.reconnect_s,
             wait_for_it=settings.wait_for_source,
+            wishes=Wishes(
+                size=settings.camera_pixels, fps=settings.camera_fps, exposure_ms=settings.camera_exposure_ms
+            ),
         )
         undo.callback(source.close)
         metrics = Metrics(*address) if address else None

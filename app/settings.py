@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import os
+import re
 import typing
 from dataclasses import dataclass
 from functools import lru_cache
@@ -21,6 +22,7 @@ from models.manifest import DEFAULT_MODEL
 
 APP_NAME = "elastic-faces"
 DEFAULT_FPS = 15.0
+SIZE = re.compile(r"[1-9]\d{1,4}[xX][1-9]\d{1,4}")
 WORDS = ("age", "expression", "gender")  # that labels may tell
 # Credentials stand in the environment alone: they are no settings, and are neither shown nor logged.
 SECRETS = {
@@ -89,6 +91,27 @@ class Settings:
     )
     wait_for_source: bool = _option(
         False, "picture", "begin although the camera or stream is not there yet, and wait for it"
+    )
+    camera_size: str = _option("1280x720", "picture", "size that a camera is asked for", metavar="WIDTHxHEIGHT")
+    camera_fps: float | None = _option(
+        None,
+        "picture",
+        "rate that a camera is asked for",
+        metavar="FPS",
+        default_text="its own",
+        example=30.0,
+        least=1,
+        most=240,
+    )
+    camera_exposure_ms: float | None = _option(
+        None,
+        "picture",
+        "how long a camera exposes a picture; less blurs less and is darker",
+        metavar="MS",
+        default_text="it sees to that by itself",
+        example=10.0,
+        least=0.1,
+        most=1000,
     )
     loop: bool = _option(
         False,
@@ -303,6 +326,8 @@ class Settings:
                 option.check(value)
         if self.target_fps is not None and self.budget_ms is not None:
             raise UsageError("give --target-fps or --budget-ms, not both: each sets the time that a frame may take")
+        if not SIZE.fullmatch(self.camera_size):
+            raise UsageError(f"--camera-size is WIDTHxHEIGHT in pixels, as 1280x720, got {self.camera_size[:80]!r}")
         if not set(self.told) <= set(WORDS):
             raise UsageError(f"--labels takes {', '.join(WORDS)} with commas between, got {self.labels[:80]!r}")
         if self.profile and self.recalibrate:
@@ -333,6 +358,11 @@ class Settings:
     def plays_demo(self) -> bool:
         """The demo crowd, or a camera with the demo in its place."""
         return self.source in ("auto", "demo") or self.source.startswith("demo:")
+
+    @property
+    def camera_pixels(self) -> tuple[int, int]:
+        width, height = self.camera_size.lower().split("x")
+        return int(width), int(height)
 
     @property
     def told(self) -> tuple[str, ...]:

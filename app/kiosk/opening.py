@@ -14,7 +14,7 @@ from app.controls import Controls
 from app.domain import SourceStatus
 from app.errors import AppError, InternalError
 from app.outputs.systemd import Heart
-from app.window.watched import Watched
+from app.window.watched import Picture, Watched
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,7 +53,7 @@ class Opening:
     def watched(self) -> Watched:
         return Watched(
             latest=self.latest, finished=self.finished, stop=self.stop, status=self.status, progress=self.progress,
-            camera=self.camera, controls=self.controls,
+            camera=self.camera, picture=self.picture, controls=self.controls,
         )  # fmt: skip
 
     def latest(self) -> Result | None:
@@ -78,6 +78,13 @@ class Opening:
 
     def camera(self) -> bool:
         return self.begun is not None and self.begun.source.camera
+
+    def picture(self) -> Picture | None:
+        result = self.begun.pipeline.latest() if self.begun else None
+        if result is None or not self.camera():
+            return None
+        height, width = result.frame.image.shape[:2]
+        return Picture(width, height, self.begun.source.fps, self._settings.camera_exposure_ms)
 
     def stop(self) -> None:
         self._stopping.set()

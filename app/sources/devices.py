@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -21,13 +23,49 @@ def is_camera_spec(spec: str) -> bool:
     return (spec.isascii() and spec.isdecimal()) or (spec.startswith("/dev/") and not Path(spec).is_file())
 
 
+@dataclass(frozen=True, kw_only=True)
+class Wishes:
+    """What a camera is asked for. It may refuse, or take what is nearest."""
+
+    size: tuple[int, int] = (1280, 720)
+    fps: float | None = None  # None: its own
+    exposure_ms: float | None = None  # None: it sees to that by itself
+
+    def properties(self, system: str = sys.platform) -> list[tuple[int, float]]:
+        """OpenCV's, in the order in which drivers want them."""
+        asked = [
+            (
+                cv2.CAP_PROP_FOURCC,
+                cv2.VideoWriter.fourcc(*"MJPG"),
+            ),  # before the size: raw pictures of it may be too slow
+            (cv2.CAP_PROP_FRAME_WIDTH, self.size[0]),
+            (cv2.CAP_PROP_FRAME_HEIGHT, self.size[1]),
+            (cv2.CAP_PROP_BUFFERSIZE, 1),
+        ]
+        if self.fps:
+            asked.append((cv2.CAP_PROP_FPS, self.fps))
+        linux = system == "linux"
+        if (
+            self.exposure_ms
+        ):  # V4L2 counts 0.1 ms and calls manual 1; elsewhere it is the power of two of seconds, and 0.25
+            asked.append((cv2.CAP_PROP_AUTO_EXPOSURE, 1 if linux else 0.25))
+            exposure = 10 * self.exposure_ms if linux else math.log2(self.exposure_ms / 1e3)
+            asked.append((cv2.CAP_PROP_EXPOSURE, round(exposure)))
+        elif linux:
+            asked.append((cv2.CAP_PROP_AUTO_EXPOSURE, 3))  # a camera keeps what the last program set
+        return asked
+
+
+AS_IT_IS = Wishes()
+
+
 class CameraDevice:
     """A camera by number, path or part of its name. Plugged in again under another number it is still found."""
 
     patience_s = STALL_S
 
-    def __init__(self, spec: str, capture: CaptureFactory) -> None:
-        self._spec, self._capture = spec, capture
+    def __init__(self, spec: str, capture: CaptureFactory, wishes: Wishes = AS_IT_IS) -> None:
+        self._spec, self._capture, self._wishes = spec, capture, wishes
         self._known: Camera | None = None  # as it was when it was opened last
         self._target: int | Path = 0
         self.name = f"camera {spec}"
@@ -37,15 +75,9 @@ class CameraDevice:
         opened = self._capture(
             str(self._target) if isinstance(self._target, Path) else self._target, captures.system_backend(), []
         )
-        wishes = {
-            cv2.CAP_PROP_FOURCC: cv2.VideoWriter.fourcc(*"MJPG"),  # before the size: raw pictures of it may be too slow
-            cv2.CAP_PROP_FRAME_WIDTH: 1280,
-            cv2.CAP_PROP_FRAME_HEIGHT: 720,
-            cv2.CAP_PROP_BUFFERSIZE: 1,
-        }
-        for prop, value in wishes.items():
+        for prop, value in self._wishes.properties():
             if opened.isOpened():
-                opened.set(prop, value)  # a camera may refuse
+                opened.set(prop, value)
         return opened
 
     def problem(self) -> str:

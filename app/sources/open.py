@@ -20,7 +20,7 @@ from app.errors import SourceError
 from app.sources.cameras import find_camera, list_cameras
 from app.sources.captures import CaptureFactory, checked_file, hush, promised_frames, unreadable
 from app.sources.demo import DemoSource, demo_crowd
-from app.sources.devices import STREAM, CameraDevice, StreamDevice, is_camera_spec
+from app.sources.devices import AS_IT_IS, STREAM, CameraDevice, StreamDevice, Wishes, is_camera_spec
 from app.sources.files import FileSource
 from app.sources.live import Clock, Device, LiveSource, Wait
 from app.sources.many import STDIN, series
@@ -39,12 +39,13 @@ def open_source(
     capture: CaptureFactory = cv2.VideoCapture,
     reconnect_s: float | None = None,
     wait_for_it: bool = False,
+    wishes: Wishes = AS_IT_IS,
 ) -> Source:
     """Opens "auto", "demo", "demo:32", a camera ("0", "/dev/video2", part of its name), a file or a URL. Raises SourceError.
 
     `loop` starts a file or the demo again at its end; `realtime` plays a file at its own rate, as if it were live.
     A camera or stream that breaks off is opened again for `reconnect_s` (None: for ever, 0: not at all); with
-    `wait_for_it` it need not be there at the start.
+    `wait_for_it` it need not be there at the start. A camera is asked for `wishes`.
     `wait` sleeps; the default is cut short when the source is closed.
     """
     hush()
@@ -59,7 +60,7 @@ def open_source(
 
     if spec == "auto":
         try:
-            camera = live(CameraDevice("0", capture), camera=True)
+            camera = live(CameraDevice("0", capture, wishes), camera=True)
         except SourceError as error:
             demo = DemoSource(loop=loop, clock=clock, wait=wait)
             demo.note = f"Showing the demo crowd, because there is no picture from camera 0. {error}"
@@ -89,7 +90,7 @@ def open_source(
         def reopen() -> Footage:
             return Series(numbered, FALLBACK_FPS)
     elif is_camera_spec(spec) or _names_a_camera(spec, wait_for_it):
-        return live(CameraDevice(spec, capture), camera=True)
+        return live(CameraDevice(spec, capture, wishes), camera=True)
     else:
         path = checked_file(spec)
         name, problem = path.name, unreadable(path)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from app.domain import Stats
     from app.overlay.style import Canvas, Colour, Theme
     from app.overlay.texts import Texts
+    from app.window.watched import Picture
 
 SPAN_S, BARS = 10.0, 125  # that the chart shows
 MOST_SAMPLES = 1200
@@ -40,6 +41,7 @@ class Setting:
     budget_ms: float
     exit: str  # "auto" or an operating point
     choices: int  # how many there are for `exit`
+    picture: Picture | None = None  # of a camera, which is set when the run starts
 
 
 class History:
@@ -108,10 +110,16 @@ def settings(setting: Setting, say: Texts) -> list[tuple[str, str, str]]:
     name, _, size = setting.exit.partition("@")
     chosen = say("auto") if name == "auto" else point(name, int(size or 0), say)
     keys = "← →" if setting.choices > 1 else ""
-    return [
+    rows = [
         ("↑ ↓", say("budget"), f"{say.number(setting.budget_ms, 1) if math.isfinite(setting.budget_ms) else '∞'} ms"),
         (keys, say("exit"), chosen),
     ]
+    if camera := setting.picture:
+        rate = f", {say.number(camera.fps)} {say('fps')}" if camera.fps else ""
+        rows.append(("", say("camera"), f"{camera.width}×{camera.height}{rate}"))
+        exposure = f"{say.number(camera.exposure_ms, 1)} ms" if camera.exposure_ms else say("auto")
+        rows.append(("", say("exposure"), exposure))
+    return rows
 
 
 class Panel(NamedTuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from app.domain import Result, SourceStatus
 
@@ -21,6 +21,15 @@ class Controls(Protocol):
         ...
 
 
+class Picture(NamedTuple):
+    """What a camera really gives."""
+
+    width: int
+    height: int
+    fps: float | None
+    exposure_ms: float | None  # None: by itself
+
+
 @dataclass(frozen=True, kw_only=True)
 class Watched:
     """A run, seen from the window, which asks on its own thread and never waits for an answer."""
@@ -31,6 +40,7 @@ class Watched:
     status: Callable[[], SourceStatus] = SourceStatus
     progress: Callable[[], float | None] = lambda: None  # share of the loading that is over, None when all is there
     camera: Callable[[], bool] = lambda: False  # whether people see themselves
+    picture: Callable[[], Picture | None] = lambda: None  # None where it is no camera, or gave none yet
     controls: Controls | None = None
 
 

@@ -281,7 +281,11 @@ class KioskWindow(QWidget):
 
     def _setting(self) -> panel.Setting | None:
         controls = self._controls
-        return panel.Setting(controls.budget_ms, controls.exit, len(controls.exits)) if controls else None
+        return (
+            panel.Setting(controls.budget_ms, controls.exit, len(controls.exits), self._run.picture())
+            if controls
+            else None
+        )
 
     # --- keys ------------------------------------------------------------------------------------------------------
 

@@ -70,3 +70,10 @@ def test_labels_tell_what_is_asked_for_and_the_standing_line_is_true():
             Settings(labels=wrong)
     assert Settings(results=Path("r")).keeps and Settings(mqtt="mqtt://localhost").keeps
     assert not Settings(log=Path("l"), metrics="127.0.0.1:9108").keeps
+
+
+def test_a_camera_s_size_is_two_numbers():
+    assert Settings(camera_size="1920X1080").camera_pixels == (1920, 1080)
+    for wrong in ("1920", "0x0", "1920x", "big", "1x1", "123456x2"):
+        with pytest.raises(UsageError, match="WIDTHxHEIGHT"):
+            Settings(camera_size=wrong)

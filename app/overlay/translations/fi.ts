@@ -252,5 +252,13 @@
         <source>See what a computer guesses from your face</source>
         <translation>Katso, mitä tietokone arvaa kasvoistasi</translation>
     </message>
+    <message>
+        <source>camera</source>
+        <translation>kamera</translation>
+    </message>
+    <message>
+        <source>exposure</source>
+        <translation>valotus</translation>
+    </message>
 </context>
 </TS>

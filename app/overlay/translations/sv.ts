@@ -252,5 +252,13 @@
         <source>See what a computer guesses from your face</source>
         <translation>Se vad en dator gissar av ditt ansikte</translation>
     </message>
+    <message>
+        <source>camera</source>
+        <translation>kamera</translation>
+    </message>
+    <message>
+        <source>exposure</source>
+        <translation>exponering</translation>
+    </message>
 </context>
 </TS>

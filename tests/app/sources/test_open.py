@@ -19,6 +19,7 @@ from app.errors import SourceError, SourceStalled
 from app.sources import captures
 from app.sources.captures import as_bgr, camera_problem
 from app.sources.demo import DemoSource
+from app.sources.devices import Wishes
 from app.sources.files import Timeline
 from app.sources.open import open_source
 from tests.support.fakes import FakeTime
@@ -407,3 +408,29 @@ def test_every_source_has_the_whole_interface(tmp_path: Path, devices: Path) -> 
         source.close()
         source.close()
         assert list(source) == []
+
+
+def test_a_camera_is_asked_for_size_rate_and_exposure():
+    asked = dict(Wishes(size=(1920, 1080), fps=60.0, exposure_ms=8.0).properties("linux"))
+    assert (asked[cv2.CAP_PROP_FRAME_WIDTH], asked[cv2.CAP_PROP_FRAME_HEIGHT], asked[cv2.CAP_PROP_FPS]) == (
+        1920,
+        1080,
+        60,
+    )
+    assert asked[cv2.CAP_PROP_AUTO_EXPOSURE] == 1 and asked[cv2.CAP_PROP_EXPOSURE] == 80, "V4L2: manual, 0.1 ms"
+    elsewhere = dict(Wishes(exposure_ms=8.0).properties("win32"))
+    assert elsewhere[cv2.CAP_PROP_EXPOSURE] == -7, "2 to the power of -7 s are 7.8 ms"
+    by_itself = dict(Wishes().properties("linux"))
+    assert by_itself[cv2.CAP_PROP_AUTO_EXPOSURE] == 3 and cv2.CAP_PROP_FPS not in by_itself
+    order = [name for name, _ in Wishes(exposure_ms=8.0).properties("linux")]
+    assert order.index(cv2.CAP_PROP_FOURCC) < order.index(cv2.CAP_PROP_FRAME_WIDTH)
+    assert order.index(cv2.CAP_PROP_AUTO_EXPOSURE) < order.index(cv2.CAP_PROP_EXPOSURE)
+
+
+def test_what_is_wished_for_reaches_the_camera(fake_time):
+    fake = FakeCapture([PICTURE] * 3)
+    source = open_source(
+        "/dev/null", capture=fake, clock=fake_time.clock, wait=fake_time.wait, wishes=Wishes(size=(640, 480), fps=15.0)
+    )
+    source.close()
+    assert {cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FPS} <= set(fake.asked)

@@ -12,6 +12,7 @@ from app.overlay import style as overlay
 from app.overlay.texts import ENGLISH, Texts
 from app.window import cards, panel
 from app.window.panel import SPAN_S, History, Setting
+from app.window.watched import Picture
 from tests.support.builders import Recorder, is_inside, make_stats
 from tests.support.paths import ROOT
 
@@ -132,6 +133,13 @@ def test_the_invitation_shows_what_will_happen_in_one_language_after_the_other()
     assert looks.lines[-1] != at(0.8).lines[-1], "it moves"
     second = at(cards.TURN_S + cards.LOOKS_S + cards.CARD_S).texts
     assert {"_looks about 64_", "_neutral_", "_Come closer_"} <= set(second)
+
+
+def test_the_panel_tells_what_the_camera_gives() -> None:
+    setting = Setting(66.7, "auto", 4, Picture(1920, 1080, 30.0, None))
+    assert panel.settings(setting, ENGLISH)[2:] == [("", "camera", "1920×1080, 30 fps"), ("", "exposure", "auto")]
+    setting = Setting(66.7, "auto", 4, Picture(640, 480, None, 8.0))
+    assert panel.settings(setting, ENGLISH)[2:] == [("", "camera", "640×480"), ("", "exposure", "8.0 ms")]
 
 
 def test_panel_leaves_itself_out_where_it_has_no_room() -> None:
