@@ -22,6 +22,7 @@ from app.commands import (
     export,
     flops,
     models,
+    networks,
     prepare,
     replay,
     run,
@@ -43,7 +44,7 @@ COMMANDS = (
     *(run, cameras, doctor, config),
     *(calibrate, replay, simulate, bench, soak),
     *(models, evaluate, card),
-    *(prepare, train, export, flops, train_landmarks, train_follower, study_elastic),
+    *(prepare, train, export, networks, flops, train_landmarks, train_follower, study_elastic),
 )
 
 

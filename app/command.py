@@ -68,7 +68,7 @@ def training_errors() -> Iterator[None]:
     if not find_spec("torch"):
         raise UsageError("this command needs PyTorch: run `pip install -r models/requirements.txt`")
     from models.networks.keras_weights import WeightsError
-    from models.shipping.export import ExportError
+    from models.shipping.check import ExportError
     from models.training.config import TrainingError
 
     with translated():

@@ -34,7 +34,7 @@ def add(sub: argparse._SubParsersAction) -> None:
         "--initial",
         type=Path,
         metavar="WEIGHTS",
-        help="what to start from: Keras weights (.npz, .h5), an earlier training's folder, or a shipped network's manifest; default: at random",
+        help="what to start from: Keras weights (.npz, .h5), a state dict of the backbone's own library (.pth, .safetensors), an earlier training's folder, or a shipped network's manifest; default: at random",
     )
     p.add_argument(
         "--average-with",

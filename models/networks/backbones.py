@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 BATCH_NORM_EPSILON = 1e-3
 # Keras counts a moving average's momentum from the other end: 0.99 there is 0.01 here.
@@ -102,26 +100,27 @@ BACKBONES = {
 }
 
 
-def build_backbone(name: str, taps: Sequence[str] | str | None = None, size: int = 224, **options: Any) -> nn.Module:
+def build_backbone(
+    name: str,
+    taps: Sequence[str] | str | None = None,
+    size: int = 224,
+    normalisation: str | Mapping[str, Sequence[float]] = "auto",
+    **options: Any,
+) -> nn.Module:
     """A backbone by the name that a configuration gives it, or anybody's network as "module:callable".
 
-    The latter is tapped at the modules `taps`, or where "auto" finds blocks, which is tried with an input of `size` pixels.
+    The latter is tapped at the modules `taps`, or where "auto" finds blocks, which is tried with an input of `size` pixels; it
+    is given pictures with the `normalisation` that its own library names ("auto"), or another (models/networks/foreign.py).
+    Raises ValueError.
     """
+    from models.networks.foreign import find_callable, tapped
+
     place = BACKBONES.get(name, name)
     if ":" not in place:
         raise ValueError(
             f"unknown backbone {name!r}; known: {', '.join(BACKBONES)}, or one of yours as module:callable"
         )
-    module, _, attribute = place.partition(":")
-    try:
-        make = getattr(import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise ValueError(f"backbone {name!r} cannot be imported: {error}") from error
-    network = make(**options)
-    if taps is None and isinstance(network, Backbone):
-        return network
-    from models.networks.elastify import TappedBackbone, find_blocks
-
-    example = torch.zeros(1, 3, size, size)
-    named = find_blocks(network, example) if taps in (None, "auto") else taps
-    return TappedBackbone(network, named, example)
+    make = find_callable(place)
+    if taps is None and isinstance(make, type) and issubclass(make, Backbone):
+        return make(**options)
+    return tapped(make, options, "auto" if taps is None else taps, size, normalisation)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 #: outputs of every exit and their number of classes; age is 0..100 in whole years
 HEADS = {"age": 101, "gender": 2, "expression": 7}
@@ -70,7 +70,8 @@ class ElasticNetwork(nn.Module):
 
     `forward(x, until=k)` runs no layer behind block k. Without `until` it runs all and returns every exit.
     `context` gives the widths of a ContextHead to exits that need one. Exits named in `stop_gradient` learn from the
-    backbone's features without changing them.
+    backbone's features without changing them. `head` makes the other exits' heads from the number of channels; by default
+    an ExitHead.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class ElasticNetwork(nn.Module):
         exits: Sequence[int],
         context: Mapping[int, Sequence[int]] | None = None,
         stop_gradient: Collection[int] = (),
+        head: Callable[[int], nn.Module] | None = None,
     ) -> None:
         super().__init__()
         context = context or {}
@@ -94,7 +96,9 @@ class ElasticNetwork(nn.Module):
         self.heads = nn.ModuleDict()
         for k in exits:
             channels = backbone.channels[k - 1]
-            self.heads[exit_name(k)] = ContextHead(channels, context[k]) if k in context else ExitHead(channels)
+            self.heads[exit_name(k)] = (
+                ContextHead(channels, context[k]) if k in context else (head or ExitHead)(channels)
+            )
 
     def forward(self, x: Tensor, until: int | None = None) -> dict[str, ExitOutput]:
         """Outputs by exit name, shallowest first; only those up to block `until`. x: (n, 3, h, w) RGB in [-1, 1]."""

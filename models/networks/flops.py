@@ -23,21 +23,29 @@ if TYPE_CHECKING:
 def multiply_adds(network: ElasticNetwork, size: int, stem: bool = True) -> dict[str, int]:
     """Multiply-adds from the input to each exit, its head included, by exit name.
 
-    Each exit is counted by stopping there, so what is counted is what runs. Convolutions and dense layers count; norms,
-    activations and pooling do not. `stem=False` leaves the first convolution out, as the paper does for MobileNet.
+    What ran when a block was done is what stopping there runs. Convolutions, dense layers and attention's products count;
+    norms, activations and pooling do not. `stem=False` leaves the first convolution out, as the paper does for MobileNet.
     """
     network = deepcopy(network).to("meta").eval()
     x = torch.zeros(1, 3, size, size, device="meta")
-
-    def counted(until: int) -> int:
-        def run() -> None:
-            *_, (_, features) = network.features(x, until=until)
-            network.heads[exit_name(until)](features)
-
-        return _count(run)
-
+    blocks = block_costs(network.backbone, size, network.exits[-1])
     left_out = 0 if stem else _first_convolution(network.backbone, x)
-    return {exit_name(k): counted(k) - left_out for k in network.exits}
+    heads = {k: _count(lambda k=k, f=f: network.heads[exit_name(k)](f)) for k, f in network.features(x)}
+    return {exit_name(k): blocks[k - 1] + heads[k] - left_out for k in network.exits}
+
+
+def block_costs(backbone: nn.Module, size: int, last: int | None = None) -> list[int]:
+    """Multiply-adds from the input to each block's end, up to block `last` (all)."""
+    backbone = deepcopy(backbone).to("meta").eval()
+    blocks = list(backbone.blocks) if not isinstance(backbone, TappedBackbone) else backbone.modules_tapped()
+    last = last or len(blocks)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        costs: list[int] = []
+        for block in blocks[:last]:
+            block.register_forward_hook(lambda *_: costs.append(counter.get_total_flops() // 2))
+        for _ in backbone.outputs(torch.zeros(1, 3, size, size, device="meta"), last):
+            pass
+    return costs
 
 
 def _count(run: Callable[[], Any]) -> int:

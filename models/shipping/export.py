@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
-import logging
-import warnings
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import onnx
 import torch
-from torch import nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from align.geometry import LANDMARKS_47, PAPER_MARGINS, Template, load_mean_shape
 from models.data.batches import spoilt_views
 from models.data.sets.base import EXPRESSIONS, GENDERS
 from models.judging import metrics
-from models.manifest import COVERAGES, MIRROR, SCHEMA, Manifest
+from models.manifest import COVERAGES, MIRROR, SCHEMA, Manifest, ManifestError
 from models.networks.elastic import HEADS, ElasticNetwork
 from models.networks.flops import multiply_adds
-from models.onnx_file import add_size, at_size
-from models.session import cpu_session
+from models.shipping.check import ExportError, checked_onnx
 from models.training.batch_norm import for_size
 from models.training.folder import load_trained
 from models.training.train import load_parts, predict, validate
@@ -37,113 +32,10 @@ if TYPE_CHECKING:
 
     from models.data.views import Views
 
-# float32 kernels differ in the order of their sums; measured differences are around 1e-6.
-TOLERANCE = 1e-4
 LICENCE = (
     "Weights: for research only, no commercial use, since UTKFace and FER2013, which they were trained on, "
     "are licensed for non-commercial research. Code: MIT."
 )
-
-
-class ExportError(RuntimeError):
-    """The exported network does not do what the trained one does."""
-
-
-class Deployed(nn.Module):
-    """What the file holds: (n, s, s, 3) uint8 RGB in; per exit the probabilities of every head out.
-
-    Scaling and the change of layout are inside, so that nobody can feed it wrongly and no copy is made outside.
-    """
-
-    def __init__(self, network: ElasticNetwork) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, faces: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        x = faces.permute(0, 3, 1, 2).float() * (1 / 127.5) - 1.0
-        outputs = self.network(x)
-        return tuple(torch.softmax(getattr(o, head), dim=1) for o in outputs.values() for head in HEADS)
-
-
-def folded(network: ElasticNetwork) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
-    """Folds each batch norm into the convolution before it, in place; for inference only.
-
-    Returns, per convolution by name, the factor per output channel that went into its kernel, and its new bias.
-    """
-    changes = {}
-    for name, module in list(network.named_modules()):
-        if not isinstance(module, nn.Sequential):
-            continue
-        for i in range(len(module) - 1):
-            conv, norm = module[i], module[i + 1]
-            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-                factor = (norm.weight / torch.sqrt(norm.running_var + norm.eps)).detach()
-                module[i] = fuse_conv_bn_eval(conv, norm)
-                module[i + 1] = nn.Identity()
-                changes[f"{name}.{i}"] = factor, module[i].bias.detach()
-    return changes
-
-
-def size_changes(default: ElasticNetwork, other: ElasticNetwork) -> dict[str, NDArray]:
-    """What the default size's folded network must be changed by to become the other's; both are folded here, in place.
-
-    Channels whose factor is 0 in both stay 0.
-    """
-    mine, theirs = folded(default), folded(other)
-    changes: dict[str, NDArray] = {}
-    for name, (factor, _) in mine.items():
-        other_factor, bias = theirs[name]
-        ratio = torch.where(factor == 0, torch.ones_like(factor), other_factor / torch.where(factor == 0, 1.0, factor))
-        changes |= {f"network.{name}.weight": ratio.numpy(), f"network.{name}.bias": bias.numpy()}
-    return changes
-
-
-def write_onnx(networks: Mapping[int, ElasticNetwork], path: Path) -> None:
-    """Writes one file that serves all sizes: the largest as it stands, the others as changes of it (onnx_file.py)."""
-    default = max(networks)
-    plain = copy.deepcopy(networks[default])
-    folded(plain)
-    to_onnx(plain, default, path)
-    file = onnx.load(path)
-    for size, network in networks.items():
-        if size != default:
-            add_size(file, size, size_changes(copy.deepcopy(networks[default]), copy.deepcopy(network)))
-    onnx.save(file, path)
-
-
-def to_onnx(network: ElasticNetwork, size: int, path: Path) -> None:
-    """Writes the network; the number of faces and the input size stay free."""
-    names = [f"{exit_name}.{head}" for exit_name in network.heads for head in HEADS]
-    example = torch.zeros(2, size, size, 3, dtype=torch.uint8)
-    n, h, w = (torch.export.Dim(d, min=1) for d in ("faces", "height", "width"))
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns that torchvision, which nobody uses, is missing
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        program = torch.onnx.export(
-            Deployed(network).eval(),
-            (example,),
-            input_names=["faces"],
-            output_names=names,
-            dynamo=True,
-            dynamic_shapes={"faces": {0: n, 1: h, 2: w}},
-            verbose=False,
-        )
-    program.save(str(path), external_data=False)
-
-
-def compare(networks: Mapping[int, ElasticNetwork], path: Path, faces: int = 3) -> float:
-    """The largest difference between torch's and ONNX Runtime's outputs over random crops of every size."""
-    file = onnx.load(path)
-    rng, worst = np.random.default_rng(0), 0.0
-    for size, network in networks.items():
-        session, deployed = cpu_session(at_size(file, size).SerializeToString()), Deployed(network).eval()
-        for n in (1, faces):
-            crops = rng.integers(0, 256, (n, size, size, 3), dtype=np.uint8)
-            with torch.inference_mode():
-                expected = deployed(torch.from_numpy(crops))
-            for mine, theirs in zip(expected, session.run(None, {"faces": crops}), strict=True):
-                worst = max(worst, float(np.abs(mine.numpy() - theirs).max()))
-    return worst
 
 
 def relative_errors(ages: NDArray, p: NDArray) -> NDArray[np.float64]:
@@ -251,24 +143,25 @@ def judge_all(
     return Judged(networks=networks, figures=figures, interval_scales=scales, multiply_adds=costs)
 
 
-def checked_onnx(networks: Mapping[int, ElasticNetwork], draft: Path) -> tuple[bytes, float]:
-    """The file's content, and how far its outputs are from torch's; `draft` is where it lies meanwhile. Raises ExportError."""
-    try:
-        write_onnx(networks, draft)
-        worst = compare(networks, draft)
-        if not worst <= TOLERANCE:
-            raise ExportError(
-                f"ONNX outputs differ from torch's by up to {worst:.2g}, allowed is {TOLERANCE:g}; nothing was written"
-            )
-        return draft.read_bytes(), worst
-    finally:
-        draft.unlink(missing_ok=True)
+def write_both(folder: Path, name: str, content: bytes, manifest: Mapping[str, Any]) -> Manifest:
+    """Network and manifest, side by side in `folder`, once the application's own reader has accepted them."""
+    with TemporaryDirectory(dir=folder) as draft:
+        (Path(draft) / f"{name}.onnx").write_bytes(content)
+        (Path(draft) / f"{name}.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+        try:
+            Manifest.read(Path(draft) / f"{name}.json").verify()
+        except ManifestError as error:
+            raise ExportError(f"the application would refuse this network, so nothing was written: {error}") from error
+        for suffix in ("onnx", "json"):
+            os.replace(Path(draft) / f"{name}.{suffix}", folder / f"{name}.{suffix}")
+    return Manifest.read(folder / f"{name}.json")
 
 
 def export(folder: Path, faces: Path, out: Path) -> Manifest:
     """Exports a training's averaged network with figures from its held-out faces; writes nothing that is wrong.
 
-    Raises ExportError where ONNX Runtime's outputs differ from torch's by more than TOLERANCE.
+    Raises ExportError where ONNX Runtime's outputs are further from float64's than check.py allows, or where the application
+    would refuse the manifest.
     """
     config, trained = load_trained(folder)
     sizes = list(config.input_sizes)
@@ -276,9 +169,9 @@ def export(folder: Path, faces: Path, out: Path) -> Manifest:
     if set(held_out) != {"utkface", "fer2013"}:
         raise ExportError("a network is exported with figures on utkface and fer2013: [optimiser] batch must name both")
     networks = {size: for_size(trained, parts, size, torch.device("cpu"), spoil=config.spoil) for size in sizes}
-    judged = judge_all(trained, networks, held_out, spoilt=config.spoil > 0)
     out.mkdir(parents=True, exist_ok=True)
-    content, worst = checked_onnx(networks, out / f"{config.name}.onnx.draft")
+    content, check = checked_onnx(networks, held_out)
+    judged = judge_all(trained, networks, held_out, spoilt=config.spoil > 0)
     template = Template.from_shape(load_mean_shape(), PAPER_MARGINS)
     manifest = {
         "schema": SCHEMA,
@@ -309,11 +202,9 @@ def export(folder: Path, faces: Path, out: Path) -> Manifest:
             "validation": "5 % of UTKFace, near duplicates kept together (figures for age and gender), and "
             "FER2013's PublicTest (expression)",
             "held_out": {name: len(views) for name, views in held_out.items()},
-            "largest_difference_to_torch": worst,
+            "check": check.told(),
             "torch": torch.__version__,
             "configuration": (folder / "config.toml").read_text(encoding="utf-8"),
         },
     }
-    (out / f"{config.name}.onnx").write_bytes(content)
-    (out / f"{config.name}.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
-    return Manifest.read(out / f"{config.name}.json")
+    return write_both(out, config.name, content, manifest)

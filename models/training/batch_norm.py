@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
-from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from models.data.batches import Augmentation, TrainingBatches, to_input
 
@@ -43,12 +43,14 @@ def for_size(
     faces too (docs/network.md).
     """
     out = copy.deepcopy(network)
-    norms = [m for m in out.modules() if isinstance(m, nn.BatchNorm2d)]
+    norms = [m for m in out.modules() if isinstance(m, _BatchNorm)]
     momenta = [m.momentum for m in norms]
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # a plain mean
-    out.train()
+    out.eval()
+    for norm in norms:
+        norm.train()  # these alone: what drops features in training would change the statistics
     faces = TrainingBatches(parts, {size: 1.0}, 0, replace(PLAIN, spoil=spoil))
     with torch.no_grad():
         for i in range(batches or BATCHES):

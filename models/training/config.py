@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import tomllib
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
 from models.data.sets.base import EXPRESSIONS
 from models.networks.backbones import build_backbone
 from models.networks.elastic import HEADS, ElasticNetwork, exit_name
+from models.networks.elastify import TappedBackbone, papers_exits
+from models.networks.foreign import find_callable
+from models.networks.trial import refuse_what_cannot_be_trained
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from torch import nn
+
 # Keys of the sections: needed, optional.
 _KEYS: dict[str, tuple[set[str], set[str]]] = {
-    "network": ({"backbone", "options", "exits", "input_sizes"}, {"taps", "context", "stop_gradient"}),
+    "network": (
+        {"backbone", "options", "input_sizes"},
+        {"exits", "taps", "context", "stop_gradient", "head", "normalisation"},
+    ),
     "loss": ({"weights", "sigma_years"}, {"distil", "teacher", "teacher_heads"}),
     "protocol": (
         {"momentum", "batch", "epoch_samples", "heads_learning_rate", "patience_epochs", "min_learning_rate", "stages"},
@@ -62,7 +71,7 @@ class Config:
             raise TrainingError(f"[loss] teacher_heads: some of {', '.join(HEADS)}")
         if not set(rare) <= set(EXPRESSIONS) or any(times < 1 for times in rare.values()):
             raise TrainingError(f"[optimiser] rare: times from 1, each for one of {', '.join(EXPRESSIONS)}")
-        if not any(w > 0 for w in self.exit_weights.values()):
+        if "exits" in self.network and not any(w > 0 for w in self.exit_weights.values()):
             raise TrainingError("at least one exit needs a weight above 0")
         if not self.input_sizes or min(self.input_sizes) < 16 or min(self.input_sizes.values()) <= 0:
             raise TrainingError("[network] input_sizes: sizes from 16 px, each with its share of the steps above 0")
@@ -77,13 +86,19 @@ class Config:
     @property
     def exit_weights(self) -> dict[str, float]:
         """Weight in the loss by exit name, shallowest first."""
-        return {exit_name(k): float(w) for k, w in sorted((int(k), w) for k, w in self.network["exits"].items())}
+        return {exit_name(k): weight for k, weight in self._exits.items()}
+
+    @cached_property
+    def _exits(self) -> dict[int, float]:
+        """Weight by block number; where the configuration names none, by the paper's rule."""
+        if "exits" not in self.network:
+            return papers_exits(len(self._backbone().channels))
+        return dict(sorted((int(k), float(w)) for k, w in self.network["exits"].items()))
 
     @property
     def deepest_trained(self) -> int:
         """The last block that training runs: that of the deepest exit with a weight, or of the deepest where it teaches."""
-        exits = {int(k): w for k, w in self.network["exits"].items()}
-        return max(exits if self.loss.get("distil") else (k for k, w in exits.items() if w > 0))
+        return max(self._exits if self.loss.get("distil") else (k for k, w in self._exits.items() if w > 0))
 
     @property
     def input_sizes(self) -> dict[int, float]:
@@ -96,19 +111,35 @@ class Config:
         return float(self.augmentation.get("spoil", 0.0))
 
     def build(self) -> ElasticNetwork:
-        """The network, its weights at random."""
+        """The network, its weights at random or those of its own library. What cannot be trained is refused."""
+        head = self.network.get("head")
         try:
-            backbone = build_backbone(
-                self.network["backbone"], self.network.get("taps"), max(self.input_sizes), **self.network["options"]
-            )
-            least = getattr(backbone, "minimum_size", 16)
-            if min(self.input_sizes) < least:
-                raise ValueError(f"{self.network['backbone']} needs inputs of {least} px at least")
-            return ElasticNetwork(
-                backbone,
-                sorted(int(k) for k in self.network["exits"]),
+            network = ElasticNetwork(
+                self._backbone(),
+                list(self._exits),
                 {int(k): widths for k, widths in self.network.get("context", {}).items()},
                 self.network.get("stop_gradient", ()),
+                find_callable(head) if head else None,
+            )
+            if head or isinstance(network.backbone, TappedBackbone):
+                refuse_what_cannot_be_trained(network, self.input_sizes, HEADS)
+        except (ValueError, TypeError) as error:
+            raise TrainingError(f"section [network]: {error}") from error
+        return network
+
+    def _backbone(self) -> nn.Module:
+        name = self.network["backbone"]
+        try:
+            backbone = build_backbone(
+                name,
+                self.network.get("taps"),
+                max(self.input_sizes),
+                self.network.get("normalisation", "auto"),
+                **self.network["options"],
             )
         except (ValueError, TypeError) as error:
             raise TrainingError(f"section [network]: {error}") from error
+        least = getattr(backbone, "minimum_size", 16)
+        if min(self.input_sizes) < least:
+            raise TrainingError(f"section [network]: {name} needs inputs of {least} px at least")
+        return backbone

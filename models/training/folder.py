@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.optim.swa_utils import AveragedModel
 
-from models.networks.keras_weights import load_keras_weights
+from models.networks.elastify import TappedBackbone
+from models.networks.keras_weights import WeightsError, load_keras_weights
 from models.training.config import Config, TrainingError
 
 if TYPE_CHECKING:
@@ -119,7 +120,8 @@ def load_trained(folder: Path) -> tuple[Config, ElasticNetwork]:
 
 
 def load_initial(network: ElasticNetwork, path: Path) -> list[str]:
-    """Weights to start from: Keras' for the backbone (.npz, .h5), or all that fit of an earlier training's folder.
+    """Weights to start from: Keras' for the backbone (.npz, .h5), its own library's (.pth, .pt, .safetensors: a state dict), or
+    all that fit of an earlier training's folder.
 
     Returns what was left out.
     """
@@ -129,4 +131,28 @@ def load_initial(network: ElasticNetwork, path: Path) -> list[str]:
         fitting = {k: v for k, v in theirs.items() if k in mine and mine[k].shape == v.shape}
         network.load_state_dict(fitting, strict=False)
         return sorted({".".join(k.split(".")[:2]) for k in mine.keys() - fitting.keys()})
+    if path.suffix in (".pth", ".pt", ".bin", ".safetensors"):
+        return _load_own(network, path)
     return load_keras_weights(network.backbone, path)
+
+
+def _load_own(network: ElasticNetwork, path: Path) -> list[str]:
+    """A state dict as the backbone's own library saves it; a classifier of another width stays at random."""
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            theirs = load_file(path)
+        else:
+            theirs = torch.load(path, weights_only=True, map_location="cpu")
+    except Exception as error:  # readers of archives raise whatever they meet
+        raise WeightsError(f"{path} cannot be read as a state dict: {error}") from error
+    for key in ("state_dict", "model"):
+        theirs = theirs.get(key, theirs) if isinstance(theirs, dict) else {}
+    inner = network.backbone.network if isinstance(network.backbone, TappedBackbone) else network.backbone
+    mine = inner.state_dict()
+    fitting = {k: v for k, v in theirs.items() if k in mine and mine[k].shape == v.shape}
+    if not any(k.endswith("weight") for k in fitting):
+        raise WeightsError(f"{path} holds no weight of this backbone: is it another network's, or a whole pickled one?")
+    inner.load_state_dict(fitting, strict=False)
+    return sorted(k for k in mine.keys() - fitting.keys() if not k.endswith("num_batches_tracked"))

@@ -16,12 +16,13 @@ from torch import nn
 
 from models.data.batches import TrainingBatches, to_input
 from models.manifest import Manifest
+from models.networks.graph import convolutions_with_norms
 from models.onnx_file import at_size
 from models.training.batch_norm import PLAIN
 from models.training.config import TrainingError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -48,34 +49,28 @@ def load_shipped(
         for i in file.graph.initializer
         if i.name.startswith("network.")
     }
-    mine = dict(network.named_parameters())
-    pairs = list(_pairs(network))
-    taken = {name for name, value in theirs.items() if name in mine and mine[name].shape == value.shape}
+    mine = network.state_dict()
+    pairs = convolutions_with_norms(network, torch.zeros(1, 3, size, size))
+    fitting = {name for name, value in theirs.items() if name in mine and mine[name].shape == value.shape}
     norms = {
-        norm_name: (norm, theirs[f"{conv_name}.bias"])
-        for conv_name, norm_name, norm in pairs
-        if f"{conv_name}.weight" in taken and f"{conv_name}.bias" in theirs
+        norm_name: (network.get_submodule(norm_name), theirs[f"{conv_name}.bias"])
+        for conv_name, norm_name in pairs
+        if f"{conv_name}.weight" in fitting and f"{conv_name}.bias" in theirs
     }
+    # The norm gets the bias; a convolution that has one itself keeps none of it.
+    moved = {f"{conv_name}.bias" for conv_name, norm_name in pairs if norm_name in norms}
+    taken = {name: torch.zeros_like(theirs[name]) if name in moved else theirs[name] for name in fitting}
     if not norms:
         raise TrainingError(f"{manifest.network} has no convolution of this network: is it another architecture?")
-    network.load_state_dict({name: theirs[name] for name in taken}, strict=False)
+    network.load_state_dict(taken, strict=False)
     for norm, bias in norms.values():
         norm.reset_running_stats()
         with torch.no_grad():
             norm.weight.copy_(torch.sqrt(norm.running_var + norm.eps))
             norm.bias.copy_(bias)
     _give_statistics(network, [norm for norm, _ in norms.values()], TrainingBatches(parts, {size: 1.0}, 0, PLAIN))
-    done = taken | {f"{name}.{kind}" for name in norms for kind in ("weight", "bias")}
-    return sorted({".".join(name.split(".")[:2]) for name in mine.keys() - done})
-
-
-def _pairs(network: nn.Module) -> Iterator[tuple[str, str, nn.BatchNorm2d]]:
-    """Each convolution that a batch norm follows: its name, the norm's, the norm."""
-    for name, module in network.named_modules():
-        if isinstance(module, nn.Sequential):
-            for i in range(len(module) - 1):
-                if isinstance(module[i], nn.Conv2d) and isinstance(module[i + 1], nn.BatchNorm2d):
-                    yield f"{name}.{i}", f"{name}.{i + 1}", module[i + 1]
+    done = taken.keys() | {f"{name}.{kind}" for name in norms for kind in ("weight", "bias")}
+    return sorted({".".join(name.split(".")[:2]) for name in dict(network.named_parameters()).keys() - done})
 
 
 def _give_statistics(network: ElasticNetwork, norms: list[nn.BatchNorm2d], faces: TrainingBatches) -> None:

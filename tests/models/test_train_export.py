@@ -32,7 +32,8 @@ from models.networks.backbones import build_backbone
 from models.networks.elastic import ElasticNetwork
 from models.onnx_file import add_size, at_size, sizes_apart
 from models.session import cpu_session
-from models.shipping.export import ExportError, export
+from models.shipping.check import ExportError
+from models.shipping.export import export, write_both
 from models.training import batch_norm, loop, train
 from models.training.batch_norm import for_size
 from models.training.config import Config, TrainingError
@@ -211,7 +212,8 @@ def test_the_manifest_tells_all_that_the_application_needs(exported):
         assert twice.multiply_adds[48] == 2 * plain.multiply_adds[48]
         assert twice.validation[48].keys() == plain.validation[48].keys()
         assert exported.exit(f"{plain.block}+mirror") is twice and exported.exit(str(plain.block)) is plain
-    assert exported.about["largest_difference_to_torch"] < 1e-4
+    check = exported.about["check"]
+    assert 0 < check["of_the_file"] <= check["allowed"] and check["pictures"] > 12  # the astronaut, and held-out faces
     assert "research" in exported.licence
     assert exported.verify()[:1]
     assert Manifest.read(exported.network.with_suffix(".json")) == exported
@@ -219,21 +221,33 @@ def test_the_manifest_tells_all_that_the_application_needs(exported):
 
 
 def test_an_export_that_differs_is_refused_and_writes_nothing(work, tmp_path, monkeypatch):
-    def broken(network, size, path):
-        to_onnx_original(network, size, path)
+    def broken(network, size, path, any_size):
+        to_onnx_original(network, size, path, any_size)
         model = onnx.load(path)
         bias = next(i for i in model.graph.initializer if i.name.endswith("exit_07.dense.gender.bias"))
         values = onnx.numpy_helper.to_array(bias) + np.float32([0.0, 0.5])
         bias.CopyFrom(onnx.numpy_helper.from_array(values, bias.name))
         onnx.save(model, path)
 
-    from models.shipping import export as module
+    from models.shipping import network_file as module
 
     to_onnx_original = module.to_onnx
     monkeypatch.setattr(module, "to_onnx", broken)
     with pytest.raises(ExportError, match="differ"):
         export(work / "run", work / "faces", tmp_path / "models")
     assert list((tmp_path / "models").iterdir()) == []
+
+
+def test_files_that_the_application_would_refuse_are_not_written(exported, tmp_path):
+    wrong = manifest_json(exported)
+    wrong["exits"].reverse()
+    with pytest.raises(ExportError, match="shallowest"):
+        write_both(tmp_path, "tiny", exported.network.read_bytes(), wrong)
+    with pytest.raises(ExportError, match="sha256"):
+        write_both(tmp_path, "tiny", b"another network", manifest_json(exported))
+    assert list(tmp_path.iterdir()) == []
+    written = write_both(tmp_path, "tiny", exported.network.read_bytes(), manifest_json(exported))
+    assert written.exits == exported.exits and len(list(tmp_path.iterdir())) == 2
 
 
 def test_evaluation_reads_pictures_and_reports_per_size_and_exit(work, exported):

@@ -12,13 +12,16 @@ from monai.networks.nets import EfficientNetBN, ResNet
 from torch import Tensor, nn
 
 from models.networks.backbones import build_backbone
-from models.networks.elastic import ElasticNetwork, exit_name
+from models.networks.elastic import HEADS, ElasticNetwork, exit_name
 from models.networks.elastify import TappedBackbone, elastify, find_blocks
 from models.networks.flops import multiply_adds
+from models.networks.foreign import tapped
 from models.networks.keras_weights import WeightsError, load_keras_weights
+from models.networks.trial import refuse_what_cannot_be_trained
 from models.session import cpu_session
-from models.shipping.export import to_onnx
+from models.shipping.network_file import to_onnx
 from models.training.config import Config, TrainingError
+from models.training.folder import load_initial
 from models.training.losses import elastic_loss
 
 EXAMPLE = torch.zeros(1, 3, 80, 80)
@@ -248,6 +251,89 @@ def test_a_configuration_can_name_anybodys_network(tmp_path):
     with pytest.raises(WeightsError, match="only the networks"):
         np.savez(tmp_path / "w.npz", a=np.zeros(3))
         load_keras_weights(network.backbone, tmp_path / "w.npz")
+
+
+def test_a_configuration_without_exits_follows_the_paper_and_takes_a_head(tmp_path):
+    text = CONFIG.replace("exits = {{ {exits} }}\n", "{extra}\n").format(taps="", extra="")
+    path = tmp_path / "theirs.toml"
+    path.write_text(text)
+    config = Config.read(path)
+    assert config.exit_weights == {exit_name(k): 1.0 for k in (5, 6, 7, 8)} and config.deepest_trained == 8
+    assert config.build().exits == (5, 6, 7, 8)
+    # A head by name: called with the number of channels; here the paper's own, and one that gives something else.
+    path.write_text(text.replace("input_sizes", 'head = "models.networks.elastic:ExitHead"\ninput_sizes'))
+    assert set(Config.read(path).build().heads) == {exit_name(k) for k in (5, 6, 7, 8)}
+    path.write_text(text.replace("input_sizes", 'head = "torch.nn:LazyBatchNorm2d"\ninput_sizes'))
+    with pytest.raises(TrainingError, match="ExitOutput"):
+        Config.read(path).build()
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ('taps = ["layer4.1", "layer4"]', "costs no more than"),
+        ('taps = ["layer3", "layer4"]\nnormalisation = "imagnet"', "normalisation"),
+        ('taps = ["layer3", "layer4"]\nnormalisation = { mean = [0.5], std = [0.5] }', "three numbers"),
+        ('taps = ["layer3", "layer4"]\nhead = "nowhere:Head"', "nowhere"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_before(tmp_path, change, says):
+    (tmp_path / "c.toml").write_text(CONFIG.format(taps=change, exits="1 = 1.0, 2 = 1.0"))
+    with pytest.raises(TrainingError, match=says):
+        Config.read(tmp_path / "c.toml").build()
+
+
+class OneSize(nn.Module):
+    """Takes 32 px only, as a transformer with learned positions does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 8, 8)
+        self.place = nn.Parameter(torch.zeros(1, 8, 4, 4))
+        self.blocks = nn.ModuleList(nn.Sequential(nn.Conv2d(8, 8, 1), nn.ReLU()) for _ in range(3))
+        self.pretrained_cfg = {"mean": (0.4, 0.4, 0.4), "std": (0.2, 0.2, 0.2)}
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x) + self.place
+        for block in self.blocks:
+            x = x + block(x)
+        return x
+
+
+def test_a_size_that_does_not_go_through_is_refused_and_the_librarys_normalisation_is_found():
+    taps = ["blocks.0", "blocks.1", "blocks.2"]
+    backbone = tapped(OneSize, {}, taps, 32)
+    assert backbone.is_normalised and backbone._scale.flatten().tolist() == pytest.approx([2.5] * 3)
+    assert not tapped(OneSize, {}, taps, 32, "none").is_normalised
+    network = ElasticNetwork(backbone, [2, 3])
+    refuse_what_cannot_be_trained(network, [32], HEADS)
+    with pytest.raises(ValueError, match="an input of 48 px does not go through"):
+        refuse_what_cannot_be_trained(network, [32, 48], HEADS)
+    with pytest.raises(ValueError, match="does not take one RGB picture of 48 px"):
+        tapped(OneSize, {}, taps, 48)
+
+
+def test_weights_of_a_backbones_own_library_are_taken_over(tmp_path):
+    theirs = foreign()
+    torch.save(theirs.state_dict(), tmp_path / "w.pth")
+    torch.manual_seed(5)
+    mine = elastify(ResNet("basic", [2, 2, 2, 2], [16, 32, 64, 128], 2, 3, num_classes=9), example=EXAMPLE)
+    assert load_initial(mine, tmp_path / "w.pth") == ["fc.bias", "fc.weight"]
+    assert torch.equal(mine.backbone.network.layer4[1].conv1.weight, theirs.layer4[1].conv1.weight)
+    for content, says in ((b"junk", "cannot be read"), (None, "no weight of this backbone")):
+        if content is None:
+            torch.save({"other.weight": torch.zeros(3)}, tmp_path / "w.pth")
+        else:
+            (tmp_path / "w.pth").write_bytes(content)
+        with pytest.raises(WeightsError, match=says):
+            load_initial(mine, tmp_path / "w.pth")
+
+
+def test_a_plain_row_of_convolutions_is_a_row_of_blocks():
+    layers = [nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(inplace=True), nn.Conv2d(4, 4, 3, padding=1), nn.BatchNorm2d(4)]
+    layers += [nn.ReLU(inplace=True), nn.MaxPool2d(2), nn.Conv2d(4, 8, 3, padding=1), nn.ReLU(inplace=True)]
+    network = nn.Sequential(nn.Sequential(*layers), nn.Flatten(), nn.Linear(8 * 16, 2))
+    assert find_blocks(network, torch.zeros(1, 3, 8, 8)) == ["0.1", "0.4", "0.7"]
 
 
 def test_an_elastified_mobilenet_takes_keras_weights(imagenet_weights):
