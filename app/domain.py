@@ -61,6 +61,7 @@ class SourceStatus:
     since_s: float = 0.0  # seconds that this state has lasted
     retry_in_s: float | None = None  # seconds until the next try; None: trying now, or there is nothing to try
     text: str = ""  # the cause, for people: "camera 0 was unplugged"
+    absent: bool = False  # the device itself is not there any more
 
 
 class SourceEventKind(StrEnum):

@@ -34,6 +34,18 @@ def test_the_service_runs_a_command_that_there_is():
     assert unit["Service"]["Type"] == "notify" and unit["Service"]["Restart"] == "on-failure"
 
 
+def test_the_window_s_service_starts_it_again_after_a_crash():
+    unit = configparser.ConfigParser(strict=False, interpolation=None)
+    unit.optionxform = str
+    unit.read(DEPLOY / "elastic-faces-kiosk.service")
+    args = build_parser().parse_args(options_of(unit["Service"]["ExecStart"]))
+    assert args.show and args.fullscreen and args.wait_for_source
+    assert unit["Service"]["Restart"] == "on-failure" and unit["Unit"]["StartLimitIntervalSec"] == "0"
+    assert unit["Install"]["WantedBy"] == unit["Unit"]["PartOf"] == "graphical-session.target"
+    told = (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
+    assert "systemctl --user enable --now elastic-faces-kiosk" in told
+
+
 def test_its_configuration_is_one_and_asks_for_nothing_about_people():
     settings = config.load({}, DEPLOY / "elastic-faces.toml").settings
     assert settings.source == "0" and settings.wait_for_source and not settings.written
@@ -59,7 +71,12 @@ def test_the_container_has_every_room_and_its_commands_are_right():
 
 
 @pytest.mark.parametrize(
-    ("tool", "file"), [("systemd-analyze", "elastic-faces.service"), ("desktop-file-validate", "elastic-faces.desktop")]
+    ("tool", "file"),
+    [
+        ("systemd-analyze", "elastic-faces.service"),
+        ("systemd-analyze", "elastic-faces-kiosk.service"),
+        ("desktop-file-validate", "elastic-faces.desktop"),
+    ],
 )
 def test_what_the_systems_own_tools_say(tmp_path, tool, file):
     if not shutil.which(tool):

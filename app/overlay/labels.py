@@ -121,7 +121,8 @@ def _remarks(person: Shown, style: Style) -> list[str]:
         lines.append(say(person.unfit))
     if style.detail:
         number = person.exit.rpartition("_")[2].lstrip("0")
-        lines.append(f"{say('exit {number}').format(number=number)}  #{person.id}")
+        exit = say("exit {number}").format(number=number)
+        lines.append(f"{exit}  #{person.id}")
     return lines
 
 

@@ -10,6 +10,7 @@ Qt is imported only where another language than English is wanted, or the system
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent / "translations"
@@ -45,6 +46,7 @@ class Texts:
 ENGLISH = Texts()
 
 
+@cache
 def load_texts(language: str = "auto") -> Texts:
     """Texts in "en", "fi" or "sv"; "auto": the system's language where it is one of these, else English."""
     if language == "en":

@@ -65,7 +65,7 @@ EXPRESSION_S = 0.3  # expressions follow within about this time
 GENDER_MEMORY_S = 10.0
 # An age whose half interval is wider says nothing, and an expression that is less probable would be a guess: neither is
 # shown. What is shown already stays until it is worse by the margin.
-TOO_WIDE, WIDE_MARGIN = 12.0, 2.0
+TOO_WIDE, WIDE_MARGIN = 11.0, 2.0
 LEAST_EXPRESSION, EXPRESSION_MARGIN = 0.5, 0.08
 # Another label is shown when its probability exceeds that of the shown one by so much.
 GENDER_LEAD, EXPRESSION_LEAD = 0.2, 0.1

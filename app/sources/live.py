@@ -206,6 +206,7 @@ class LiveSource:
             now_s - self._since_s,
             max(0.0, retry_s - now_s) if retry_s is not None else None,
             text,
+            bool(text) and self._device.gone() is not None,
         )
 
     def close(self) -> None:

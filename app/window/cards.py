@@ -6,15 +6,26 @@ import math
 from typing import TYPE_CHECKING
 
 from app.domain import Box
-from app.overlay.style import text_size
+from app.overlay.labels import large
+from app.overlay.motion import Shown
+from app.overlay.style import Style, text_size
 from app.window.panel import wrap
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from app.domain import SourceStatus
     from app.overlay.style import Canvas, Colour, Theme
     from app.overlay.texts import Texts
 
 NOTICE_LINES = 3
+# The invitation: how long one of its turns takes, how long the face is looked over in it, how long the card takes to appear.
+TURN_S, LOOKS_S, CARD_S = 5.0, 1.6, 0.4
+# Nobody's: what is shown to those who have not come yet.
+SAMPLES = tuple(
+    Shown(0, Box(0, 0, 0, 0), True, age, low, high, expression=expression)
+    for age, low, high, expression in ((27, 22, 33, "happy"), (64, 57, 71, "neutral"), (41, 35, 47, "surprise"))
+)
 LOADING_SHARE = 0.9  # of plain text
 
 
@@ -52,44 +63,63 @@ def _bar(area: Box, share: float, canvas: Canvas, theme: Theme) -> None:
     canvas.fill(Box(area.x, area.y, done, area.height), area.height / 2, theme.accent, 1.0)
 
 
-def idle(canvas: Canvas, theme: Theme, say: Texts, *, now_s: float, opacity: float) -> None:
-    """Invites whoever passes by. The picture stays visible: people come closer to what moves with them."""
+def idle(
+    canvas: Canvas, theme: Theme, languages: Sequence[Texts], *, now_s: float, opacity: float, labels: Sequence[str]
+) -> None:
+    """Invites whoever passes by, and shows what will happen: a drawn face is looked over, then a card appears beside it. The
+    picture stays visible: people come closer to what moves with them. Each turn is in the next of the languages."""
+    turn, at = divmod(now_s, TURN_S)
+    say, sample = languages[int(turn) % len(languages)], SAMPLES[int(turn) % len(SAMPLES)]
     unit = text_size(canvas.width, canvas.height, theme)
     canvas.fill(Box(0, 0, canvas.width, canvas.height), 0, theme.plate, 0.62 * opacity)
-    side = 9.0 * unit * (1 + 0.025 * math.sin(2 * math.pi * now_s / 3.2))
-    middle = (canvas.width / 2, canvas.height / 2 - 4.6 * unit)
+    side = 8.4 * unit * (1 + 0.02 * math.sin(2 * math.pi * now_s / 3.2))
+    card = large(sample, canvas, unit, Style(theme=theme, say=say, labels=tuple(labels)), theme.accent)
+    across = side + 1.2 * unit + card.width
+    beside = across <= 0.94 * canvas.width
+    middle = (canvas.width - across + side if beside else canvas.width) / 2, canvas.height / 2 - 5.4 * unit
     _brackets(middle, side, canvas, theme.accent, 0.34 * unit, opacity)
     _face(middle, side, canvas, theme.ink, 0.26 * unit, opacity)
-    y = canvas.height / 2 + 4.4 * unit
+    seen = min(1.0, max(0.0, (at - LOOKS_S) / CARD_S)) * min(1.0, max(0.0, (TURN_S - at) / CARD_S))
+    if at < LOOKS_S:  # a line goes down and up again
+        y = middle[1] - 0.46 * side * math.cos(2 * math.pi * at / LOOKS_S)
+        canvas.line([(middle[0] - 0.42 * side, y), (middle[0] + 0.42 * side, y)], 0.14 * unit, theme.accent, opacity)
+    elif beside:
+        place = Box(middle[0] + side / 2 + 1.2 * unit, middle[1] - card.height / 2, card.width, card.height)
+        canvas.fill(place, 0.4 * unit, theme.plate, 0.9 * opacity * seen)
+        card.put(canvas, place.x, place.y, opacity * seen)
+    y = canvas.height / 2 + 4.0 * unit
     _centred(say("Come closer"), y, 4.2 * unit, theme.ink, canvas, bold=True, opacity=opacity)
-    invitation = say("See what a machine makes of your face: age, gender, expression")
     y += 0.6 * unit
-    for row in wrap(invitation, 0.86 * canvas.width, 1.5 * unit, 3, canvas):
+    for row in wrap(say("See what a computer guesses from your face"), 0.86 * canvas.width, 1.5 * unit, 3, canvas):
         y += 2.2 * unit
         _centred(row, y, 1.5 * unit, theme.muted, canvas, opacity=opacity)
 
 
-def lost(canvas: Canvas, theme: Theme, say: Texts, status: SourceStatus) -> None:
-    """No old picture is shown: the people in it may be gone."""
+def lost(canvas: Canvas, theme: Theme, say: Texts, status: SourceStatus, *, operator: bool) -> None:
+    """No old picture is shown: the people in it may be gone. Visitors are spared the cause, which the operator is told."""
     unit = text_size(canvas.width, canvas.height, theme)
     canvas.fill(Box(0, 0, canvas.width, canvas.height), 0, theme.plate, 1.0)
     middle = (canvas.width / 2, canvas.height / 2 - 5.0 * unit)
     _camera(middle, 6.0 * unit, canvas, theme, 0.3 * unit)
-    y = canvas.height / 2 + 1.6 * unit
-    _centred(say("No picture from the camera"), y, 2.6 * unit, theme.ink, canvas, bold=True)
-    y += 2.4 * unit
+    y = canvas.height / 2 + 2.4 * unit
+    _centred(say("Back soon"), y, 4.2 * unit, theme.ink, canvas, bold=True)
+    if not operator:
+        return
+    y += 2.6 * unit
+    cause = say("The camera is unplugged") if status.absent else say("No picture from the camera")
+    _centred(cause, y, 1.4 * unit, theme.ink, canvas, bold=True)
     since = say("for %n second(s)", "", int(status.since_s))
     if status.retry_in_s is None:
         again = say("trying again now")
     else:
         again = say("trying again in %n second(s)", "", max(1, math.ceil(status.retry_in_s)))
-    _centred(f"{since} · {again}", y, 1.4 * unit, theme.muted, canvas)
+    y += 1.8 * unit
+    _centred(f"{since} · {again}", y, 1.2 * unit, theme.muted, canvas)
     if say.language != "en":
-        return  # the cause comes from drivers and is English: visitors are spared it, the operator has it on stderr
-    y += 0.4 * unit
-    for row in wrap(status.text, 0.8 * canvas.width, unit, 3, canvas):
-        y += 1.6 * unit
-        _centred(row, y, unit, theme.muted, canvas)
+        return  # the rest comes from drivers and is English; it is on stderr, too
+    for row in wrap(status.text, 0.8 * canvas.width, 0.9 * unit, 3, canvas):
+        y += 1.5 * unit
+        _centred(row, y, 0.9 * unit, theme.muted, canvas)
 
 
 def count(canvas: Canvas, theme: Theme, say: Texts, people: int) -> None:

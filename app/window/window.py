@@ -20,7 +20,7 @@ from app.overlay import people as overlay
 from app.overlay.layout import Labels, View
 from app.overlay.motion import Motion
 from app.overlay.style import CONTRAST, STANDARD, Style
-from app.overlay.texts import LANGUAGES, load_texts
+from app.overlay.texts import LANGUAGES, Texts, load_texts
 from app.window import cards, panel
 from app.window.display import qt_platform
 from app.window.keys import meant, next_budget
@@ -219,7 +219,7 @@ class KioskWindow(QWidget):
             painter.setRenderHint(QPainter.Antialiasing)
             canvas = self._canvas.on(painter, self.width(), self.height())
             if self._status.state is SourceState.LOST:
-                cards.lost(canvas, self.theme, self.say, self._status)
+                cards.lost(canvas, self.theme, self.say, self._status, operator=self.panel)
             elif self._shown is None:
                 painter.fillRect(self.rect(), QColor(*self.theme.plate))
                 cards.starting(canvas, self.theme, self.say, title=self.windowTitle(), share=self._progress)
@@ -268,7 +268,16 @@ class KioskWindow(QWidget):
         elif (crowd := ready.want.result.crowd) and idle == 0:
             cards.count(self._canvas, self.theme, self.say, crowd.present)
         elif idle > 0 and not self.panel and not self.help:
-            cards.idle(self._canvas, self.theme, self.say, now_s=now_s, opacity=idle)
+            since_s = now_s - self._seen_s - IDLE_S
+            cards.idle(
+                self._canvas, self.theme, self._languages(), now_s=since_s, opacity=idle, labels=self.look.labels
+            )
+
+    def _languages(self) -> list[Texts]:
+        """All of them, the chosen one first."""
+        names = list(LANGUAGES)
+        first = names.index(self.say.language)
+        return [self.say, *(load_texts(name) for name in names[first + 1 :] + names[:first])]
 
     def _setting(self) -> panel.Setting | None:
         controls = self._controls

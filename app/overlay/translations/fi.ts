@@ -12,10 +12,6 @@
         <translation>Tule lähemmäs</translation>
     </message>
     <message>
-        <source>See what a machine makes of your face: age, gender, expression</source>
-        <translation>Katso, mitä kone päättelee kasvoistasi: ikä, sukupuoli, ilme</translation>
-    </message>
-    <message>
         <source>No picture from the camera</source>
         <translation>Kamera ei anna kuvaa</translation>
     </message>
@@ -239,6 +235,22 @@
     <message>
         <source>perhaps a man</source>
         <translation>ehkä mies</translation>
+    </message>
+    <message>
+        <source>Back soon</source>
+        <translation>Palaamme pian</translation>
+    </message>
+    <message>
+        <source>The camera is unplugged</source>
+        <translation>Kamera on irrotettu</translation>
+    </message>
+    <message>
+        <source>exit {number}</source>
+        <translation>ulostulo {number}</translation>
+    </message>
+    <message>
+        <source>See what a computer guesses from your face</source>
+        <translation>Katso, mitä tietokone arvaa kasvoistasi</translation>
     </message>
 </context>
 </TS>

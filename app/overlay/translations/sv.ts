@@ -12,10 +12,6 @@
         <translation>Kom närmare</translation>
     </message>
     <message>
-        <source>See what a machine makes of your face: age, gender, expression</source>
-        <translation>Se vad en maskin läser ur ditt ansikte: ålder, kön, ansiktsuttryck</translation>
-    </message>
-    <message>
         <source>No picture from the camera</source>
         <translation>Ingen bild från kameran</translation>
     </message>
@@ -239,6 +235,22 @@
     <message>
         <source>perhaps a man</source>
         <translation>kanske en man</translation>
+    </message>
+    <message>
+        <source>Back soon</source>
+        <translation>Snart tillbaka</translation>
+    </message>
+    <message>
+        <source>The camera is unplugged</source>
+        <translation>Kameran är urkopplad</translation>
+    </message>
+    <message>
+        <source>exit {number}</source>
+        <translation>utgång {number}</translation>
+    </message>
+    <message>
+        <source>See what a computer guesses from your face</source>
+        <translation>Se vad en dator gissar av ditt ansikte</translation>
     </message>
 </context>
 </TS>

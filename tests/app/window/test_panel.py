@@ -107,13 +107,31 @@ def test_everything_stays_on_the_screen(size: tuple[int, int], theme: overlay.Th
     if laid:
         panel.draw(laid, kept, canvas, theme, ENGLISH, now_s=4.0)
     cards.starting(canvas, theme, ENGLISH, title="Elastic Faces")
-    cards.idle(canvas, theme, ENGLISH, now_s=0.8, opacity=1.0)
-    cards.lost(canvas, theme, ENGLISH, SourceStatus(SourceState.LOST, 12.0, 4.0, "camera 0 was unplugged " * 20))
+    for at_s in (0.8, 3.0, 8.0):
+        cards.idle(canvas, theme, [ENGLISH], now_s=at_s, opacity=1.0, labels=("age", "expression"))
+    cards.lost(
+        canvas, theme, ENGLISH, SourceStatus(SourceState.LOST, 12.0, 4.0, "camera 0 was unplugged " * 20), operator=True
+    )
     cards.help_card(canvas, theme, ENGLISH, title="Elastic Faces")
     cards.notice("A computer estimates ages here. " * 30, canvas, theme)
     assert laid or min(size) < 400
     assert all(is_inside(box, *size) for box in canvas.extents + canvas.fills)
     assert all(is_inside(Box(x, y, 0, 0), *size) for line in canvas.lines for x, y in line)
+
+
+def test_the_invitation_shows_what_will_happen_in_one_language_after_the_other() -> None:
+    languages = [ENGLISH, Texts("xx", lambda text, comment, count: f"_{text}_")]
+
+    def at(now_s: float) -> Recorder:
+        canvas = Recorder(1280, 720)
+        cards.idle(canvas, overlay.STANDARD, languages, now_s=now_s, opacity=1.0, labels=("age", "expression"))
+        return canvas
+
+    looks, tells = at(0.4), at(cards.LOOKS_S + cards.CARD_S)
+    assert "looks about 27" not in looks.texts and {"looks about 27", "happy", "Come closer"} <= set(tells.texts)
+    assert looks.lines[-1] != at(0.8).lines[-1], "it moves"
+    second = at(cards.TURN_S + cards.LOOKS_S + cards.CARD_S).texts
+    assert {"_looks about 64_", "_neutral_", "_Come closer_"} <= set(second)
 
 
 def test_panel_leaves_itself_out_where_it_has_no_room() -> None:
@@ -131,7 +149,7 @@ def test_panel_leaves_itself_out_where_it_has_no_room() -> None:
 )
 def test_the_lost_card_counts_seconds(status: SourceStatus, says: str) -> None:
     canvas = Recorder(1280, 720)
-    cards.lost(canvas, overlay.STANDARD, ENGLISH, status)
+    cards.lost(canvas, overlay.STANDARD, ENGLISH, status, operator=True)
     assert says in canvas.texts
 
 
@@ -140,7 +158,7 @@ def test_the_lost_card_gives_the_cause_in_english_only() -> None:
     status = SourceStatus(SourceState.LOST, 12.0, 4.0, "camera 0 was unplugged")
     for texts, told in ((ENGLISH, True), (Texts("fi"), False)):
         canvas = Recorder(1280, 720)
-        cards.lost(canvas, overlay.STANDARD, texts, status)
+        cards.lost(canvas, overlay.STANDARD, texts, status, operator=True)
         assert ("camera 0 was unplugged" in " ".join(canvas.texts)) == told
 
 

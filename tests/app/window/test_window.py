@@ -303,7 +303,17 @@ def test_the_lost_card_tells_time_and_cause(kiosk: Any, feed: Feed, monkeypatch:
     feed.state = SourceStatus(SourceState.LOST, 12.4, 3.2, "camera 0 was unplugged")
     kiosk.settle()
     kiosk.grab()
-    assert {"for 12 seconds · trying again in 4 seconds", "camera 0 was unplugged"} <= set(drawn)
+    assert set(drawn) == {"Back soon"}, "visitors are spared the rest"
+    for status, cause in (
+        (feed.state, "No picture from the camera"),
+        (dataclasses.replace(feed.state, absent=True), "The camera is unplugged"),
+    ):
+        feed.state = status
+        kiosk.panel = True
+        drawn.clear()
+        kiosk.settle()
+        kiosk.grab()
+        assert {cause, "for 12 seconds · trying again in 4 seconds", "camera 0 was unplugged"} <= set(drawn)
 
 
 @needs_qt
