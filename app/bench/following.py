@@ -7,11 +7,10 @@ start astray by normal deviates: `between frames` by what the clips' people move
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 import math
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -44,7 +43,6 @@ STRAYS = {
 DRIFT_ROUNDS, COVERED_FRAMES = 200, 10
 TILTS_DEG, LAG_DEG = (30, 60), 10.0
 BATCHES, TIMED_ROUNDS = (1, 12, 40), 60
-STILL = 0.02  # a head whose box moves by less than this share a frame, on average
 
 
 def bench_following(
@@ -57,14 +55,15 @@ def bench_following(
         raise UsageError(f"--count must be from 10 to 5000, got {count}")
     if out:
         check_writable(out)
+    from app.bench.movement import watch_clip
     from app.faces.follower import Follower
 
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:
-        report: dict[str, Any] = {"clips": [_clip(path, settings) for path in clips]}
+        report: dict[str, Any] = {"clips": [watch_clip(path, settings) for path in clips]}
         if utkface:
-            report |= _pictures(utkface, count, Follower())
+            report |= _pictures(utkface, count, Follower(), settings)
         report["times_ms"] = _times(Follower())
     finally:
         cv2.setNumThreads(threads)
@@ -76,8 +75,9 @@ def bench_following(
 # --- pictures ----------------------------------------------------------------------------------------------------------
 
 
-def _pictures(root: Path, count: int, follow: Follower) -> dict[str, Any]:
-    faces = held_out_faces(root, count)
+def _pictures(root: Path, count: int, follow: Follower, settings: Settings) -> dict[str, Any]:
+    held_out = held_out_faces(root, count)
+    faces = [(one.gray, one.landmarks) for one in held_out]
     print(f"{len(faces)} held-out pictures; error in eye distances: mean (median, 90 % below)")
     errors: dict[str, list[float]] = {}
     rng = np.random.default_rng(0)
@@ -93,11 +93,20 @@ def _pictures(root: Path, count: int, follow: Follower) -> dict[str, Any]:
         "pictures": len(faces),
         "errors": {n: {"mean": float(np.mean(v)), "p90": float(np.quantile(v, 0.9))} for n, v in errors.items()},
         "presence": shares,
+        "ages": _ages(follow, held_out, settings, rng),
     }
 
 
-def held_out_faces(root: Path, count: int) -> list[tuple[Gray, Points]]:
-    """Pictures that `prepare` holds out, with mirrored surroundings, and the teacher's landmarks in them."""
+class HeldOut(NamedTuple):
+    """A picture that `prepare` holds out, with mirrored surroundings, and the teacher's landmarks in it."""
+
+    image: NDArray[np.uint8]  # BGR
+    gray: Gray
+    landmarks: Points
+    age: int
+
+
+def held_out_faces(root: Path, count: int) -> list[HeldOut]:
     from align.landmarks import LandmarkModelError
     from models.data.sets import utkface
     from models.data.sets.base import DataError
@@ -109,21 +118,47 @@ def held_out_faces(root: Path, count: int) -> list[tuple[Gray, Points]]:
         teacher = Teacher(dataset.placing)
     except (DataError, LandmarkModelError) as error:
         raise ModelError(str(error)) from error
-    paths = [s.path for s, held in zip(dataset.samples, held_out_of(dataset), strict=True) if held]
-    out: list[tuple[Gray, Points]] = []
+    samples = [s for s, held in zip(dataset.samples, held_out_of(dataset), strict=True) if held]
+    out: list[HeldOut] = []
     rng = np.random.default_rng(1)
-    for path in sorted(paths, key=lambda p: hashlib.sha256(p.name.encode()).hexdigest()):
-        gray = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
-        if gray is None or gray.shape[0] != gray.shape[1]:
+    for sample in sorted(samples, key=lambda s: hashlib.sha256(s.path.name.encode()).hexdigest()):
+        picture = cv2.imread(str(sample.path))
+        if picture is None or picture.shape[0] != picture.shape[1]:
             continue
-        gray = np.asarray(cv2.resize(gray, (200, 200), interpolation=cv2.INTER_AREA), np.uint8)
-        points, spread = teacher(gray, rng)
+        picture = cv2.resize(picture, (200, 200), interpolation=cv2.INTER_AREA)
+        points, spread = teacher(np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY), np.uint8), rng)
         if spread <= MAX_SPREAD:
-            padded = cv2.copyMakeBorder(gray, *[BORDER] * 4, cv2.BORDER_REFLECT_101)
-            out.append((np.asarray(padded, np.uint8), points + BORDER))
+            padded = np.asarray(cv2.copyMakeBorder(picture, *[BORDER] * 4, cv2.BORDER_REFLECT_101), np.uint8)
+            gray = np.asarray(cv2.cvtColor(padded, cv2.COLOR_BGR2GRAY), np.uint8)
+            out.append(HeldOut(padded, gray, points + BORDER, sample.age))
         if len(out) == count:
             break
     return out
+
+
+def _ages(follow: Follower, faces: Sequence[HeldOut], settings: Settings, rng: np.random.Generator) -> dict[str, Any]:
+    """The age's error through the follower's landmarks and through the teacher's, picture by picture."""
+    from align.crop import crop_batch
+    from align.geometry import Template
+    from app.compose import load_manifest
+    from app.network.onnx_cpu import CpuEngine
+    from models.judging.metrics import bootstrap_interval
+
+    manifest = load_manifest(settings.model)
+    engine, fit = CpuEngine(manifest, exits=[manifest.exits[-1].name]), Template(manifest.template).fit
+    point = max(engine.points)
+    errors = []
+    for one in faces:
+        (found,) = follow(one.gray, [astray(one.landmarks, rng, *STRAYS["between frames"])])
+        crops = crop_batch(one.image, [fit(found.landmarks), fit(one.landmarks)], point.size)
+        errors.append([abs(reading.age - one.age) for reading in engine.read(point, crops)])
+    ours, teachers = np.array(errors).T
+    low, high = bootstrap_interval(ours - teachers)
+    print(
+        f"  age MAE at {point}: {ours.mean():.3f} years by the follower, {teachers.mean():.3f} by the teacher, difference "
+        f"{(ours - teachers).mean():+.3f} ({low:+.3f} to {high:+.3f})"
+    )
+    return {"ours": float(ours.mean()), "teacher": float(teachers.mean()), "difference_95": [float(low), float(high)]}
 
 
 def astray(truth: Points, rng: np.random.Generator, shift: float, zoom: float, turn_deg: float) -> Place:
@@ -260,107 +295,3 @@ def _times(follow: Follower) -> dict[str, float]:
         times[str(size)] = min(taken)
     print("ms a face, one thread: " + ", ".join(f"{ms:.3f} in a batch of {size}" for size, ms in times.items()))
     return times
-
-
-# --- clips -------------------------------------------------------------------------------------------------------------
-
-
-def _clip(path: Path, settings: Settings) -> dict[str, Any]:
-    """By how much people move between frames, and by how much the crop of a head that keeps still trembles."""
-    moved: list[tuple[float, float, float]] = []
-    trembles: dict[str, list[float]] = {}
-    for name, watch in (("by the follower", _followed), ("by the trees", _by_trees)):
-        people = watch(path, settings)
-        for matrices in people.values():
-            if name == "by the follower":
-                moved += movements(matrices)
-            if (jitter := tremble(matrices)) is not None:
-                trembles.setdefault(name, []).append(jitter)
-    shift, size, turn = (np.array(moved).reshape(-1, 3)).std(axis=0) if moved else (math.nan,) * 3
-    print(
-        f"{path.name}: between frames, standard deviations over {len(moved)} steps: shift {shift:.1%} of the box a direction, "
-        f"size {size:.1%}, turn {turn:.1f} degrees; tremble of still heads, px of a 96 px crop: "
-        + ", ".join(f"{np.median(v):.2f} {name} ({len(v)} people)" for name, v in trembles.items())
-    )
-    return {
-        "name": path.name,
-        "movement": [float(shift), float(size), float(turn)],
-        "tremble_px": {k: float(np.median(v)) for k, v in trembles.items()},
-    }
-
-
-def _followed(path: Path, settings: Settings) -> dict[int, list[tuple[int, Any]]]:
-    """Everybody's crops, with the frame's number."""
-    from app.compose import load_manifest, make_front_end
-    from app.sources.open import open_source
-
-    front_end = make_front_end(settings, load_manifest(settings.model).template, live=False)
-    people: dict[int, list[tuple[int, Any]]] = {}
-    for frame in open_source(str(path)):
-        for face in front_end(frame).faces:
-            people.setdefault(face.person, []).append((frame.id, face.matrix))
-    return people
-
-
-def _by_trees(path: Path, settings: Settings) -> dict[int, list[tuple[int, Any]]]:
-    """The same people by Viola-Jones' box and the landmarks of regression trees, where it finds them."""
-    from align.geometry import Template
-    from align.landmarks import LandmarkPredictor
-    from app.compose import load_manifest, make_front_end
-    from app.faces.detector import same_place
-    from app.faces.search import Search
-    from app.faces.viola_jones import ViolaJones
-    from app.sources.open import open_source
-
-    template = load_manifest(settings.model).template
-    front_end, fit, predict = (
-        make_front_end(settings, template, live=False),
-        Template(template).fit,
-        LandmarkPredictor(),
-    )
-    search = Search(ViolaJones(1.1, 3), 24.0, every_frame=True)
-    people: dict[int, list[tuple[int, Any]]] = {}
-    for frame in open_source(str(path)):
-        gray = np.asarray(cv2.cvtColor(frame.image, cv2.COLOR_BGR2GRAY), np.uint8)
-        boxes = [s.box for s in search(frame.image, gray, frame.time_s, [])]
-        for face in front_end(frame).faces:
-            if near := next((b for b in boxes if same_place(b, face.box)), None):
-                people.setdefault(face.person, []).append((frame.id, fit(predict(gray, near))))
-    return people
-
-
-def _steps(matrices: Sequence[tuple[int, Any]]) -> list[tuple[Any, Any]]:
-    """Crops of successive frames."""
-    pairs = itertools.pairwise(matrices)
-    return [(a, b) for (i, a), (j, b) in pairs if j == i + 1]
-
-
-def movements(matrices: Sequence[tuple[int, Any]]) -> list[tuple[float, float, float]]:
-    """Shift along x (share of the crop), logarithm of the size's ratio and turn in degrees, from frame to frame; x and y count
-    as two steps."""
-    out = []
-    for a, b in _steps(matrices):
-        step = np.vstack([b, [0, 0, 1]]) @ np.linalg.inv(np.vstack([a, [0, 0, 1]]))
-        moved = step[:2, :2] @ [0.5, 0.5] + step[:2, 2] - 0.5
-        size, turn = math.log(math.hypot(step[0, 0], step[1, 0])), math.degrees(math.atan2(step[1, 0], step[0, 0]))
-        out += [(float(moved[0]), size, turn), (float(moved[1]), size, turn)]
-    return out
-
-
-def tremble(matrices: Sequence[tuple[int, Any]]) -> float | None:
-    """By how much the crop's corners jump about their own path, px of a 96 px crop: root mean square of the second difference
-    over the square root of 6, which for white noise is its standard deviation. None for a head that moves, or is seen for
-    less than 20 frames."""
-    corners = np.array([[0, 0], [1, 0], [0, 1], [1, 1]], float)
-    if len(matrices) < 20 or np.std([m[0] for m in movements(matrices)]) > STILL:
-        return None
-    paths = []
-    middle = np.linalg.inv(np.vstack([matrices[len(matrices) // 2][1], [0, 0, 1]]))
-    for _, matrix in matrices:
-        step = np.vstack([matrix, [0, 0, 1]]) @ middle
-        paths.append(corners @ step[:2, :2].T + step[:2, 2])
-    frames = np.array([i for i, _ in matrices])
-    path = np.array(paths) * 96
-    second = path[2:] - 2 * path[1:-1] + path[:-2]
-    together = (frames[2:] - frames[:-2]) == 2
-    return float(np.sqrt((second[together] ** 2).sum(axis=-1).mean() / 6))

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-# Score of the second look from which one is enough; with a lower one it takes several, and a presence of CLEAR.
-SURE, SEVERAL, CLEAR = 0.5, 3, 0.9
+# Score of the second look from which one is enough; with a lower one it takes several, and a presence that a hand hardly has.
+SURE, SEVERAL, SURE_PRESENCE = 0.5, 3, 0.97
+CLEAR = 0.9  # presence from which the follower is clear about somebody
 # Somebody in whom the follower sees no face, as in a profile, must be found so often.
 PROFILE_LOOKS = 2
 # So many fine looks in a row that do not find somebody: who was held back is dropped; and somebody confirmed, where the
@@ -66,7 +67,7 @@ class Trust:
             return record.clear >= CLEAR_FRAMES
         if not record.followed:
             return record.best >= SURE and record.looks >= PROFILE_LOOKS
-        return record.best >= SURE or (record.looks >= SEVERAL and record.presence >= CLEAR)
+        return record.best >= SURE or (record.looks >= SEVERAL and record.presence >= SURE_PRESENCE)
 
     def is_none(self, person: int, confirmed: bool) -> bool:
         """It was no face, or is none any more."""

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from align.landmarks import centred_mean_shape
-from app.bench.following import astray, distance, half_covered, movements, spoilt, tremble
+from app.bench.following import astray, distance, half_covered, spoilt
+from app.bench.movement import movements, tremble
 from app.cli import main
 
 TRUTH = centred_mean_shape() * 60 + 200
