@@ -137,8 +137,8 @@ def draw(report: Mapping[str, Any], path: Path) -> None:
             xlabel="age MAE, years" if key == "mae" else "expressions that are right",
             title=f"{report['model']}, {name}@{size}: faces of {width} px",
         )
-        axis.invert_yaxis()
-        axis.legend(fontsize="small")
+        axis.legend(fontsize="small", loc="upper center", bbox_to_anchor=(0.5, -0.09), ncol=4)
         axis.grid(axis="x", alpha=0.3)
+    axis.invert_yaxis()  # one axis: they share it
     figure.savefig(path, dpi=110)
     pyplot.close(figure)
