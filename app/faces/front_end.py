@@ -22,7 +22,7 @@ from align.steady import Steady
 from app.domain import Box, DropCause, Face, Frame
 from app.faces.detector import distinct, same_place
 from app.faces.follower import Place
-from app.faces.tracker import distance
+from app.faces.tracker import distances
 from app.faces.trust import SURE, Trust
 
 if TYPE_CHECKING:
@@ -168,9 +168,10 @@ class FrontEnd:
         if since and since[0].time_s != look.time_s:
             since = []  # so old that it is forgotten
         now = self._tracker.expected(now_s)
-        there = frozenset(p for p in now if any(distance(now[p], one.box) < KNOWN for one in seen))
+        near = distances([*now.values()], [one.box for one in seen]) < KNOWN
+        there = frozenset(p for p, held in zip(now, near.any(axis=1), strict=True) if held)
         then = since[0] if since else _Moment(now_s, gray, now, there)
-        known = {i: p for i, s in enumerate(look.found) if (p := _who(s.box, then.boxes)) is not None}
+        known = _who([s.box for s in look.found], then.boxes)
         for i, person in known.items():
             self._trust.found(person, look.found[i].score)
         if look.fine:
@@ -269,10 +270,13 @@ def _add(seen: list[_Seen], new: Sequence[_Seen]) -> None:
             seen.append(one)
 
 
-def _who(box: Box, people: Mapping[int, Box]) -> int | None:
-    """The person who is there."""
-    person = min(people, key=lambda p: distance(people[p], box), default=None)
-    return None if person is None or distance(people[person], box) > KNOWN else person
+def _who(boxes: Sequence[Box], people: Mapping[int, Box]) -> dict[int, int]:
+    """Number of a box to the person who is there."""
+    apart = distances(boxes, [*people.values()])
+    if not apart.size:
+        return {}
+    ids = [*people]
+    return {i: ids[k] for i, k in enumerate(apart.argmin(axis=1).tolist()) if apart[i, k] <= KNOWN}
 
 
 def _plausible(before: Box, after: Box, farthest: float = FARTHEST) -> bool:

@@ -57,8 +57,11 @@ class SecondLook(Protocol):
 class Scales:
     """The sizes at which pictures are looked at, in turn."""
 
-    def __init__(self, detector: Detector, min_face: float | None) -> None:
-        self._detector, self._smallest, self._turn = detector, min_face or SMALLEST_PX, 0
+    def __init__(
+        self, detector: Detector, min_face: float | None, *, fine_first: bool, coarse_too: bool = True
+    ) -> None:
+        self._detector, self._smallest = detector, min_face or SMALLEST_PX
+        self._turn, self._coarse_too = (0 if fine_first else 1), coarse_too
 
     def shrunk(self, image: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], float, bool]:
         """The next look's picture, a copy; its scale; whether it is a fine look."""
@@ -66,7 +69,7 @@ class Scales:
         fine = min(max(longer * self._detector.scan_px / self._smallest, FINE_PX[0]), FINE_PX[1])
         fine = min(fine, 2 * longer)
         coarse = min(COARSE_PX, fine)
-        is_fine = self._turn % 2 == 0 or coarse > 0.7 * fine
+        is_fine = not self._coarse_too or self._turn % 2 == 0 or coarse > 0.7 * fine
         self._turn += 1
         scale = (fine if is_fine else coarse) / longer
         size = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
@@ -82,7 +85,8 @@ class TimedLook:
     """For files: every `every_s` of the source's time, answered at once. 0: in every frame, fine."""
 
     def __init__(self, detector: Detector, min_face: float | None = None, every_s: float = FILE_EVERY_S) -> None:
-        self._scales, self._every_s, self._last_s = Scales(detector, min_face), every_s, -math.inf
+        self._scales = Scales(detector, min_face, fine_first=True, coarse_too=every_s > 0)
+        self._every_s, self._last_s = every_s, -math.inf
 
     def __call__(self, image: NDArray[np.uint8], time_s: float) -> Look | None:
         # A file that begins again has gone back in time.
@@ -107,7 +111,8 @@ class LookBeside:
         work_clock: Callable[[], float] = time.thread_time,
     ) -> None:
         """`work_clock` counts what a look costs; read on the thread that looks."""
-        self._scales, self._share, self._clock, self._work_clock = Scales(detector, min_face), share, clock, work_clock
+        self._scales = Scales(detector, min_face, fine_first=False)  # the first answer is wanted soon
+        self._share, self._clock, self._work_clock = share, clock, work_clock
         self._not_before_s = -math.inf
         self._given: tuple[NDArray[np.uint8], float, bool, float] | None = None
         self._answer: Look | None = None

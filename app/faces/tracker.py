@@ -189,7 +189,7 @@ def _match(boxes: Sequence[Box], left: list[int], tracks: list[_Track]) -> dict[
     """The likeliest assignment of the boxes numbered in `left`: Gaussian about each prediction, within its gate."""
     if not left or not tracks:
         return {}
-    apart = _distances([boxes[i] for i in left], [t.box for t in tracks])
+    apart = distances([boxes[i] for i in left], [t.box for t in tracks])
     spread = np.array([math.hypot(t.spread, LEAST_SPREAD) for t in tracks])
     gates = np.minimum(GATE + 2 * np.array([t.spread for t in tracks]), WIDEST_GATE)
     inside = apart <= gates
@@ -206,8 +206,10 @@ def distance(a: Box, b: Box) -> float:
     return math.hypot(ax - bx, ay - by) / ((a.width + b.width) / 2) + abs(math.log(a.width / b.width))
 
 
-def _distances(a: list[Box], b: list[Box]) -> NDArray[np.float64]:
-    """`distance` of each of a from each of b."""
+def distances(a: Sequence[Box], b: Sequence[Box]) -> NDArray[np.float64]:
+    """`distance` of each of a from each of b, (len(a), len(b))."""
+    if not a or not b:
+        return np.empty((len(a), len(b)))
     left, right = np.array(a)[:, None], np.array(b)[None]
     offset = (left[..., :2] + left[..., 2:] / 2) - (right[..., :2] + right[..., 2:] / 2)
     mean = (left[..., 2] + right[..., 2]) / 2

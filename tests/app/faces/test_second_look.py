@@ -48,12 +48,18 @@ def test_a_file_is_looked_at_at_a_fixed_rhythm_of_its_own_time():
 
 def test_boxes_are_of_the_frame_whatever_the_scale():
     detector = Scripted()
-    look = TimedLook(detector, every_s=0.0)
+    look = TimedLook(detector, every_s=0.01)
     for i in range(4):
         (found,) = look(PICTURE, i / 25).found
         assert found.box == pytest.approx((640, 360, 128, 128), abs=1)
     longer = [w for w, _ in detector.sizes]
     assert longer[1] == longer[3] == COARSE_PX < longer[0] == longer[2] <= FINE_PX[1]
+
+
+def test_in_every_frame_all_looks_are_fine():
+    detector = Scripted()
+    look = TimedLook(detector, every_s=0.0)
+    assert all(look(PICTURE, i / 100).fine for i in range(3)) and len({w for w, _ in detector.sizes}) == 1
 
 
 def test_small_pictures_are_enlarged_but_not_beyond_twice():
