@@ -51,6 +51,7 @@ from app.people.estimates import People
 from app.pipeline import Outlets, Pipeline, Scheduling, Sink, Stages
 from app.settings import SECRETS, Settings, cache_folder
 from app.sources.open import open_source
+from app.sources.selection import Selection
 from app.sources.source import FALLBACK_FPS, Source
 from models.manifest import Manifest, ManifestError, find_manifest
 from scheduler.latency import LatencyModel, OperatingPoint, Profile
@@ -159,6 +160,7 @@ def begin(settings: Settings, controls: Controls | None = None, *, source: Sourc
             realtime=settings.realtime,
             reconnect_s=settings.reconnect_s,
             wait_for_it=settings.wait_for_source,
+            selection=_selection(settings),
         )
         undo.callback(source.close)
         metrics = Metrics(*address) if address else None
@@ -321,6 +323,14 @@ def load_profile(
     engine's."""
     measure = partial(calibrate, engine, manifest, progress, points=points, probe=probe_of(engine))
     return cached_profile(cache_folder(), engine, manifest, threads or default_threads(), measure, again, points)
+
+
+def _selection(settings: Settings) -> Selection:
+    """Raises UsageError."""
+    try:
+        return Selection(start_s=settings.start or 0.0, end_s=settings.end, every=settings.every or "")
+    except ValueError as error:
+        raise UsageError(f"--start, --end, --every: {error}") from error
 
 
 def _fixed(settings: Settings, manifest: Manifest) -> OperatingPoint | None:
