@@ -52,6 +52,7 @@ from app.pipeline import Outlets, Pipeline, Scheduling, Sink, Stages
 from app.settings import SECRETS, Settings, cache_folder
 from app.sources.devices import Wishes
 from app.sources.open import open_source
+from app.sources.selection import Selection
 from app.sources.source import FALLBACK_FPS, Source
 from models.manifest import Manifest, ManifestError, find_manifest
 from scheduler.latency import LatencyModel, OperatingPoint, Profile
@@ -163,6 +164,7 @@ def begin(settings: Settings, controls: Controls | None = None, *, source: Sourc
             wishes=Wishes(
                 size=settings.camera_pixels, fps=settings.camera_fps, exposure_ms=settings.camera_exposure_ms
             ),
+            selection=_selection(settings),
         )
         undo.callback(source.close)
         metrics = Metrics(*address) if address else None
@@ -325,6 +327,14 @@ def load_profile(
     engine's."""
     measure = partial(calibrate, engine, manifest, progress, points=points, probe=probe_of(engine))
     return cached_profile(cache_folder(), engine, manifest, threads or default_threads(), measure, again, points)
+
+
+def _selection(settings: Settings) -> Selection:
+    """Raises UsageError."""
+    try:
+        return Selection(start_s=settings.start or 0.0, end_s=settings.end, every=settings.every or "")
+    except ValueError as error:
+        raise UsageError(f"--start, --end, --every: {error}") from error
 
 
 def _fixed(settings: Settings, manifest: Manifest) -> OperatingPoint | None:

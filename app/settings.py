@@ -122,6 +122,34 @@ class Settings:
     realtime: bool = _option(
         False, "picture", "play a file at its own rate, with a budget and dropped frames as with a camera"
     )
+    start: float | None = _option(
+        None,
+        "picture",
+        "begin a file at this second",
+        metavar="S",
+        default_text="its beginning",
+        example=60.0,
+        least=0,
+        most=1e7,
+    )
+    end: float | None = _option(
+        None,
+        "picture",
+        "end a file at this second",
+        metavar="S",
+        default_text="its end",
+        example=90.0,
+        least=0,
+        most=1e7,
+    )
+    every: str | None = _option(
+        None,
+        "picture",
+        "of a file only one picture in so many seconds (`0.5`), or every so manieth (`10th`)",
+        metavar="STEP",
+        default_text="all",
+        example="0.5",
+    )
     resume: bool = _option(
         False, "picture", "of several files, leave out those whose outputs are complete from an earlier run"
     )

@@ -9,6 +9,7 @@ from itertools import count
 from app.domain import Frame
 from app.errors import SourceError
 from app.sources.live import Clock, Wait
+from app.sources.selection import Selection
 from app.sources.source import FALLBACK_FPS, Closable, Pacer
 from app.sources.video import Footage, Picture
 
@@ -28,12 +29,13 @@ class FileSource(Closable):
         realtime: bool,
         clock: Clock,
         wait: Wait | None,
+        selection: Selection | None = None,
     ) -> None:
         """`problem` is what to say of a file that gives no picture. Raises SourceError."""
         self._footage = reopen()
         super().__init__(self._footage, clock, wait)
         self.name, self.note, self.live, self.damaged = name, "", realtime, ""
-        self._reopen, self._loop = reopen, loop
+        self._reopen, self._loop, self._selection = reopen, loop, selection or Selection()
         self._pictures = self._footage.pictures()
         try:
             self._next = next(self._pictures, None)
@@ -54,16 +56,26 @@ class FileSource(Closable):
         try:
             while self._next is not None:
                 timeline.new_pass()
+                chooser, over = self._selection.chooser(), False
+                began_s = timeline.expected_s
                 while self._next is not None:
                     # The picture after this one is read first: it tells a gap from a time that is broken.
                     now, self._next = self._next, next(self._pictures, None)
                     time_s = timeline.at(now.time_s, self._next.time_s if self._next else math.nan)
+                    number = next(ids)
+                    if self._closed.is_set():
+                        return
+                    if over := chooser.is_over(time_s - began_s):
+                        break
+                    if not chooser.wants(time_s - began_s):
+                        continue
                     if self.live:
                         pacer.until(time_s)
                     if self._closed.is_set():
                         return
-                    yield Frame(next(ids), now.image, time_s, self._clock())
-                self._judge(timeline.first_s)
+                    yield Frame(number, now.image(), time_s, self._clock())
+                self._next = None
+                self._judge(timeline.first_s, ended_early=over)
                 if self._loop and not self._closed.is_set():
                     self._open_again()
         finally:
@@ -81,7 +93,7 @@ class FileSource(Closable):
         self._pictures = self._footage.pictures()
         self._next = next(self._pictures, None)
 
-    def _judge(self, first_s: float) -> None:
+    def _judge(self, first_s: float, *, ended_early: bool) -> None:
         """Says what was damaged, in the file's last pass."""
         damage, said = self._footage.damage, list[str]()
         if damage.places:
@@ -89,7 +101,7 @@ class FileSource(Closable):
             at_s = max(0.0, damage.first_s - first_s)
             where = "" if math.isnan(at_s) else f", the first at {at_s:.3f} s"
             said.append(f"{damage.pictures} pictures in {places} were damaged and left out{where}")
-        if damage.cut_off:
+        if damage.cut_off and not ended_early:
             said.append(damage.cut_off)
         self.damaged = f"{self.name}: {'; '.join(said)}" if said else ""
 
@@ -105,12 +117,17 @@ class Timeline:
         self._fresh = True
         self.first_s = 0.0  # of the file's own clock
 
+    @property
+    def expected_s(self) -> float:
+        """When the next picture comes if nothing is said of it."""
+        return self._last_s + self._step_s
+
     def new_pass(self) -> None:
         self._fresh = True
 
     def at(self, position_s: float, next_s: float) -> float:
         """Of a picture, by what the file says of it and of the next one; NaN where it says nothing."""
-        expected_s = self._last_s + self._step_s
+        expected_s = self.expected_s
         if self._fresh:
             self._fresh = False
             self.first_s = 0.0 if math.isnan(position_s) else position_s

@@ -24,6 +24,7 @@ from app.sources.devices import AS_IT_IS, STREAM, CameraDevice, StreamDevice, Wi
 from app.sources.files import FileSource
 from app.sources.live import Clock, Device, LiveSource, Wait
 from app.sources.many import STDIN, series
+from app.sources.selection import Selection
 from app.sources.source import FALLBACK_FPS, Source
 from app.sources.stills import Series, Still
 from app.sources.video import Footage, Video
@@ -40,12 +41,14 @@ def open_source(
     reconnect_s: float | None = None,
     wait_for_it: bool = False,
     wishes: Wishes = AS_IT_IS,
+    selection: Selection | None = None,
 ) -> Source:
     """Opens "auto", "demo", "demo:32", a camera ("0", "/dev/video2", part of its name), a file or a URL. Raises SourceError.
 
     `loop` starts a file or the demo again at its end; `realtime` plays a file at its own rate, as if it were live.
     A camera or stream that breaks off is opened again for `reconnect_s` (None: for ever, 0: not at all); with
     `wait_for_it` it need not be there at the start. A camera is asked for `wishes`.
+    Of a file only the pictures of `selection` are given, with their own numbers and times.
     `wait` sleeps; the default is cut short when the source is closed.
     """
     hush()
@@ -98,7 +101,7 @@ def open_source(
         def reopen() -> Footage:
             return open_file(path, problem)
 
-    return FileSource(name, reopen, problem, loop=loop, realtime=realtime, clock=clock, wait=wait)
+    return FileSource(name, reopen, problem, loop=loop, realtime=realtime, clock=clock, wait=wait, selection=selection)
 
 
 def open_file(path: Path, problem: str) -> Footage:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Generator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -48,7 +49,8 @@ class Still:
             for i, frame in enumerate(frames):
                 if i == self.frame_count:
                     return
-                yield Picture(_bgr(frame), time_s)
+                image = _bgr(frame)
+                yield Picture(partial(_itself, image), time_s)
                 time_s += _shown_s(frame)
         except FAULTS as error:
             if time_s == 0:
@@ -59,6 +61,10 @@ class Still:
 
     def close(self) -> None:
         self._image.close()
+
+
+def _itself(image: Image) -> Image:
+    return image
 
 
 def _opened(path: Path) -> Pillow.Image:
@@ -105,7 +111,7 @@ class Series:
             time_s = i / (self.fps or 1.0)
             try:
                 still = Still(path)
-                image = next(still.pictures()).image
+                image = next(still.pictures()).image()
                 still.close()
             except (SourceError, UnidentifiedImageError) as error:
                 self.problem = self.problem or f"{path.name} cannot be read: {error}"
@@ -114,7 +120,7 @@ class Series:
                 if math.isnan(self.damage.first_s):
                     self.damage.first_s = time_s
                 continue
-            yield Picture(image, time_s)
+            yield Picture(partial(_itself, image), time_s)
 
     def close(self) -> None:
         """Nothing stays open."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import re
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from typing import IO, NamedTuple, Protocol
 
 import av
@@ -32,7 +33,7 @@ READ_FAULTS = (av.error.FFmpegError, ValueError, OSError)
 class Picture(NamedTuple):
     """One picture and when it is shown, in seconds of the file's own clock; NaN where the file does not say."""
 
-    image: Image
+    image: Callable[[], Image]  # made when it is asked for: most of the work, for pictures that nobody wants
     time_s: float
 
 
@@ -106,11 +107,20 @@ class Video:
         """In the order in which they are shown; what is damaged is left out and counted."""
         picture, deinterlace = Pictures(), Deinterlacer()
         for frame in self._frames(deinterlace):
-            yield Picture(picture(frame, self._aspects.of(frame)), _time_s(frame))
+            yield Picture(partial(self._made, picture, frame, self._aspects.of(frame)), _time_s(frame))
         self._judge_the_end()
 
     def close(self) -> None:
         self._container.close()
+
+    def _made(self, picture: Pictures, frame: av.VideoFrame, aspect: Fraction | None) -> Image:
+        try:
+            return picture(frame, aspect)
+        except READ_FAULTS as error:
+            raise SourceError(
+                f"{self._name} has pictures of a kind that cannot be shown ({frame.format.name}): {_reason(error)}. "
+                f"{_convert(self._name)}"
+            ) from error
 
     def _frames(self, deinterlace: Deinterlacer) -> Iterator[av.VideoFrame]:
         for number, (packet, is_torn) in enumerate(_with_tears(self._packets(), self._stream.codec_context.name)):

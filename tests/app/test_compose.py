@@ -8,13 +8,14 @@ import cv2
 import numpy as np
 import pytest
 
-from app.compose import build
+from app.compose import build, load_manifest
 from app.errors import UsageError
+from app.network.calibrate import best_point
 from app.settings import Settings
-from scheduler.latency import OperatingPoint
+from models.manifest import DEFAULT_MODEL
 from scheduler.policy import Fixed, LeastError
 
-BEST = OperatingPoint("exit_12+mirror", 96)  # errs least, by the manifest of the network that ships
+BEST = best_point(load_manifest(DEFAULT_MODEL))
 
 
 @pytest.fixture

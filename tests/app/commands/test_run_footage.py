@@ -11,6 +11,9 @@ import pytest
 from skimage.data import astronaut
 
 from app.cli import main
+from app.compose import load_manifest
+from app.network.calibrate import best_point
+from models.manifest import DEFAULT_MODEL
 from tests.support.videos import make, zero
 
 
@@ -56,7 +59,9 @@ def test_a_file_has_no_deadline_and_everybody_is_read_at_the_best_point(clip, tm
     assert "count for cameras" in capsys.readouterr().out
     assert first.read_bytes() == again.read_bytes() != b""
     people = [p for line in lines(first) for p in line["people"]]
-    assert len(people) == 30 and {(p["exit"], p["fresh"]) for p in people} == {("exit_12+mirror", True)}
+    assert len(people) == 30 and {(p["exit"], p["fresh"]) for p in people} == {
+        (best_point(load_manifest(DEFAULT_MODEL)).exit, True)
+    }
     frames = [r for r in lines(log) if r["type"] == "frame"]
     assert all(r["budget_ms"] is None and r["left_ms"] is None and not r["miss"] for r in frames)
     out = tmp_path / "r.json"
