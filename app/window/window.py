@@ -359,10 +359,12 @@ class KioskWindow(QWidget):
 
     def fill_screen(self) -> None:
         self._normal = self.geometry()
+        self.setWindowFlag(Qt.WindowStaysOnTopHint)  # over a notification, an update's question, a taskbar
         self.setGeometry(self.screen().geometry())  # a kiosk may have no window manager that would do it
         self.showFullScreen()
 
     def leave_full_screen(self) -> None:
+        self.setWindowFlag(Qt.WindowStaysOnTopHint, False)
         self.showNormal()
         self.setGeometry(self._normal)
 
