@@ -225,6 +225,14 @@ class Settings:
         example=True,
     )
     fullscreen: bool = _option(False, "window", "start on the whole screen (F11)")
+    screen: str | None = _option(
+        None,
+        "window",
+        "the screen for the window: a number from 1, or its name, as HDMI-1",
+        metavar="SCREEN",
+        default_text="the system's first",
+        example="HDMI-1",
+    )
     mirror: bool | None = _option(
         None,
         "window",

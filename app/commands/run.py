@@ -142,6 +142,7 @@ def _in_window(settings: Settings, notice: str | None, teller: Teller, started_s
 
     look = Look(
         fullscreen=settings.fullscreen,
+        screen=settings.screen,
         mirrored=settings.mirror,
         fill=settings.fill,
         panel=settings.panel,

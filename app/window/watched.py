@@ -49,6 +49,7 @@ class Look:
     """How the window starts; each but the notice has a key."""
 
     fullscreen: bool = False
+    screen: str | None = None  # a number from 1, or a name; None: the system's first
     mirrored: bool | None = False  # None: as a camera is
     fill: bool = False
     panel: bool = False

@@ -21,11 +21,12 @@ from app.overlay.layout import Labels, View
 from app.overlay.motion import Motion
 from app.overlay.style import CONTRAST, STANDARD, Style
 from app.overlay.texts import LANGUAGES, Texts, load_texts
-from app.window import cards, panel
+from app.window import cards, panel, screens
 from app.window.display import qt_platform
 from app.window.keys import meant, next_budget
 from app.window.presenter import Presenter, Ready, Want
 from app.window.qt_canvas import QtCanvas
+from app.window.screens import Place
 from app.window.watched import Controls, Look, Watched
 
 SLOWEST_RATE, FASTEST_RATE = 25.0, 60.0  # of the display, Hz
@@ -49,6 +50,7 @@ def show(
     window has closed. Where X or Wayland goes away Qt ends the process; `screen_gone` is called before.
     """
     application = QApplication.instance() or _start_qt(title)
+    screens.check(look.screen if look else None)
     qInstallMessageHandler(partial(_heard, screen_gone))
     try:
         failure = _shown(application, KioskWindow(run, title=title, look=look), begin)
@@ -129,6 +131,7 @@ class KioskWindow(QWidget):
         self._history, self._motion, self._labels = panel.History(), Motion(), Labels()
         self._presenter, self._canvas = Presenter(), QtCanvas()
         self._notice = self._canvas.drawable(look.notice or "")
+        self._place = Place(look.screen)
         self._keys = self._key_table()
         self.setWindowTitle(title)
         self.setAttribute(Qt.WA_OpaquePaintEvent)
@@ -144,6 +147,9 @@ class KioskWindow(QWidget):
     def open(self, begin: Callable[[], None] = lambda: None) -> None:
         """`begin` is called when the first picture is on the screen, or soon if nobody can see it."""
         self._begin, self._opened_s = begin, self._clock()
+        if self.look.screen:
+            self.move(self._place.screen().geometry().topLeft())
+            self._normal = self.geometry()
         self.fill_screen() if self.look.fullscreen else self.show()
 
     def poll(self) -> None:
@@ -162,6 +168,9 @@ class KioskWindow(QWidget):
         breathes = self._status.state is SourceState.LOST or self._idle(now_s) > 0 or self._progress is not None
         if (self._motion.moving and now_s >= self._rests_until_s) or (breathes and now_s - self._painted_s >= BREATH_S):
             self.update()
+        if (moved := self._place.changed()) and self.isFullScreen():
+            self.setGeometry(moved)
+            self.showFullScreen()  # which it no longer is for Qt, once its geometry was set
         if self._run.finished():
             self.close()
 
@@ -360,7 +369,7 @@ class KioskWindow(QWidget):
     def fill_screen(self) -> None:
         self._normal = self.geometry()
         self.setWindowFlag(Qt.WindowStaysOnTopHint)  # over a notification, an update's question, a taskbar
-        self.setGeometry(self.screen().geometry())  # a kiosk may have no window manager that would do it
+        self.setGeometry(self._place.screen().geometry())  # a kiosk may have no window manager that would do it
         self.showFullScreen()
 
     def leave_full_screen(self) -> None:

@@ -19,6 +19,7 @@ import pytest
 
 from app.cli import main
 from app.domain import Box, Estimate, Frame, Person, Result, SourceState, SourceStatus, Stats
+from app.errors import DisplayError
 from app.window import display, presenter
 from tests.support.fakes import FakeClock
 
@@ -26,12 +27,12 @@ os.environ["QT_QPA_PLATFORM"] = "offscreen"
 NO_QT = display.why_no_display()
 needs_qt = pytest.mark.skipif(NO_QT is not None, reason=NO_QT or "")
 if NO_QT is None:
-    from PyQt5.QtCore import QEvent, Qt
+    from PyQt5.QtCore import QEvent, QRect, Qt
     from PyQt5.QtGui import QFontMetricsF, QKeyEvent
     from PyQt5.QtTest import QTest
     from PyQt5.QtWidgets import QApplication
 
-    from app.window import keys, window
+    from app.window import keys, screens, window
 
 SCREEN = {"DISPLAY": ":99"}
 
@@ -489,6 +490,50 @@ def test_f11_switches_full_screen(kiosk: Any) -> None:
     assert not kiosk.isFullScreen() and not kiosk.windowFlags() & Qt.WindowStaysOnTopHint
     assert kiosk.isVisible() and not kiosk.is_closed
     assert kiosk.size() == shape
+
+
+class Screen:
+    """As Qt tells of one."""
+
+    def __init__(self, name: str, *geometry: int) -> None:
+        self._name, self.now = name, QRect(*geometry)
+
+    def name(self) -> str:
+        return self._name
+
+    def geometry(self) -> Any:
+        return self.now
+
+
+@needs_qt
+def test_a_screen_is_chosen_by_number_or_name_and_followed(
+    kiosk: Any, feed: Feed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = [Screen("eDP-1", 0, 0, 800, 600), Screen("HDMI-1", 800, 0, 1280, 720)]
+    assert screens.chosen("2", there) is screens.chosen("hdmi-1", there) is there[1]
+    assert screens.chosen("3", there) is screens.chosen("0", there) is screens.chosen("VGA", there) is None
+    monkeypatch.setattr(screens.QGuiApplication, "screens", lambda: there)
+    monkeypatch.setattr(screens.QGuiApplication, "primaryScreen", lambda: there[0])
+    kiosk._place = screens.Place("HDMI-1")
+    kiosk.fill_screen()
+    assert kiosk.geometry() == QRect(800, 0, 1280, 720)
+    kiosk.poll()
+    there[1].now = QRect(800, 0, 1920, 1080)
+    kiosk.poll()
+    assert kiosk.geometry() == QRect(800, 0, 1920, 1080), "it changed its size"
+    away = there.pop()
+    kiosk.poll()
+    assert kiosk.geometry() == QRect(0, 0, 800, 600), "it went away"
+    there.append(away)
+    kiosk.poll()
+    assert kiosk.geometry() == QRect(800, 0, 1920, 1080), "it came back"
+
+
+@needs_qt
+def test_a_screen_that_is_not_there_is_refused_with_those_that_are(application: Any, feed: Feed) -> None:
+    name = application.primaryScreen().name()
+    with pytest.raises(DisplayError, match=f"'VGA-7' is not there. Screens here: 1 {name} "):
+        window.show(feed.run(), title="faces", look=window.Look(screen="VGA-7"))
 
 
 @needs_qt
