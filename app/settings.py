@@ -233,6 +233,12 @@ class Settings:
         default_text="the system's first",
         example="HDMI-1",
     )
+    rotate: str = _option(
+        "0",
+        "window",
+        "turn the window's content by so many degrees clockwise: `90`, `180`, `270`, for a screen that is mounted so",
+        choices=("0", "90", "180", "270"),
+    )
     mirror: bool | None = _option(
         None,
         "window",

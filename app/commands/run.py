@@ -143,6 +143,7 @@ def _in_window(settings: Settings, notice: str | None, teller: Teller, started_s
     look = Look(
         fullscreen=settings.fullscreen,
         screen=settings.screen,
+        rotate=int(settings.rotate),
         mirrored=settings.mirror,
         fill=settings.fill,
         panel=settings.panel,

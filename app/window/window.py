@@ -204,7 +204,7 @@ class KioskWindow(QWidget):
         """For the newest picture at the window's present size."""
         if self._newest is not None:
             ratio = self.devicePixelRatioF()
-            size = max(1, round(self.width() * ratio)), max(1, round(self.height() * ratio))
+            size = tuple(max(1, round(side * ratio)) for side in self._sides())
             self._presenter.ask(Want(self._newest, *size, self.mirrored, self.fill))
 
     def _turn_to(self, ready: Ready, now_s: float) -> None:
@@ -226,11 +226,12 @@ class KioskWindow(QWidget):
         now_s = self._painted_s = self._clock()
         with QPainter(self) as painter:
             painter.setRenderHint(QPainter.Antialiasing)
-            canvas = self._canvas.on(painter, self.width(), self.height())
+            self._turn(painter)
+            canvas = self._canvas.on(painter, *self._sides())
             if self._status.state is SourceState.LOST:
                 cards.lost(canvas, self.theme, self.say, self._status, operator=self.panel)
             elif self._shown is None:
-                painter.fillRect(self.rect(), QColor(*self.theme.plate))
+                painter.fillRect(0, 0, *self._sides(), QColor(*self.theme.plate))
                 cards.starting(canvas, self.theme, self.say, title=self.windowTitle(), share=self._progress)
             else:
                 self._paint_picture(painter, self._shown)
@@ -239,6 +240,18 @@ class KioskWindow(QWidget):
                 cards.help_card(canvas, self.theme, self.say, title=self.windowTitle())
         self._rests_until_s = self._clock() + RESTS * (self._clock() - now_s)
         self._seen = True
+
+    def _sides(self) -> tuple[int, int]:
+        """Width and height of what is painted: those of the window, or the other way round where it is turned on its side."""
+        sides = self.width(), self.height()
+        return sides[::-1] if self.look.rotate in (90, 270) else sides
+
+    def _turn(self, painter: QPainter) -> None:
+        """Clockwise, for a screen that is mounted the other way round."""
+        corner = {90: (self.width(), 0), 180: (self.width(), self.height()), 270: (0, self.height())}
+        if self.look.rotate in corner:
+            painter.translate(*corner[self.look.rotate])
+            painter.rotate(self.look.rotate)
 
     def _paint_over(self, canvas: QtCanvas, now_s: float) -> None:
         """People under panel and notice, which they keep off as far as labels go."""
@@ -258,11 +271,12 @@ class KioskWindow(QWidget):
             panel.draw(laid, self._history, canvas, self.theme, self.say, now_s=now_s)
 
     def _paint_picture(self, painter: QPainter, ready: Ready) -> None:
-        ratio, area = ready.want.width / max(1, self.width()), ready.view.area
+        sides = self._sides()
+        ratio, area = ready.want.width / max(1, sides[0]), ready.view.area
         rows, columns = ready.picture.shape[:2]
         picture = QImage(ready.picture.data, columns, rows, 4 * columns, QImage.Format_RGB32)
-        if (columns, rows) != (self.width(), self.height()):
-            painter.fillRect(self.rect(), QColor(*self.theme.plate))
+        if (columns, rows) != sides:
+            painter.fillRect(0, 0, *sides, QColor(*self.theme.plate))
         picture.setDevicePixelRatio(ratio)
         painter.drawImage(QRect(round(area.x / ratio), round(area.y / ratio), 0, 0).topLeft(), picture)
 
@@ -270,7 +284,7 @@ class KioskWindow(QWidget):
         people, idle = self._motion.at(now_s), self._idle(now_s)
         if people:
             rows, columns = ready.want.result.frame.image.shape[:2]
-            size = (self.width(), self.height())
+            size = self._sides()
             view = View.of((columns, rows), size, mirrored=ready.want.mirrored, fill=ready.want.fill)
             style = Style(theme=self.theme, say=self.say, labels=self.look.labels, detail=self.panel)
             overlay.draw(people, self._canvas, view, self._labels, style, taken=taken, now_s=now_s)
@@ -385,6 +399,8 @@ class KioskWindow(QWidget):
     def _take_shape(self, result: Result) -> None:
         """Gives the window the picture's proportions, so that it starts without bars."""
         rows, columns = result.frame.image.shape[:2]
+        if self.look.rotate in (90, 270):
+            rows, columns = columns, rows
         wanted = self.screen().availableGeometry().size() * 0.85
         wanted = wanted.boundedTo(self.size()) if columns > rows else wanted
         scale = min(wanted.width() / columns, wanted.height() / rows)

@@ -492,6 +492,29 @@ def test_f11_switches_full_screen(kiosk: Any) -> None:
     assert kiosk.size() == shape
 
 
+@needs_qt
+@pytest.mark.parametrize("degrees", [90, 180, 270])
+def test_a_turned_window_shows_what_an_upright_one_does(application: Any, feed: Feed, degrees: int) -> None:
+    """People, panel and notice turn with the picture; a camera's is mirrored as ever."""
+    shown = {}
+    feed.result = make_result()
+    for turn in (0, degrees):
+        size = (720, 480) if turn in (0, 180) else (480, 720)
+        look = window.Look(language="en", rotate=turn, mirrored=True, panel=True, notice="Hello")
+        widget = window.KioskWindow(feed.run(), title="faces", look=look, clock=FakeClock())
+        widget.halt()
+        widget.show()
+        widget.settle()
+        widget.resize(*size)
+        widget.settle()
+        shown[turn] = picture(widget).astype(int)
+        widget.close()
+    back = np.rot90(shown[degrees], degrees // 90)  # counter-clockwise
+    assert back.shape == shown[0].shape
+    assert (np.abs(back - shown[0]).max(axis=2) > 60).mean() < 0.02, "but for the rounding of letters"
+    assert np.abs(shown[degrees] - np.resize(shown[0], shown[degrees].shape)).max() > 60
+
+
 class Screen:
     """As Qt tells of one."""
 
