@@ -253,6 +253,20 @@ class Settings:
         example=True,
     )
     fullscreen: bool = _option(False, "window", "start on the whole screen (F11)")
+    screen: str | None = _option(
+        None,
+        "window",
+        "the screen for the window: a number from 1, or its name, as HDMI-1",
+        metavar="SCREEN",
+        default_text="the system's first",
+        example="HDMI-1",
+    )
+    rotate: str = _option(
+        "0",
+        "window",
+        "turn the window's content by so many degrees clockwise: `90`, `180`, `270`, for a screen that is mounted so",
+        choices=("0", "90", "180", "270"),
+    )
     mirror: bool | None = _option(
         None,
         "window",

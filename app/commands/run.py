@@ -119,6 +119,7 @@ def _without_window(settings: Settings, teller: Teller, started_s: float) -> int
 
 def _in_window(settings: Settings, notice: str | None, teller: Teller, started_s: float) -> int:
     """The window comes first; everything else is opened behind it."""
+    from app.kiosk.alone import alone, lock_file
     from app.kiosk.opening import Opening
     from app.outputs.systemd import notify
     from app.window.watched import Look
@@ -141,6 +142,8 @@ def _in_window(settings: Settings, notice: str | None, teller: Teller, started_s
 
     look = Look(
         fullscreen=settings.fullscreen,
+        screen=settings.screen,
+        rotate=int(settings.rotate),
         mirrored=settings.mirror,
         fill=settings.fill,
         panel=settings.panel,
@@ -150,7 +153,8 @@ def _in_window(settings: Settings, notice: str | None, teller: Teller, started_s
         notice=notice,
         keeps=settings.keeps,
     )
-    with ends_on_signals(opening.stop):
+    claim = alone(lock_file()) if settings.fullscreen else nullcontext()
+    with claim, ends_on_signals(opening.stop):
         try:
             show(opening.watched(), title=TITLE, look=look, begin=opening.start, screen_gone=screen_gone)
         finally:

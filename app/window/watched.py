@@ -49,6 +49,8 @@ class Look:
     """How the window starts; each but the notice has a key."""
 
     fullscreen: bool = False
+    screen: str | None = None  # a number from 1, or a name; None: the system's first
+    rotate: int = 0  # degrees clockwise: 0, 90, 180 or 270
     mirrored: bool | None = False  # None: as a camera is
     fill: bool = False
     panel: bool = False

@@ -21,11 +21,12 @@ from app.overlay.layout import Labels, View
 from app.overlay.motion import Motion
 from app.overlay.style import CONTRAST, STANDARD, Style
 from app.overlay.texts import LANGUAGES, Texts, load_texts
-from app.window import cards, panel
+from app.window import cards, panel, screens
 from app.window.display import qt_platform
 from app.window.keys import meant, next_budget
 from app.window.presenter import Presenter, Ready, Want
 from app.window.qt_canvas import QtCanvas
+from app.window.screens import Place
 from app.window.watched import Controls, Look, Watched
 
 SLOWEST_RATE, FASTEST_RATE = 25.0, 60.0  # of the display, Hz
@@ -49,6 +50,7 @@ def show(
     window has closed. Where X or Wayland goes away Qt ends the process; `screen_gone` is called before.
     """
     application = QApplication.instance() or _start_qt(title)
+    screens.check(look.screen if look else None)
     qInstallMessageHandler(partial(_heard, screen_gone))
     try:
         failure = _shown(application, KioskWindow(run, title=title, look=look), begin)
@@ -129,6 +131,7 @@ class KioskWindow(QWidget):
         self._history, self._motion, self._labels = panel.History(), Motion(), Labels()
         self._presenter, self._canvas = Presenter(), QtCanvas()
         self._notice = self._canvas.drawable(look.notice or "")
+        self._place = Place(look.screen)
         self._keys = self._key_table()
         self.setWindowTitle(title)
         self.setAttribute(Qt.WA_OpaquePaintEvent)
@@ -144,6 +147,9 @@ class KioskWindow(QWidget):
     def open(self, begin: Callable[[], None] = lambda: None) -> None:
         """`begin` is called when the first picture is on the screen, or soon if nobody can see it."""
         self._begin, self._opened_s = begin, self._clock()
+        if self.look.screen:
+            self.move(self._place.screen().geometry().topLeft())
+            self._normal = self.geometry()
         self.fill_screen() if self.look.fullscreen else self.show()
 
     def poll(self) -> None:
@@ -162,6 +168,9 @@ class KioskWindow(QWidget):
         breathes = self._status.state is SourceState.LOST or self._idle(now_s) > 0 or self._progress is not None
         if (self._motion.moving and now_s >= self._rests_until_s) or (breathes and now_s - self._painted_s >= BREATH_S):
             self.update()
+        if (moved := self._place.changed()) and self.isFullScreen():
+            self.setGeometry(moved)
+            self.showFullScreen()  # which it no longer is for Qt, once its geometry was set
         if self._run.finished():
             self.close()
 
@@ -195,7 +204,7 @@ class KioskWindow(QWidget):
         """For the newest picture at the window's present size."""
         if self._newest is not None:
             ratio = self.devicePixelRatioF()
-            size = max(1, round(self.width() * ratio)), max(1, round(self.height() * ratio))
+            size = tuple(max(1, round(side * ratio)) for side in self._sides())
             self._presenter.ask(Want(self._newest, *size, self.mirrored, self.fill))
 
     def _turn_to(self, ready: Ready, now_s: float) -> None:
@@ -217,11 +226,12 @@ class KioskWindow(QWidget):
         now_s = self._painted_s = self._clock()
         with QPainter(self) as painter:
             painter.setRenderHint(QPainter.Antialiasing)
-            canvas = self._canvas.on(painter, self.width(), self.height())
+            self._turn(painter)
+            canvas = self._canvas.on(painter, *self._sides())
             if self._status.state is SourceState.LOST:
                 cards.lost(canvas, self.theme, self.say, self._status, operator=self.panel)
             elif self._shown is None:
-                painter.fillRect(self.rect(), QColor(*self.theme.plate))
+                painter.fillRect(0, 0, *self._sides(), QColor(*self.theme.plate))
                 cards.starting(canvas, self.theme, self.say, title=self.windowTitle(), share=self._progress)
             else:
                 self._paint_picture(painter, self._shown)
@@ -230,6 +240,18 @@ class KioskWindow(QWidget):
                 cards.help_card(canvas, self.theme, self.say, title=self.windowTitle())
         self._rests_until_s = self._clock() + RESTS * (self._clock() - now_s)
         self._seen = True
+
+    def _sides(self) -> tuple[int, int]:
+        """Width and height of what is painted: those of the window, or the other way round where it is turned on its side."""
+        sides = self.width(), self.height()
+        return sides[::-1] if self.look.rotate in (90, 270) else sides
+
+    def _turn(self, painter: QPainter) -> None:
+        """Clockwise, for a screen that is mounted the other way round."""
+        corner = {90: (self.width(), 0), 180: (self.width(), self.height()), 270: (0, self.height())}
+        if self.look.rotate in corner:
+            painter.translate(*corner[self.look.rotate])
+            painter.rotate(self.look.rotate)
 
     def _paint_over(self, canvas: QtCanvas, now_s: float) -> None:
         """People under panel and notice, which they keep off as far as labels go."""
@@ -249,11 +271,12 @@ class KioskWindow(QWidget):
             panel.draw(laid, self._history, canvas, self.theme, self.say, now_s=now_s)
 
     def _paint_picture(self, painter: QPainter, ready: Ready) -> None:
-        ratio, area = ready.want.width / max(1, self.width()), ready.view.area
+        sides = self._sides()
+        ratio, area = ready.want.width / max(1, sides[0]), ready.view.area
         rows, columns = ready.picture.shape[:2]
         picture = QImage(ready.picture.data, columns, rows, 4 * columns, QImage.Format_RGB32)
-        if (columns, rows) != (self.width(), self.height()):
-            painter.fillRect(self.rect(), QColor(*self.theme.plate))
+        if (columns, rows) != sides:
+            painter.fillRect(0, 0, *sides, QColor(*self.theme.plate))
         picture.setDevicePixelRatio(ratio)
         painter.drawImage(QRect(round(area.x / ratio), round(area.y / ratio), 0, 0).topLeft(), picture)
 
@@ -261,7 +284,7 @@ class KioskWindow(QWidget):
         people, idle = self._motion.at(now_s), self._idle(now_s)
         if people:
             rows, columns = ready.want.result.frame.image.shape[:2]
-            size = (self.width(), self.height())
+            size = self._sides()
             view = View.of((columns, rows), size, mirrored=ready.want.mirrored, fill=ready.want.fill)
             style = Style(theme=self.theme, say=self.say, labels=self.look.labels, detail=self.panel)
             overlay.draw(people, self._canvas, view, self._labels, style, taken=taken, now_s=now_s)
@@ -359,10 +382,12 @@ class KioskWindow(QWidget):
 
     def fill_screen(self) -> None:
         self._normal = self.geometry()
-        self.setGeometry(self.screen().geometry())  # a kiosk may have no window manager that would do it
+        self.setWindowFlag(Qt.WindowStaysOnTopHint)  # over a notification, an update's question, a taskbar
+        self.setGeometry(self._place.screen().geometry())  # a kiosk may have no window manager that would do it
         self.showFullScreen()
 
     def leave_full_screen(self) -> None:
+        self.setWindowFlag(Qt.WindowStaysOnTopHint, False)
         self.showNormal()
         self.setGeometry(self._normal)
 
@@ -374,6 +399,8 @@ class KioskWindow(QWidget):
     def _take_shape(self, result: Result) -> None:
         """Gives the window the picture's proportions, so that it starts without bars."""
         rows, columns = result.frame.image.shape[:2]
+        if self.look.rotate in (90, 270):
+            rows, columns = columns, rows
         wanted = self.screen().availableGeometry().size() * 0.85
         wanted = wanted.boundedTo(self.size()) if columns > rows else wanted
         scale = min(wanted.width() / columns, wanted.height() / rows)

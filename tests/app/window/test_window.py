@@ -19,6 +19,7 @@ import pytest
 
 from app.cli import main
 from app.domain import Box, Estimate, Frame, Person, Result, SourceState, SourceStatus, Stats
+from app.errors import DisplayError
 from app.window import display, presenter
 from tests.support.fakes import FakeClock
 
@@ -26,12 +27,12 @@ os.environ["QT_QPA_PLATFORM"] = "offscreen"
 NO_QT = display.why_no_display()
 needs_qt = pytest.mark.skipif(NO_QT is not None, reason=NO_QT or "")
 if NO_QT is None:
-    from PyQt5.QtCore import QEvent, Qt
+    from PyQt5.QtCore import QEvent, QRect, Qt
     from PyQt5.QtGui import QFontMetricsF, QKeyEvent
     from PyQt5.QtTest import QTest
     from PyQt5.QtWidgets import QApplication
 
-    from app.window import keys, window
+    from app.window import keys, screens, window
 
 SCREEN = {"DISPLAY": ":99"}
 
@@ -484,10 +485,78 @@ def test_finished_closes_after_taking_the_last_result(kiosk: Any, feed: Feed) ->
 def test_f11_switches_full_screen(kiosk: Any) -> None:
     shape = kiosk.size()
     QTest.keyClick(kiosk, Qt.Key_F11)
-    assert kiosk.isFullScreen()
+    assert kiosk.isFullScreen() and kiosk.windowFlags() & Qt.WindowStaysOnTopHint
     QTest.keyClick(kiosk, Qt.Key_F11)
-    assert not kiosk.isFullScreen()
+    assert not kiosk.isFullScreen() and not kiosk.windowFlags() & Qt.WindowStaysOnTopHint
+    assert kiosk.isVisible() and not kiosk.is_closed
     assert kiosk.size() == shape
+
+
+@needs_qt
+@pytest.mark.parametrize("degrees", [90, 180, 270])
+def test_a_turned_window_shows_what_an_upright_one_does(application: Any, feed: Feed, degrees: int) -> None:
+    """People, panel and notice turn with the picture; a camera's is mirrored as ever."""
+    shown = {}
+    feed.result = make_result()
+    for turn in (0, degrees):
+        size = (720, 480) if turn in (0, 180) else (480, 720)
+        look = window.Look(language="en", rotate=turn, mirrored=True, panel=True, notice="Hello")
+        widget = window.KioskWindow(feed.run(), title="faces", look=look, clock=FakeClock())
+        widget.halt()
+        widget.show()
+        widget.settle()
+        widget.resize(*size)
+        widget.settle()
+        shown[turn] = picture(widget).astype(int)
+        widget.close()
+    back = np.rot90(shown[degrees], degrees // 90)  # counter-clockwise
+    assert back.shape == shown[0].shape
+    assert (np.abs(back - shown[0]).max(axis=2) > 60).mean() < 0.02, "but for the rounding of letters"
+    assert np.abs(shown[degrees] - np.resize(shown[0], shown[degrees].shape)).max() > 60
+
+
+class Screen:
+    """As Qt tells of one."""
+
+    def __init__(self, name: str, *geometry: int) -> None:
+        self._name, self.now = name, QRect(*geometry)
+
+    def name(self) -> str:
+        return self._name
+
+    def geometry(self) -> Any:
+        return self.now
+
+
+@needs_qt
+def test_a_screen_is_chosen_by_number_or_name_and_followed(
+    kiosk: Any, feed: Feed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = [Screen("eDP-1", 0, 0, 800, 600), Screen("HDMI-1", 800, 0, 1280, 720)]
+    assert screens.chosen("2", there) is screens.chosen("hdmi-1", there) is there[1]
+    assert screens.chosen("3", there) is screens.chosen("0", there) is screens.chosen("VGA", there) is None
+    monkeypatch.setattr(screens.QGuiApplication, "screens", lambda: there)
+    monkeypatch.setattr(screens.QGuiApplication, "primaryScreen", lambda: there[0])
+    kiosk._place = screens.Place("HDMI-1")
+    kiosk.fill_screen()
+    assert kiosk.geometry() == QRect(800, 0, 1280, 720)
+    kiosk.poll()
+    there[1].now = QRect(800, 0, 1920, 1080)
+    kiosk.poll()
+    assert kiosk.geometry() == QRect(800, 0, 1920, 1080), "it changed its size"
+    away = there.pop()
+    kiosk.poll()
+    assert kiosk.geometry() == QRect(0, 0, 800, 600), "it went away"
+    there.append(away)
+    kiosk.poll()
+    assert kiosk.geometry() == QRect(800, 0, 1920, 1080), "it came back"
+
+
+@needs_qt
+def test_a_screen_that_is_not_there_is_refused_with_those_that_are(application: Any, feed: Feed) -> None:
+    name = application.primaryScreen().name()
+    with pytest.raises(DisplayError, match=f"'VGA-7' is not there. Screens here: 1 {name} "):
+        window.show(feed.run(), title="faces", look=window.Look(screen="VGA-7"))
 
 
 @needs_qt
