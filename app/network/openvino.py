@@ -1,7 +1,7 @@
-"""OpenVINO, an extra (requirements-openvino.txt). In bf16, where the processor has it, a batch of faces takes about half as
-long; answers differ by some tenths of a year. Each precision is an engine of its own: `calibrate` measures what it is worth.
+"""OpenVINO, an extra (requirements-openvino.txt). Each precision is an engine of its own: `calibrate` measures what it is worth,
+`bench engines` compares all (docs/engines.md).
 
-A graph serves batches of any size; shapes that are fixed were no faster (docs/network.md).
+A graph serves batches of any size: graphs of one size each would hold the weights several times.
 """
 
 from __future__ import annotations
