@@ -118,7 +118,7 @@ def _responsiveness(args: argparse.Namespace) -> int:
 def _engines(args: argparse.Namespace) -> int:
     from app.bench.engines import bench_engines
 
-    return bench_engines(args.model, args.rounds, args.utkface, args.list, args.count, args.json)
+    return bench_engines(args.model, args.rounds, args.cpu_time, args.utkface, args.list, args.count, args.json)
 
 
 BENCHMARKS = {
@@ -159,6 +159,11 @@ BENCHMARKS = {
         about="time and error of every operating point by every engine of this machine",
         flags=(
             flag("--rounds", type=int, default=15, help="measurements per figure; default 15"),
+            flag(
+                "--cpu-time",
+                action="store_true",
+                help="one thread, and the processor's time instead of the clock's: for a busy machine",
+            ),
             *(*PICTURES, MODEL, JSON),
         ),
         measure=_engines,

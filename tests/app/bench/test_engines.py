@@ -33,7 +33,7 @@ def test_ratios_are_to_onnx_runtime_at_the_same_exit_and_size():
 
 def test_rounds_that_make_no_sense(tmp_path):
     with pytest.raises(UsageError, match="--rounds"):
-        bench_engines("mobilenet_v1_075", 1, None, None, 10, None)
+        bench_engines("mobilenet_v1_075", 1, False, None, None, 10, None)
 
 
 def test_several_engines_must_differ():
