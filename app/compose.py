@@ -264,7 +264,7 @@ def _profile(
     """Out of the file that was named, or this machine's; and where it comes from. Raises UsageError."""
     if settings.profile:
         path = Path(settings.profile)
-        file = read_profile(path)
+        file = read_profile(path).only(engine.points)
         remark = file.check(path, engine, manifest, settings.threads or default_threads())
         missing = set(engine.points) - {p.point for p in file.profile.points}
         if missing and len(engine.points) == 1:

@@ -40,7 +40,7 @@ def frames(default: int) -> Flag:
 
 
 MODEL = flag("--model", default=DEFAULT_MODEL, help="a shipped network's name, or the path of a manifest")
-DEVICE = flag("--device", default="auto", help="auto, cpu or cuda; default auto")
+DEVICE = flag("--device", default="auto", help="auto, cpu, cuda or openvino; default auto")
 JSON = flag("--json", type=Path, metavar="OUT.json", help="write the table as JSON")
 CLIPS = flag("--clips", type=Path, nargs="+", default=[], metavar="FILE", help="videos to try")
 DETECTION = (
@@ -115,6 +115,12 @@ def _responsiveness(args: argparse.Namespace) -> int:
     return bench_responsiveness(args.faces, args.frames, args.model, args.json)
 
 
+def _engines(args: argparse.Namespace) -> int:
+    from app.bench.engines import bench_engines
+
+    return bench_engines(args.model, args.rounds, args.cpu_time, args.utkface, args.list, args.count, args.json)
+
+
 BENCHMARKS = {
     "exits": Benchmark(
         about="what stopping early saves, and its memory",
@@ -148,6 +154,19 @@ BENCHMARKS = {
             *(MODEL, DEVICE, JSON),
         ),
         measure=_crowd,
+    ),
+    "engines": Benchmark(
+        about="time and error of every operating point by every engine of this machine",
+        flags=(
+            flag("--rounds", type=int, default=15, help="measurements per figure; default 15"),
+            flag(
+                "--cpu-time",
+                action="store_true",
+                help="one thread, and the processor's time instead of the clock's: for a busy machine",
+            ),
+            *(*PICTURES, MODEL, JSON),
+        ),
+        measure=_engines,
     ),
     "front-end": Benchmark(
         about="what finding, following and aligning faces takes, and whom it finds",

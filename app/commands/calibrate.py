@@ -93,14 +93,15 @@ def _show(bar: Any, done: int, total: int) -> None:
 
 def table(profile: Profile, manifest: Manifest) -> list[str]:
     """The front, cheapest first, and what it spans."""
+    width = max(18, *(len(str(p)) + 1 for p in profile.front))
     lines = [
-        f"{'operating point':<18}{'M madds':>9}{'age MAE':>9}{'error':>8}"
+        f"{'operating point':<{width}}{'M madds':>9}{'age MAE':>9}{'error':>8}"
         + "".join(f"{f'{b} faces':>11}" for b in profile.buckets)
     ]
     for point in profile.front:
         cost = manifest.exit(point.exit).multiply_adds[point.size] / 1e6
         times = "".join(f"{profile.median_ms(point, b):>8.2f} ms" for b in profile.buckets)
-        lines.append(f"{point!s:<18}{cost:>9.1f}{profile.mae(point):>9.2f}{profile.error(point):>8.3f}{times}")
+        lines.append(f"{point!s:<{width}}{cost:>9.1f}{profile.mae(point):>9.2f}{profile.error(point):>8.3f}{times}")
     cheap, dear = profile.front[0], profile.front[-1]
     spans = ", ".join(f"{profile.median_ms(dear, b) / profile.median_ms(cheap, b):.1f}" for b in profile.buckets)
     dropped = len(profile.points) - len(profile.front)

@@ -1,12 +1,12 @@
-"""OpenVINO, an extra (requirements-openvino.txt). In bf16, where the processor has it, a batch of faces takes about half as
-long; answers differ by some tenths of a year. Each precision is an engine of its own: `calibrate` measures what it is worth.
+"""OpenVINO, an extra (requirements-openvino.txt). Each precision is an engine of its own: `calibrate` measures what it is
+worth, `bench engines` compares all (docs/engines.md).
 
-A graph serves batches of any size; shapes that are fixed were no faster (docs/network.md).
+A graph serves batches of any size: graphs of one size each would hold the weights several times.
 """
 
 from __future__ import annotations
 
-import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 from app.errors import DeviceError, ModelError
@@ -84,8 +84,9 @@ def precisions_of(device: str = "CPU") -> tuple[str, ...]:
 
 def _core(device: str) -> Any:
     """Raises DeviceError."""
-    # The package that OpenVINO brings to report to its maker is for tools that are not used here; it is told so all the same.
-    os.environ.setdefault("OPENVINO_TELEMETRY_DISABLED", "1")
+    # Importing OpenVINO reports that to its maker, with an id that it keeps on disk, and has no switch against it. Without
+    # the package that reports it does not, and works as well.
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     try:
         import openvino
     except ImportError as error:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 import platform
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,10 +21,11 @@ from app.files import read_bounded
 from scheduler.latency import Profile
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from app.network.engine import Engine
     from models.manifest import Manifest
+    from scheduler.latency import OperatingPoint
 
 TYPE, SCHEMA = "latency profile", 1
 MAX_BYTES = 4_000_000
@@ -43,6 +44,11 @@ class ProfileFile:
 
     def to_json(self) -> dict[str, Any]:
         return {"type": TYPE, "schema": SCHEMA, **vars(self), "profile": self.profile.to_json()}
+
+    def only(self, points: Sequence[OperatingPoint]) -> ProfileFile:
+        """Without the points that a run has not loaded, as one of a fixed exit, where any is left."""
+        kept = tuple(p for p in self.profile.points if p.point in points)
+        return replace(self, profile=replace(self.profile, points=kept)) if kept else self
 
     def check(self, path: Path, engine: Engine, manifest: Manifest, threads: int) -> str:
         """Raises UsageError where the profile is not of this network, provider and threads; returns a remark for people

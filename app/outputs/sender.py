@@ -72,7 +72,9 @@ class Sender:
         self._tell = tell
         self.sent = self.refused = 0
         self._pushed_out = self._given_up = 0  # each written by one thread
-        self._troubled = False
+        self._troubled = self._holding = (
+            False  # holding: a message is out of the mailbox, and neither sent nor given up
+        )
         self._thread = threading.Thread(target=self._run, name=transport.name, daemon=True)
 
     @property
@@ -101,13 +103,16 @@ class Sender:
             return
         self._thread.join(timeout_s)
         if self._thread.is_alive():  # it hangs in a call; it ends with the program
-            self._pushed_out += len(self._box) + 1
+            self._pushed_out += len(self._box) + self._holding
             self._box.clear()
 
     def _run(self) -> None:
         try:
             while True:
-                self._deliver(self._box.get())
+                message = self._box.get()
+                self._holding = True
+                self._deliver(message)
+                self._holding = False
         except Closed:
             pass
         finally:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import random
 
@@ -15,7 +16,28 @@ from scheduler.latency import (
     Profile,
     quantile,
 )
+from scheduler.policy import LeastError, Load
 from tests.support.fakes import POINTS, make_profile
+
+
+def test_an_engine_that_is_sooner_for_some_faces_stays_beside_the_one_that_is_quicker_over_all():
+    plain = make_profile()
+    times = {"for one": (0.8, 1.2, 1.2, 1.2, 1.2), "never": (1.0,) * 5, "over all": (1.1, 0.95, 0.9, 0.88, 0.86)}
+    others = [
+        dataclasses.replace(
+            p,
+            point=p.point._replace(engine=name),
+            median_ms=tuple(a * b for a, b in zip(p.median_ms, share, strict=True)),
+        )
+        for name, share in times.items()
+        for p in plain.points[2:]
+    ]
+    profile = dataclasses.replace(plain, points=(*others, *plain.points))
+    last = POINTS[2]
+    assert profile.front == (*POINTS[:2], last._replace(engine="for one"), last._replace(engine="over all"))
+    latency = LatencyModel(profile)
+    assert LeastError()(Load(1, 30.0), latency).point.engine == "for one"
+    assert LeastError()(Load(4, 30.0), latency).point.engine == "over all"
 
 
 def test_between_buckets_time_is_interpolated():

@@ -25,7 +25,8 @@ POINTS = (OperatingPoint("exit_05", 40), OperatingPoint("exit_12+mirror", 96))
 
 
 class Kind(NamedTuple):
-    """How an engine is made, and how far its answers may be from ONNX Runtime's on the CPU: years, and probabilities."""
+    """How an engine is made, and how far its answers may be from ONNX Runtime's on the CPU in the mean (a single one: ten times
+    as far): years, and probabilities."""
 
     make: Callable[[], Engine]
     years: float
@@ -47,7 +48,7 @@ KINDS = {
     "ONNX Runtime, CPU": Kind(lambda: CpuEngine(MANIFEST, 1, points=POINTS), 1e-3, 1e-4),
     "ONNX Runtime, CUDA": Kind(lambda: CudaEngine(MANIFEST, 1, points=POINTS), 0.1, 2e-3),
     "OpenVINO, fp32": Kind(lambda: openvino("f32"), 1e-2, 1e-3),
-    "OpenVINO, bf16": Kind(lambda: openvino("bf16"), 3.0, 0.1),  # of blobs; of faces see `bench engines`
+    "OpenVINO, bf16": Kind(lambda: openvino("bf16"), 1.0, 0.05),  # of blobs; of faces see `bench engines`
     "several": Kind(several, 1e-2, 1e-3),
 }
 
@@ -85,15 +86,17 @@ def test_it_says_what_it_is(kind):
 def test_batches_of_1_to_33_get_the_same_answers(kind, reference):
     how, engine = kind
     for point in engine.points:
+        far = {"age": list[float](), "half": list[float](), "gender": list[float](), "expression": list[float]()}
         for n in range(1, 34) if point.size == 40 else (1, 2, 9, 33):
             faces = crops(n, point.size)
             mine, theirs = engine.read(point, faces), reference.read(point._replace(engine=""), faces)
             assert len(mine) == n and {(r.exit, r.size) for r in mine} == {point[:2]}
-            np.testing.assert_allclose([r.age for r in mine], [r.age for r in theirs], atol=how.years)
-            np.testing.assert_allclose([r.half for r in mine], [r.half for r in theirs], atol=how.years)
-            for task in ("gender", "expression"):
-                expected = [getattr(r, task) for r in theirs]
-                np.testing.assert_allclose([getattr(r, task) for r in mine], expected, atol=how.share)
+            for what, distances in far.items():
+                ours, known = ([np.ravel(getattr(r, what)) for r in some] for some in (mine, theirs))
+                distances += np.abs(np.concatenate(ours) - np.concatenate(known)).tolist()
+        for what, distances in far.items():
+            most = how.years if what in ("age", "half") else how.share
+            assert np.mean(distances) <= most and max(distances) <= 10 * most, (str(point), what, max(distances))
 
 
 def test_an_answer_stays_when_the_next_batch_is_read(kind):

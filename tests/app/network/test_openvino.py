@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from importlib.util import find_spec
 
@@ -16,6 +18,7 @@ from app.network.openvino import engine_name, precisions_of
 from app.settings import Settings
 from models.manifest import DEFAULT_MODEL
 from scheduler.latency import OperatingPoint
+from tests.support.paths import ROOT
 
 needs_openvino = pytest.mark.skipif(
     not find_spec("openvino"), reason="needs OpenVINO: pip install -r requirements-openvino.txt"
@@ -64,6 +67,26 @@ def test_what_this_machine_lacks_is_said(manifest):
         open_engine(manifest, "openvino:GPU", points=POINTS)
     with pytest.raises(DeviceError, match=r"no openvino-f8 .* it has openvino"):
         open_engine(manifest, "openvino", points=[POINTS[0]._replace(engine="openvino-f8")])
+
+
+@needs_openvino
+def test_it_reports_nothing_to_its_maker(tmp_path):
+    """Imported by itself it writes an id to the home folder and asks a server's name (watched: version 2026.4)."""
+    watch = (
+        "import os, sys\n"
+        "def hook(event, args):\n"
+        "    if event.startswith('socket.') or event in ('os.mkdir', 'subprocess.Popen', 'urllib.Request'):\n"
+        "        print('BAD', event, args)\n"
+        "    if event == 'open' and isinstance(args[2], int) and args[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):\n"
+        "        print('BAD', event, args)\n"
+        "sys.addaudithook(hook)\n"
+        "from app.network.openvino import precisions_of\n"
+        "print(precisions_of())\n"
+    )
+    environment = os.environ | {"HOME": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run([sys.executable, "-c", watch], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert "f32" in done.stdout and "BAD" not in done.stdout, done.stdout + done.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_without_the_package_it_says_what_to_install_and_auto_goes_on(manifest, monkeypatch, capsys):

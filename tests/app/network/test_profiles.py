@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -82,6 +83,16 @@ def test_a_profile_of_something_else_is_refused(manifest, tmp_path):
     ):
         with pytest.raises(UsageError, match=says):
             dataclasses.replace(file, **change).check(tmp_path / "p", FakeEngine(), manifest, 2)
+
+
+def test_a_run_with_fewer_points_takes_those_it_has(manifest):
+    """As one of a fixed exit, or over a file."""
+    file, engine = made_here(make_profile(), FakeEngine(), manifest, 2), FakeEngine()
+    engine.points = engine.points[1:2]
+    fewer = file.only(engine.points)
+    assert [p.point for p in fewer.profile.points] == list(engine.points)
+    assert fewer.check(Path("p"), engine, manifest, 2) == ""
+    assert file.only([OperatingPoint("exit_99", 96)]) == file, "check says what is wrong with it"
 
 
 @pytest.mark.parametrize(
