@@ -49,24 +49,7 @@ def add(sub: argparse._SubParsersAction) -> None:
         help="fer2013, ferplus: which folder under --root; appa_real: train, validation or test; default validation",
     )
     p.add_argument("--list", type=Path, metavar="NAMES.txt", help="utkface: only these pictures, a file name a line")
-    p.add_argument("--votes", type=Path, metavar="CSV", help="ferplus: the table of votes")
-    p.add_argument(
-        "--without",
-        type=Path,
-        metavar="NAMES.txt",
-        help="leave these pictures out, a path ending in SPLIT/LABEL/NAME a line: those with a near twin in training",
-    )
-    p.add_argument(
-        "--spoilt",
-        action="store_true",
-        help="on faces of 60 and 30 px that are spoilt as cameras do, in 17 ways of three strengths: means and worsts",
-    )
-    p.add_argument(
-        "--sample",
-        type=int,
-        metavar="N",
-        help="with --spoilt: only N pictures; 1,000 take about 20 minutes on two cores",
-    )
+    _add_ferplus_and_spoilt(p)
     how = p.add_mutually_exclusive_group()
     how.add_argument(
         "--align", action="store_true", help="find face and landmarks in each picture, as in training (default)"
@@ -88,6 +71,27 @@ def add(sub: argparse._SubParsersAction) -> None:
         help="teacher: dlib's 68-point model instead of our own; both: what our own changes, picture by picture; default ours",
     )
     p.add_argument("--json", type=Path, metavar="OUT.json", help="write all figures as JSON")
+
+
+def _add_ferplus_and_spoilt(p: argparse.ArgumentParser) -> None:
+    p.add_argument("--votes", type=Path, metavar="CSV", help="ferplus: the table of votes")
+    p.add_argument(
+        "--without",
+        type=Path,
+        metavar="NAMES.txt",
+        help="leave these pictures out, a path ending in SPLIT/LABEL/NAME a line: those with a near twin in training",
+    )
+    p.add_argument(
+        "--spoilt",
+        action="store_true",
+        help="on faces of 60 and 30 px that are spoilt as cameras do, in 17 ways of three strengths: means and worsts",
+    )
+    p.add_argument(
+        "--sample",
+        type=int,
+        metavar="N",
+        help="with --spoilt: only N pictures; 1,000 take about 20 minutes on two cores",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
