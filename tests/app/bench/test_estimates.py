@@ -41,6 +41,6 @@ def test_fused_ages_jitter_far_less_than_readings(talking_clip, tmp_path):
     strays = {(r["exits"], r["way"]): r["age_deviation"] for r in rows}
     assert {r["person"] for r in rows} == {1}
     for exits in ("deepest", "mixed"):
-        assert change[exits, "fused"] < 0.1 * change[exits, "raw"]
+        assert change[exits, "fused"] < 0.2 * change[exits, "raw"]
         assert strays[exits, "fused"] < strays[exits, "averaged"]
     assert all(r["gender_flips"] == 0 for r in rows if r["way"] == "fused")
