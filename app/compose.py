@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
 
 from align.geometry import Template
 from app.controls import Controls
@@ -45,12 +46,14 @@ from app.outputs.events import EventsWriter
 from app.outputs.formats import check_results_name, results_writer
 from app.outputs.metrics import Metrics, parse_address
 from app.outputs.privacy import protection
+from app.outputs.sound import Sound
 from app.outputs.video import VideoWriter, check_video_name
 from app.outputs.ways import announcer, transports_to
 from app.people.estimates import People
 from app.pipeline import Outlets, Pipeline, Scheduling, Sink, Stages
 from app.settings import SECRETS, Settings, cache_folder
 from app.sources.devices import Wishes
+from app.sources.files import FileSource
 from app.sources.open import open_source
 from app.sources.selection import Selection
 from app.sources.source import FALLBACK_FPS, Source
@@ -337,6 +340,26 @@ def _selection(settings: Settings) -> Selection:
         raise UsageError(f"--start, --end, --every: {error}") from error
 
 
+def _sound(settings: Settings, source: Source) -> Sound | None:
+    """Of a file on disk that is read once. Voices tell who speaks: with --privacy there are none."""
+    if (
+        source.live
+        or settings.loop
+        or settings.privacy != "none"
+        or not settings.output
+        or not isinstance(source, FileSource)
+    ):
+        return None
+    path = Path(
+        unquote(urlsplit(settings.source).path) if settings.source.lower().startswith("file:") else settings.source
+    )
+    if not path.expanduser().is_file():
+        return None
+    sound = Sound(path.expanduser(), source.first_s, settings.output)
+    source.note = sound.remark or source.note
+    return sound
+
+
 def _fixed(settings: Settings, manifest: Manifest) -> OperatingPoint | None:
     """The one point of a fixed exit, at the size asked for as NAME@SIZE or else its largest; None for auto."""
     if settings.exit == "auto":
@@ -375,7 +398,9 @@ def _outputs(
     if settings.output:
         when_full = WhenFull.DROP_OLDEST if source.live else WhenFull.WAIT
         # An index in front means writing the file once more at the end, for which a live recording may be too long.
-        sinks.append(VideoWriter(settings.output, when_full, index_first=not source.live))
+        sinks.append(
+            VideoWriter(settings.output, when_full, index_first=not source.live, sound=_sound(settings, source))
+        )
         undo.callback(sinks[-1].close)
     if settings.results:
         sinks.append(results_writer(settings.results, counts_only=settings.privacy == "aggregate"))

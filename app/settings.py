@@ -294,7 +294,7 @@ class Settings:
     output: Path | None = _option(
         None,
         "data out",
-        "annotated video, H.264, frames at their own times (`.mp4`, `.mkv`, `.mov`)",
+        "annotated video with the file's own sound, frames at their own times (`.mp4`, `.mkv`, `.mov`: H.264, `.webm`: VP9)",
         metavar="OUT.mp4",
         example="annotated.mp4",
     )

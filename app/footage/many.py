@@ -221,6 +221,7 @@ class _Batch:
             outcome.frames, outcome.faces, outcome.read = totals.frames, totals.faces, totals.read
         if app.pipeline.failure:
             raise app.pipeline.failure
+        outcome.remark = app.source.note
         if app.source.damaged:
             outcome.remark = app.source.damaged.partition(": ")[2]
             outcome.failed = self._settings.strict

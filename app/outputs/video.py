@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from app.domain import Image, Result
+    from app.outputs.sound import Sound
 
-VIDEO_SUFFIXES = {".mp4", ".mkv", ".mov"}
+VIDEO_SUFFIXES = {".mp4", ".mkv", ".mov", ".webm"}
 # Milliseconds: fine enough for any camera, and what players expect.
 TIME_BASE = Fraction(1, 1000)
 # Results that wait for the encoder; at 960x540 each holds 1.5 MB.
@@ -34,14 +35,20 @@ def check_video_name(path: Path) -> None:
         raise OutputError(f"{path}: video is written as {', '.join(sorted(VIDEO_SUFFIXES))}; choose such a name")
 
 
+# Fast enough to keep up; constant quality asks for a rate of nought.
+VP9 = {"deadline": "realtime", "cpu-used": "8", "row-mt": "1", "crf": "31", "b": "0"}
+
+
 class VideoWriter:
     """Annotated video, H.264, on a thread of its own. Frames keep their times, so that a live recording plays at the
     speed of life however uneven its frames came. With `index_first` browsers play it before they have all of it; without,
     it is written in fragments, and whatever cuts it off leaves a file that plays to a second or two before."""
 
-    def __init__(self, path: Path, when_full: WhenFull, *, index_first: bool = True) -> None:
+    def __init__(
+        self, path: Path, when_full: WhenFull, *, index_first: bool = True, sound: Sound | None = None
+    ) -> None:
         check_video_name(path)
-        self._path, self._index_first = path, index_first
+        self._path, self._index_first, self._sound = path, index_first, sound
         self._patience_s = (
             30.0 if when_full is WhenFull.DROP_OLDEST else None
         )  # a file's last frames may take their time
@@ -74,6 +81,8 @@ class VideoWriter:
             self._failure = OutputError(f"{self._path}: {error}")
         finally:
             self._box.close()
+            if self._sound:
+                self._sound.close()
 
     def _encode(self) -> None:
         import av
@@ -84,9 +93,12 @@ class VideoWriter:
             return
         height, width = (max(2, n - n % 2) for n in result.frame.image.shape[:2])
         with av.open(str(self._path), "w", options=self._layout()) as container:
-            stream = container.add_stream("libx264", rate=30, options=X264)
+            webm = self._path.suffix.lower() == ".webm"
+            stream = container.add_stream("libvpx-vp9" if webm else "libx264", rate=30, options=VP9 if webm else X264)
             stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
             stream.codec_context.time_base = TIME_BASE
+            if self._sound:
+                self._sound.attach(container)
             last, labels = -1, Labels()
             while True:
                 painted = _fitted(paint(result.frame.image, result, labels), width, height)
@@ -95,14 +107,18 @@ class VideoWriter:
                 picture.time_base, picture.pts = TIME_BASE, max(last + 1, round(result.frame.time_s * 1000))
                 last = picture.pts
                 container.mux(stream.encode(picture))
+                if self._sound:
+                    self._sound.until(result.frame.time_s)
                 try:
                     result = self._box.get()
                 except Closed:
                     container.mux(stream.encode())
+                    if self._sound:
+                        self._sound.end(result.frame.time_s)
                     return
 
     def _layout(self) -> dict[str, str]:
-        matroska = self._path.suffix.lower() == ".mkv"
+        matroska = self._path.suffix.lower() in (".mkv", ".webm")
         if self._index_first:
             return {} if matroska else {"movflags": "faststart"}
         return CLUSTER if matroska else FRAGMENT

@@ -44,6 +44,7 @@ class FileSource(Closable):
         except SourceError:
             self.close()
             raise
+        self.first_s = 0.0 if math.isnan(self._next.time_s) else self._next.time_s  # by the file's own clock
         self.fps = self._footage.fps
         self.frame_count = None if loop else self._footage.frame_count
 
