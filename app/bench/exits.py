@@ -106,20 +106,24 @@ def _memory_mb(what: str, manifest_path: str, device: str) -> float:
     from app.network.open import open_engine
 
     manifest = load_manifest(manifest_path)
-    size = max(manifest.input_sizes)
-    batches = [np.zeros((n, size, size, 3), np.uint8) for n in (1, 4, 16)]
+    largest = max(manifest.input_sizes)
     open_engine(manifest, device, exits=[manifest.exits[0].name])  # the thread pool, the arena and the provider
     before = psutil.Process().memory_info().rss
     if what == "engine":
         engine = open_engine(manifest, device)
         for point in engine.points:
-            for faces in batches:
+            for faces in _blank(point.size):
                 engine.read(point, faces)
     else:
         session = onnxruntime.InferenceSession(manifest.verify(), session_options(), providers=["CPUExecutionProvider"])
-        for faces in batches:
+        for faces in _blank(largest):
             session.run(None, {manifest.input_name: faces})
     return (psutil.Process().memory_info().rss - before) / 1e6
+
+
+def _blank(size: int) -> list[Any]:
+    """Batches of 1, 4 and 16 faces."""
+    return [np.zeros((n, size, size, 3), np.uint8) for n in (1, 4, 16)]
 
 
 def _in_turn(ways: dict[str, Any], rounds: int) -> dict[str, list[float]]:
