@@ -14,6 +14,7 @@ import numpy as np
 from av.video.reformatter import Colorspace, VideoReformatter
 
 from app.domain import Image
+from app.sources.captures import MAX_PIXELS
 from app.sources.colour import HLG, PQ, tone_mapped
 
 HD_LINES = 720  # players take video that does not name its colours for HD's from here on
@@ -30,8 +31,10 @@ class Pictures:
         self._reformatter = VideoReformatter()
 
     def __call__(self, frame: av.VideoFrame, pixel_aspect: Fraction | None) -> Image:
-        """(h, w, 3) uint8 BGR. `pixel_aspect` is a stored pixel's width over its height."""
+        """(h, w, 3) uint8 BGR. `pixel_aspect` is a stored pixel's width over its height. Raises ValueError."""
         width, height = square(frame.width, frame.height, pixel_aspect)
+        if width * height > MAX_PIXELS:  # a stream may grow on the way, and stretching makes it larger
+            raise ValueError(f"{width}x{height} pixels; more than 64 million are not read")
         if frame.color_trc in (PQ, HLG) and not frame.format.is_rgb:
             image = tone_mapped(self._array(frame, "rgb48le", width, height), frame.color_trc)
         elif any(component.is_alpha for component in frame.format.components) or frame.format.has_palette:

@@ -66,6 +66,12 @@ def test_pixels_become_square(tmp_path, aspect, stored, shown):
     assert np.abs(frames[0].image.astype(int) - true).mean() < 6
 
 
+def test_pictures_that_grow_out_of_all_bounds_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("app.sources.picture.MAX_PIXELS", 30_000)
+    with pytest.raises(SourceError, match="320x120 pixels; more than 64 million are not read"):
+        read(make(tmp_path / "a.mkv", 3, aspect=Fraction(2)))
+
+
 @pytest.mark.parametrize("rotation", [90, 180, -90])
 def test_a_telephone_held_upright(tmp_path, rotation):
     _source, frames = read(make(tmp_path / "a.mp4", 3, rotation=rotation, options={"qp": "10"}))
