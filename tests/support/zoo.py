@@ -79,7 +79,7 @@ WORK = (
     _timm("vit_tiny", "vit_tiny_patch16_224", {"img_size": 64}, **_FIXED),
     _timm("deit_tiny", "deit_tiny_patch16_224", {"img_size": 64}, **_FIXED),
     _timm("mobilenetv4_conv_small"),
-    _timm("lcnet_050"),
+    _timm("lcnet_050", taps=[f"blocks.{k}" for k in range(2, 6)]),
     _timm("tinynet_e"),
     _timm("resnet14t"),
     _timm("convnext_atto"),
