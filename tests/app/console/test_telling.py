@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -83,3 +84,29 @@ def test_a_run_goes_on_and_its_files_are_its_own(tmp_path, streams):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert Path(tmp_path / "r").read_text().count("\n") == 1, "a line for its one frame and nothing else"
+
+
+@pytest.mark.skipif(shutil.which("localedef") is None, reason="localedef is not installed")
+def test_umlauts_in_names_under_a_latin_1_locale(tmp_path):
+    """Names on disk are what the shell gave, and what cannot be spelt there does not end the run."""
+    made = subprocess.run(
+        ["localedef", "-i", "de_DE", "-f", "ISO-8859-1", tmp_path / "de_DE.ISO-8859-1"],
+        capture_output=True,
+        check=False,
+    )
+    if made.returncode:
+        pytest.skip("no locale could be made: " + made.stderr.decode(errors="replace"))
+    image, results, video = (
+        os.fsencode(tmp_path) + name for name in (b"/\xfcber.png", b"/\xfcbung.jsonl", b"/\xfcbung.mp4")
+    )
+    (tmp_path / "one.png").write_bytes(cv2.imencode(".png", np.zeros((64, 64, 3), np.uint8))[1].tobytes())
+    os.rename(os.fsencode(tmp_path / "one.png"), image)
+    done = subprocess.run(
+        [sys.executable, f"{ROOT}/main.py", "run", "--no-show", "--exit", "4@40", "--source", image, "--results", results,
+         "--output", video, "--notice", b"Gesch\xe4tzt"],
+        env={**os.environ, "LOCPATH": str(tmp_path), "LC_ALL": "de_DE.ISO-8859-1", "PYTHONUTF8": "0"},
+        capture_output=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert os.path.getsize(results) > 0 and os.path.getsize(video) > 0
+    assert b"\xfcbung.jsonl" in done.stdout
