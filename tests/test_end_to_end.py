@@ -35,13 +35,13 @@ def test_the_demo_crowd_is_read_person_by_person(tmp_path):
     from align.crop import crop_batch
     from app.compose import load_manifest, make_front_end
     from app.domain import Frame
+    from app.network.calibrate import best_point
     from app.network.onnx_cpu import CpuEngine
     from app.settings import Settings
     from app.sources.demo import CYCLE_FRAMES, DemoCrowd
-    from scheduler.latency import OperatingPoint
 
     manifest, crowd = load_manifest("mobilenet_v1_075"), DemoCrowd()
-    point = OperatingPoint("exit_13", max(manifest.input_sizes))
+    point = best_point(manifest)
     engine = CpuEngine(manifest, points=[point])
     front_end = make_front_end(Settings(), manifest.template, live=False)
     faces, truth, genders, ages = 0, 0, Counter(), []

@@ -144,11 +144,17 @@ def test_a_changed_network_is_found_by_its_hash(tmp_path):
     assert worst(list(doctor.check_models("no_such", tmp_path))) is Level.BROKEN
 
 
+def driver(monkeypatch: pytest.MonkeyPatch, there: bool) -> None:
+    """Whether the machine has NVIDIA's driver, wherever that is asked."""
+    for module in ("onnx_cuda", "open"):
+        monkeypatch.setattr(f"app.network.{module}.nvidia_driver", lambda: there)
+
+
 def test_the_wrong_cuda(monkeypatch):
     """A driver is there and the wheel is built for CUDA, but its libraries are not."""
     import onnxruntime
 
-    monkeypatch.setattr(engine, "nvidia_driver", lambda: True)
+    driver(monkeypatch, True)
     monkeypatch.setattr(
         onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"]
     )
@@ -162,7 +168,7 @@ def test_the_wrong_cuda(monkeypatch):
 
 
 def test_cuda_asked_for_without_a_driver(monkeypatch, capsys):
-    monkeypatch.setattr(engine, "nvidia_driver", lambda: False)
+    driver(monkeypatch, False)
     assert main(["doctor", "--device", "cuda"]) == 1
     out = capsys.readouterr().out
     assert "broken   provider" in out and "NVIDIA driver" in out and "`run` will not work" in out

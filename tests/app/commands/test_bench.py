@@ -19,7 +19,7 @@ from models.manifest import DEFAULT_MODEL
         ["bench", "--rounds", "1"],
         ["bench", "exits", "--rounds", "10001"],
         ["bench", "front-end", "--faces", "x"],
-        ["bench", "front-end", "--budget-ms", "0"],
+        ["bench", "front-end", "--frames", "0"],
         ["bench", "crowd", "--minutes", "0"],
     ],
 )

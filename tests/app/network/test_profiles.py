@@ -53,12 +53,12 @@ def test_only_points_near_the_front_are_measured(manifest):
 
 
 def test_a_mirrored_exit_is_measured_only_where_it_errs_clearly_less_than_all_that_is_cheaper(manifest):
-    twelve = manifest.exit("exit_12+mirror")
+    nine = manifest.exit("exit_09+mirror")
     kept = candidates(manifest)
-    assert [p.exit for p in kept if p.exit.endswith("+mirror")] == ["exit_12+mirror"]
+    assert [p.exit for p in kept if p.exit.endswith("+mirror")] == ["exit_09+mirror"]
     assert OperatingPoint("exit_13", 96) in kept, "the dearest exit is what everybody compares with"
-    worse = dataclasses.replace(twelve, validation={96: manifest.exit("exit_12").validation[96]})
-    others = tuple(worse if e is twelve else e for e in manifest.mirrored if e.block == 12)
+    worse = dataclasses.replace(nine, validation={96: manifest.exit("exit_09").validation[96]})
+    others = tuple(worse if e is nine else e for e in manifest.mirrored if e.block == 9)
     assert not any(p.exit.endswith("+mirror") for p in candidates(dataclasses.replace(manifest, mirrored=others)))
 
 
