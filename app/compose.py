@@ -54,7 +54,7 @@ from app.pipeline import Outlets, Pipeline, Scheduling, Sink, Stages
 from app.settings import SECRETS, Settings, cache_folder
 from app.sources.devices import Wishes
 from app.sources.files import FileSource
-from app.sources.open import open_source
+from app.sources.open import Playing, Watching, open_source
 from app.sources.selection import Selection
 from app.sources.source import FALLBACK_FPS, Source
 from models.manifest import Manifest, ManifestError, find_manifest
@@ -160,14 +160,14 @@ def begin(settings: Settings, controls: Controls | None = None, *, source: Sourc
     with ExitStack() as undo:
         source = source or open_source(
             settings.source,
-            loop=settings.loop,
-            realtime=settings.realtime,
-            reconnect_s=settings.reconnect_s,
-            wait_for_it=settings.wait_for_source,
-            wishes=Wishes(
-                size=settings.camera_pixels, fps=settings.camera_fps, exposure_ms=settings.camera_exposure_ms
+            Playing(loop=settings.loop, realtime=settings.realtime, selection=_selection(settings)),
+            Watching(
+                reconnect_s=settings.reconnect_s,
+                wait_for_it=settings.wait_for_source,
+                wishes=Wishes(
+                    size=settings.camera_pixels, fps=settings.camera_fps, exposure_ms=settings.camera_exposure_ms
+                ),
             ),
-            selection=_selection(settings),
         )
         undo.callback(source.close)
         metrics = Metrics(*address) if address else None
@@ -208,9 +208,8 @@ def load(
     What `wrap` makes of the calibrated engine is what runs; `watch` are given every result too. `engine` is one that is
     loaded already, of the same settings and points. On failure everything is closed.
     """
-    settings, source, manifest, fixed, pipeline = (
-        begun.settings, begun.source, begun.manifest, begun.fixed, begun.pipeline,
-    )  # fmt: skip
+    settings, source, manifest, fixed = begun.settings, begun.source, begun.manifest, begun.fixed
+    pipeline = begun.pipeline
     with begun.opened as undo:
         points = [fixed] if fixed else candidates(manifest)
         engine = engine or open_engine(manifest, settings.device, settings.threads, points=points, progress=progress)

@@ -34,6 +34,17 @@ PROBE_S, RAREST_PROBE_S = 0.2, 3.2  # how often to look: it takes 12 ms with 32 
 FULL = 0.75  # share of the picture that labels and faces may take together; beyond it nobody need try
 
 
+class Rules(NamedTuple):
+    """How labels are placed: how far apart, what leaving a spot costs, and whether beside a face rather than above."""
+
+    gap: float = 4.0  # pixels
+    moves: float = MOVES
+    beside: bool = False
+
+
+PLAIN = Rules()
+
+
 class Wanted(NamedTuple):
     """A label that wants a place."""
 
@@ -41,8 +52,6 @@ class Wanted(NamedTuple):
     box: Box  # its face
     own: int  # the face's row among the faces
     now: Point | None  # the corner where it is, if it is anywhere
-    moves: float  # what leaving that corner costs
-    beside: bool  # rather beside or under its face than above
 
 
 class Room(NamedTuple):
@@ -51,7 +60,7 @@ class Room(NamedTuple):
     area: Box
     faces: Corners
     blocked: Corners
-    gap: float
+    rules: Rules
 
 
 def place(
@@ -60,23 +69,21 @@ def place(
     area: Box,
     taken: Sequence[Box] = (),
     held: Sequence[Point | None] | None = None,
-    gap: float = 4.0,
+    rules: Rules = PLAIN,
     *,
     all_or_none: bool = False,
-    moves: float = MOVES,
-    beside: bool = False,
 ) -> list[Box | None]:
     """A spot for the label (width, height) of each face box, None where there is none. Greedy, in the order given.
 
-    `held` are corners where labels are now and would best stay; to leave one costs `moves`. Labels keep `gap` pixels
-    between each other. With `all_or_none` the first label without a spot that leaves the faces free makes all None.
+    `held` are corners where labels are now and would best stay. With `all_or_none` the first label without a spot that
+    leaves the faces free makes all None.
     """
     faces = _corners(boxes)
     blocked = np.empty((len(taken) + len(sizes), 4))
     blocked[: len(taken)] = _corners(taken)
     count, spots = len(taken), list[Box | None]()
     for i, (size, box, now) in enumerate(zip(sizes, boxes, held or [None] * len(sizes), strict=True)):
-        spot, cost = _spot(Wanted(size, box, i, now, moves, beside), Room(area, faces, blocked[:count], gap))
+        spot, cost = _spot(Wanted(size, box, i, now), Room(area, faces, blocked[:count], rules))
         share = box.width * box.height / min(size[0] * size[1], box.width * box.height)
         if all_or_none and cost > FREE_FACES * COVERS_FACE * share + 1.5:
             return [None] * len(sizes)
@@ -111,9 +118,9 @@ def _spot(label: Wanted, room: Room) -> tuple[Point | None, float]:
 
     if now is not None:
         spot, cost = cheapest(np.array([now]))
-        if cost <= STAYS and label.moves == MOVES:
+        if cost <= STAYS and room.rules.moves == MOVES:
             return spot, cost
-    near = _near(size, label.box, room.gap)
+    near = _near(size, label.box, room.rules.gap)
     spot, cost = cheapest(near if now is None else np.concatenate([np.array([now]), near]))
     if cost > CROWDED:  # nothing, or only over a face: look along the borders of what is in the way
         spot, cost = min((spot, cost), cheapest(_along(label, room)), key=lambda found: found[1])
@@ -132,8 +139,8 @@ def _judge(tried: Corners, label: Wanted, room: Room) -> tuple[Corners, NDArray[
     if len(room.blocked) and len(rects):
         over = np.ones((len(rects), len(room.blocked)), bool)
         for side in (0, 1):
-            over &= rects[:, None, side] < room.blocked[None, :, side + 2] + room.gap
-            over &= rects[:, None, side + 2] > room.blocked[None, :, side] - room.gap
+            over &= rects[:, None, side] < room.blocked[None, :, side + 2] + room.rules.gap
+            over &= rects[:, None, side + 2] > room.blocked[None, :, side] - room.rules.gap
         allowed = np.logical_not(over.any(axis=1))
         tried, rects, away = tried[allowed], rects[allowed], away[allowed]
     areas = np.prod(faces[:, 2:] - faces[:, :2], axis=1)
@@ -142,14 +149,14 @@ def _judge(tried: Corners, label: Wanted, room: Room) -> tuple[Corners, NDArray[
     costs = _overlap(rects, faces) @ weights + 0.25 * away / height
     aside = 0.15 * np.abs(rects[:, 0] - box.x) / max(width, box.width)  # flush left over its face where that is free
     above, below = rects[:, 3] <= box.y + 1, rects[:, 1] >= box.y + box.height - 1
-    if label.beside:
+    if room.rules.beside:
         costs += np.where(
             above, ABOVE + aside, np.where(below, 0.12 + aside, 0.15 * np.abs(rects[:, 1] - box.y) / height)
         )
     else:
         costs += aside + np.where(above, 0.0, 0.12)
     if label.now is not None:
-        costs += label.moves * (np.abs(tried - np.array(label.now)).max(axis=1) > 2.0)
+        costs += room.rules.moves * (np.abs(tried - np.array(label.now)).max(axis=1) > 2.0)
     return tried, costs
 
 
@@ -163,7 +170,7 @@ def _near(size: Size, box: Box, gap: float) -> NDArray[np.float64]:
 
 def _along(label: Wanted, room: Room) -> Corners:
     """Corners that touch what is in the way."""
-    size, box, gap = label.size, label.box, room.gap
+    size, box, gap = label.size, label.box, room.rules.gap
     things = np.concatenate([room.faces, room.blocked])
     reach = REACH * size[1]
     around = np.array([box.x - reach - size[0], box.y - reach - size[1]])
@@ -229,11 +236,9 @@ class Labels:
         area: Box,
         taken: Sequence[Box] = (),
         now_s: float = 0.0,
-        gap: float = 4.0,
-        *,
-        beside: bool = False,
+        rules: Rules = PLAIN,
     ) -> Arrangement:
-        """`sizes_at` gives everybody's size at each of so many lengths, 0 the longest; `beside`: rather than above a face."""
+        """`sizes_at` gives everybody's size at each of so many lengths, 0 the longest."""
         go_home = not 0 <= now_s - self._home_s < HOME_S
         self._home_s = now_s if go_home else self._home_s
         last = 0 if len(people) <= FEW else levels - 1
@@ -246,15 +251,19 @@ class Labels:
                 _moved(box, self._held.get(person), size)
                 for person, box, size in zip(people, boxes, sizes, strict=True)
             ]
-            moves = HOME if go_home else MOVES
-            if level == self._level and not go_home and (still := _all_stay(sizes, boxes, area, taken, held, gap)):
+            now = rules._replace(moves=HOME if go_home else MOVES)
+            if (
+                level == self._level
+                and not go_home
+                and (still := _all_stay(sizes, boxes, area, taken, held, rules.gap))
+            ):
                 return still
             if level == last:
-                return place(sizes, boxes, area, taken, held, gap, moves=moves, beside=beside)
+                return place(sizes, boxes, area, taken, held, now)
             used = sum(w * h for w, h in sizes) + sum(b.width * b.height for b in boxes)
             if used > FULL * area.width * area.height:
                 return [None] * len(boxes)
-            spots = place(sizes, boxes, area, taken, held, gap, all_or_none=True, moves=moves, beside=beside)
+            spots = place(sizes, boxes, area, taken, held, now, all_or_none=True)
             return spots if covered(spots, boxes) <= FREE_FACES else [None] * len(boxes)
 
         if len(people) != self._crowd:
@@ -263,17 +272,7 @@ class Labels:
         while level < last and None in spots:
             level += 1
             spots = spots_at(level)
-        if level > self._level or not level:
-            self._fits_since_s = None
-        elif not 0 <= now_s - self._probed_s < self._probe_s:
-            self._probed_s, longer = now_s, spots_at(level - 1)
-            if None in longer:
-                self._fits_since_s, self._probe_s = None, min(2 * self._probe_s, RAREST_PROBE_S)
-            else:
-                self._probe_s = PROBE_S
-                self._fits_since_s = now_s if self._fits_since_s is None else self._fits_since_s
-                if now_s - self._fits_since_s >= LENGTHEN_S:
-                    level, spots, self._fits_since_s = level - 1, longer, None
+        level, spots = self._longer(level, spots, spots_at, now_s)
         self._level = level
         self._held = {
             person: Box(spot.x - box.x, spot.y - box.y, spot.width, spot.height)
@@ -281,6 +280,26 @@ class Labels:
             if spot is not None
         }
         return Arrangement(level, list(spots))
+
+    def _longer(
+        self, level: int, spots: list[Box | None], spots_at: Callable[[int], list[Box | None]], now_s: float
+    ) -> tuple[int, list[Box | None]]:
+        """Level and spots of longer labels where those have fitted for a while, else as they are."""
+        if level > self._level or not level:
+            self._fits_since_s = None
+            return level, spots
+        if 0 <= now_s - self._probed_s < self._probe_s:
+            return level, spots
+        self._probed_s, longer = now_s, spots_at(level - 1)
+        if None in longer:
+            self._fits_since_s, self._probe_s = None, min(2 * self._probe_s, RAREST_PROBE_S)
+            return level, spots
+        self._probe_s = PROBE_S
+        self._fits_since_s = now_s if self._fits_since_s is None else self._fits_since_s
+        if now_s - self._fits_since_s < LENGTHEN_S:
+            return level, spots
+        self._fits_since_s = None
+        return level - 1, longer
 
 
 def _all_stay(

@@ -15,7 +15,7 @@ import numpy as np
 from app.domain import Box, Image, Result
 from app.overlay.image_canvas import Colour, ImageCanvas, Point
 from app.overlay.labels import FEW, levels
-from app.overlay.layout import Labels, View
+from app.overlay.layout import Labels, Rules, View
 from app.overlay.motion import Shown, as_it_is
 from app.overlay.style import PLAIN, SMALLEST_LABEL, STALE_S, Canvas, Card, Style, Theme, text_size
 
@@ -52,7 +52,7 @@ def draw(
         make, scale = kinds[level]
         return [make(person, canvas, scale * unit, style, colours[person.id]) for person, _ in seen]
 
-    gap, inset = 0.2 * unit, 0.25 * unit
+    inset = 0.25 * unit
     area = Box(view.area.x + inset, view.area.y + inset, view.area.width - 2 * inset, view.area.height - 2 * inset)
     level, spots = labels.arrange(
         [p.id for p, _ in seen],
@@ -62,8 +62,7 @@ def draw(
         area,
         taken,
         now_s,
-        gap,
-        beside=len(seen) <= FEW,
+        Rules(gap=0.2 * unit, beside=len(seen) <= FEW),
     )
     scaled = unit * kinds[level][1]
     for (person, box), card, spot in zip(seen, cards_at(level), spots, strict=True):

@@ -10,6 +10,7 @@ import re
 import sys
 import time
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -30,25 +31,35 @@ from app.sources.stills import Series, Still
 from app.sources.video import Footage, Video
 
 
+@dataclass(frozen=True, kw_only=True)
+class Playing:
+    """How what has an end is played. Of a file only the pictures of `selection` are given, with their own numbers and times."""
+
+    loop: bool = False  # from the beginning again at the end
+    realtime: bool = False  # a file at its own rate, as if it were live
+    selection: Selection | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watching:
+    """How cameras and streams are held."""
+
+    reconnect_s: float | None = None  # how long what broke off is looked for; None: for ever, 0: not at all
+    wait_for_it: bool = False  # it need not be there at the start
+    wishes: Wishes = AS_IT_IS  # what a camera is asked for
+
+
 def open_source(
     spec: str,
+    playing: Playing = Playing(),
+    watching: Watching = Watching(),
     *,
-    loop: bool = False,
-    realtime: bool = False,
     clock: Clock = time.monotonic,
     wait: Wait | None = None,
     capture: CaptureFactory = cv2.VideoCapture,
-    reconnect_s: float | None = None,
-    wait_for_it: bool = False,
-    wishes: Wishes = AS_IT_IS,
-    selection: Selection | None = None,
 ) -> Source:
     """Opens "auto", "demo", "demo:32", a camera ("0", "/dev/video2", part of its name), a file or a URL. Raises SourceError.
 
-    `loop` starts a file or the demo again at its end; `realtime` plays a file at its own rate, as if it were live.
-    A camera or stream that breaks off is opened again for `reconnect_s` (None: for ever, 0: not at all); with
-    `wait_for_it` it need not be there at the start. A camera is asked for `wishes`.
-    Of a file only the pictures of `selection` are given, with their own numbers and times.
     `wait` sleeps; the default is cut short when the source is closed.
     """
     hush()
@@ -56,16 +67,18 @@ def open_source(
     if spec.lower().startswith("file:"):
         spec = unquote(urlsplit(spec).path)
     if crowd := demo_crowd(spec):
-        return DemoSource(crowd, loop=loop, clock=clock, wait=wait)
+        return DemoSource(crowd, loop=playing.loop, clock=clock, wait=wait)
 
     def live(device: Device, *, camera: bool) -> LiveSource:
-        return LiveSource(device, clock, wait, camera=camera, reconnect_s=reconnect_s, wait_for_it=wait_for_it)
+        return LiveSource(
+            device, clock, wait, camera=camera, reconnect_s=watching.reconnect_s, wait_for_it=watching.wait_for_it
+        )
 
     if spec == "auto":
         try:
-            camera = live(CameraDevice("0", capture, wishes), camera=True)
+            camera = live(CameraDevice("0", capture, watching.wishes), camera=True)
         except SourceError as error:
-            demo = DemoSource(loop=loop, clock=clock, wait=wait)
+            demo = DemoSource(loop=playing.loop, clock=clock, wait=wait)
             demo.note = f"Showing the demo crowd, because there is no picture from camera 0. {error}"
             return demo
         camera.note = "Camera 0 was found and taken."
@@ -92,8 +105,8 @@ def open_source(
 
         def reopen() -> Footage:
             return Series(numbered, FALLBACK_FPS)
-    elif is_camera_spec(spec) or _names_a_camera(spec, wait_for_it):
-        return live(CameraDevice(spec, capture, wishes), camera=True)
+    elif is_camera_spec(spec) or _names_a_camera(spec, watching.wait_for_it):
+        return live(CameraDevice(spec, capture, watching.wishes), camera=True)
     else:
         path = checked_file(spec)
         name, problem = path.name, unreadable(path)
@@ -101,7 +114,10 @@ def open_source(
         def reopen() -> Footage:
             return open_file(path, problem)
 
-    return FileSource(name, reopen, problem, loop=loop, realtime=realtime, clock=clock, wait=wait, selection=selection)
+    return FileSource(
+        name, reopen, problem, loop=playing.loop, realtime=playing.realtime, clock=clock, wait=wait,
+        selection=playing.selection,
+    )  # fmt: skip
 
 
 def open_file(path: Path, problem: str) -> Footage:

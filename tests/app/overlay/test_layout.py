@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.domain import Box
-from app.overlay.layout import FREE_FACES, LENGTHEN_S, REACH, Labels, View, covered, place
+from app.overlay.layout import FREE_FACES, LENGTHEN_S, REACH, Labels, Rules, View, covered, place
 
 AREA = Box(6, 6, 1908, 1068)
 GAP = 4.0
@@ -66,7 +66,7 @@ def test_labels_of_any_crowd_keep_apart_and_inside(
     crowd: tuple[list[Box], list[tuple[float, float]], list[Box]],
 ) -> None:
     boxes, sizes, taken = crowd
-    spots = place(sizes, boxes, AREA, taken, gap=GAP)
+    spots = place(sizes, boxes, AREA, taken, rules=Rules(gap=GAP))
     check(spots, taken)
     for spot, size, box in zip(spots, sizes, boxes, strict=True):
         if spot:
@@ -83,7 +83,9 @@ def test_so_do_labels_of_a_crowd_that_moves(
     levels = [[(w * s, h * s) for w, h in sizes] for s in (1.0, 0.7, 0.4)]
     random, labels = np.random.default_rng(seed), Labels()
     for i in range(8):
-        spots = labels.arrange(range(len(boxes)), 3, levels.__getitem__, boxes, AREA, taken, 0.04 * i, GAP).spots
+        spots = labels.arrange(
+            range(len(boxes)), 3, levels.__getitem__, boxes, AREA, taken, 0.04 * i, Rules(gap=GAP)
+        ).spots
         check(spots, taken)
         boxes = [
             Box(b.x + dx, b.y + dy, b.width, b.height)
@@ -96,14 +98,14 @@ def test_so_do_labels_of_a_crowd_that_moves(
 def test_faces_in_rows_all_get_a_label_that_hides_nobody(people: int, seed: int) -> None:
     shift = np.random.default_rng(seed).uniform(-20, 20, (people, 2))
     boxes = [Box(250 + 430 * (i % 4) + dx, 120 + 330 * (i // 4) + dy, 140, 140) for i, (dx, dy) in enumerate(shift)]
-    spots = place([(330, 90)] * people, boxes, AREA, gap=GAP)
+    spots = place([(330, 90)] * people, boxes, AREA, rules=Rules(gap=GAP))
     check(spots, [])
     assert None not in spots
     assert covered(spots, boxes) == 0
 
 
 def test_a_label_is_above_its_face_flush_left_where_that_is_free() -> None:
-    (spot,) = place([(120, 40)], [Box(400, 300, 100, 100)], AREA, gap=GAP)
+    (spot,) = place([(120, 40)], [Box(400, 300, 100, 100)], AREA, rules=Rules(gap=GAP))
     assert (spot.x, spot.y) == (400, 300 - 40 - GAP)
 
 
@@ -197,7 +199,7 @@ def test_a_label_that_was_driven_off_goes_home() -> None:
     wall = [Box(100, 150, 800, 140)]
 
     def y(now_s: float, taken: list[Box]) -> float:
-        return labels.arrange([1], 1, lambda _: [(120, 40)], [box], AREA, taken, now_s, GAP).spots[0].y
+        return labels.arrange([1], 1, lambda _: [(120, 40)], [box], AREA, taken, now_s, Rules(gap=GAP)).spots[0].y
 
     assert y(0.0, []) == home
     assert y(0.1, wall) > 300
@@ -207,8 +209,8 @@ def test_a_label_that_was_driven_off_goes_home() -> None:
 
 def test_a_label_that_shrinks_stays_as_close_to_its_face() -> None:
     labels, box = Labels(), Box(400, 300, 100, 100)
-    (tall,) = labels.arrange([1], 1, lambda _: [(300, 90)], [box], AREA, now_s=0.0, gap=GAP).spots
-    (low,) = labels.arrange([1], 1, lambda _: [(120, 40)], [box], AREA, now_s=0.1, gap=GAP).spots
+    (tall,) = labels.arrange([1], 1, lambda _: [(300, 90)], [box], AREA, now_s=0.0, rules=Rules(gap=GAP)).spots
+    (low,) = labels.arrange([1], 1, lambda _: [(120, 40)], [box], AREA, now_s=0.1, rules=Rules(gap=GAP)).spots
     assert tall.y + 90 == low.y + 40 == 300 - GAP
 
 

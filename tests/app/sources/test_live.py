@@ -22,7 +22,7 @@ from app.settings import Settings
 from app.sources import cameras, captures
 from app.sources.captures import STALL_S
 from app.sources.live import BACK_OFF_FIRST_S, BACK_OFF_LONGEST_S, HUNG_S, MOST_HUNG, LiveSource
-from app.sources.open import open_source
+from app.sources.open import Watching, open_source
 from scheduler.log import LogWriter, read_log
 from scheduler.policy import DeepestThatFits
 from tests.support import pipelines
@@ -349,7 +349,9 @@ def test_a_camera_that_is_not_there_yet_can_be_waited_for_by_its_name(two_camera
         fake_time.wait(seconds)
         two_cameras[1:] = [late]
 
-    source = open_source("Logitech", capture=opened, clock=fake_time.clock, wait=wait, wait_for_it=True)
+    source = open_source(
+        "Logitech", capture=opened, clock=fake_time.clock, wait=wait, watching=Watching(wait_for_it=True)
+    )
     assert "No camera has 'Logitech' in its name. Cameras here: 0 Integrated" in source.status().text
     assert len(take(source, 2)) == 2 and opened.targets[0] == "video2"
 

@@ -21,7 +21,7 @@ from app.sources.captures import as_bgr, camera_problem
 from app.sources.demo import DemoSource
 from app.sources.devices import Wishes
 from app.sources.files import Timeline
-from app.sources.open import open_source
+from app.sources.open import Playing, Watching, open_source
 from tests.support.fakes import FakeTime
 from tests.support.paths import SHARED
 
@@ -196,7 +196,7 @@ def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_loop_starts_again_with_rising_ids_and_times(tmp_path: Path) -> None:
-    source = open_source(str(make_video(tmp_path / "a.avi", 5)), loop=True)
+    source = open_source(str(make_video(tmp_path / "a.avi", 5)), Playing(loop=True))
     assert source.frame_count is None
     frames = [frame for frame, _ in zip(source, range(13), strict=False)]
     assert [frame.id for frame in frames] == list(range(13))
@@ -206,7 +206,7 @@ def test_loop_starts_again_with_rising_ids_and_times(tmp_path: Path) -> None:
 
 def test_a_looped_file_that_vanishes_ends(tmp_path: Path) -> None:
     path, ids = make_video(tmp_path / "a.avi", 5), []
-    for frame in open_source(str(path), loop=True):
+    for frame in open_source(str(path), Playing(loop=True)):
         ids.append(frame.id)
         path.unlink(missing_ok=True)
     assert ids == list(range(5))
@@ -214,7 +214,7 @@ def test_a_looped_file_that_vanishes_ends(tmp_path: Path) -> None:
 
 def test_realtime_waits_for_each_frame(tmp_path: Path, fake_time: FakeTime) -> None:
     path = make_video(tmp_path / "a.avi", 5)
-    source = open_source(str(path), realtime=True, clock=fake_time.clock, wait=fake_time.wait)
+    source = open_source(str(path), Playing(realtime=True), clock=fake_time.clock, wait=fake_time.wait)
     assert source.live
     assert [frame.born_s - 50 for frame in source] == pytest.approx([i / 25 for i in range(5)], abs=0.002)
 
@@ -222,7 +222,7 @@ def test_realtime_waits_for_each_frame(tmp_path: Path, fake_time: FakeTime) -> N
 def test_realtime_does_not_skip_for_a_late_reader(tmp_path: Path, fake_time: FakeTime) -> None:
     path = make_video(tmp_path / "a.avi", 8)
     ids = []
-    for frame in open_source(str(path), realtime=True, clock=fake_time.clock, wait=fake_time.wait):
+    for frame in open_source(str(path), Playing(realtime=True), clock=fake_time.clock, wait=fake_time.wait):
         ids.append(frame.id)
         fake_time.now += 0.1 if frame.id == 2 else 0
     assert ids == list(range(8))
@@ -231,7 +231,7 @@ def test_realtime_does_not_skip_for_a_late_reader(tmp_path: Path, fake_time: Fak
 
 def test_realtime_goes_on_where_it_was_after_a_long_sleep(tmp_path: Path, fake_time: FakeTime) -> None:
     path = make_video(tmp_path / "a.avi", 6)
-    for frame in open_source(str(path), realtime=True, clock=fake_time.clock, wait=fake_time.wait):
+    for frame in open_source(str(path), Playing(realtime=True), clock=fake_time.clock, wait=fake_time.wait):
         fake_time.now += 3600 if frame.id == 2 else 0
     assert fake_time.waits[-2:] == pytest.approx([1 / 25] * 2, abs=0.002)
 
@@ -311,7 +311,9 @@ def test_camera_frames_have_the_time_since_the_first(devices: Path, fake_time: F
             yield PICTURE
 
     fake = FakeCapture(one_every_half_second(), properties={cv2.CAP_PROP_FPS: 30.0})
-    source = open_source("0", capture=fake, clock=fake_time.clock, wait=fake_time.wait, reconnect_s=0)
+    source = open_source(
+        "0", watching=Watching(reconnect_s=0), capture=fake, clock=fake_time.clock, wait=fake_time.wait
+    )
     assert (source.name, source.live, source.fps, source.frame_count) == ("camera 0", True, 30, None)
     assert cv2.CAP_PROP_BUFFERSIZE in fake.asked  # and refused, which is no failure
     seen = [(frame.id, frame.time_s) for _, frame in zip(range(3), source, strict=False)]
@@ -329,7 +331,9 @@ def test_device_path(devices: Path) -> None:
 def test_streams_are_live_have_timeouts_and_hide_secrets(fake_time: FakeTime, scheme: str) -> None:
     fake = FakeCapture([PICTURE] * 3)
     url = f"{scheme}://me:secret@host/live?token=hidden"
-    source = open_source(url, capture=fake, clock=fake_time.clock, wait=fake_time.wait, reconnect_s=0)
+    source = open_source(
+        url, watching=Watching(reconnect_s=0), capture=fake, clock=fake_time.clock, wait=fake_time.wait
+    )
     assert source.live and source.name == f"{scheme}://host/live"
     target, parameters = fake.targets[0]
     assert target == url
@@ -430,7 +434,11 @@ def test_a_camera_is_asked_for_size_rate_and_exposure():
 def test_what_is_wished_for_reaches_the_camera(fake_time):
     fake = FakeCapture([PICTURE] * 3)
     source = open_source(
-        "/dev/null", capture=fake, clock=fake_time.clock, wait=fake_time.wait, wishes=Wishes(size=(640, 480), fps=15.0)
+        "/dev/null",
+        capture=fake,
+        clock=fake_time.clock,
+        wait=fake_time.wait,
+        watching=Watching(wishes=Wishes(size=(640, 480), fps=15.0)),
     )
     source.close()
     assert {cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FPS} <= set(fake.asked)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.sources.open import open_source
+from app.sources.open import Playing, open_source
 from app.sources.selection import Selection
 from tests.support.videos import error, make
 
@@ -44,7 +44,7 @@ def test_nonsense_is_refused(nonsense):
 
 def test_pictures_keep_their_numbers_and_times(tmp_path):
     path = make(tmp_path / "a.mp4", 50)
-    source = open_source(str(path), selection=Selection(start_s=0.4, end_s=1.2, every="5th"))
+    source = open_source(str(path), Playing(selection=Selection(start_s=0.4, end_s=1.2, every="5th")))
     frames = list(source)
     assert [f.id for f in frames] == [10, 15, 20, 25] and source.damaged == ""
     assert [f.time_s for f in frames] == pytest.approx([0.4, 0.6, 0.8, 1.0], abs=1e-3)
