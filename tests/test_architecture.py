@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -199,3 +200,30 @@ def test_commands_are_a_module_each():
 
     files = {p.stem for p in (ROOT / "app" / "commands").glob("*.py")} - {"__init__"}
     assert files == {module.__name__.rpartition(".")[2] for module in COMMANDS}
+
+
+def _functions(path: Path) -> Iterator[ast.FunctionDef]:
+    yield from (n for n in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(n, ast.FunctionDef))
+
+
+def _depth(node: ast.AST) -> int:
+    """How deep blocks are nested; an elif does not count."""
+    blocks = (ast.If, ast.For, ast.While, ast.With, ast.Try)
+    deepest = 0
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.FunctionDef | ast.Lambda | ast.ClassDef):
+            continue
+        is_elif = isinstance(node, ast.If) and isinstance(child, ast.If) and node.orelse == [child]
+        deepest = max(deepest, _depth(child) + (isinstance(child, blocks) and not is_elif))
+    return deepest
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name)
+def test_functions_are_walked_straight_through(path):
+    """At most 60 lines, five blocks deep, eight parameters: beyond that are objects that want a name."""
+    for function in _functions(path):
+        arguments = [*function.args.args, *function.args.kwonlyargs]
+        count = len(arguments) - (bool(arguments) and arguments[0].arg in ("self", "cls"))
+        assert function.end_lineno - function.lineno < 60, f"{name(path)}: {function.name} is long"
+        assert _depth(function) <= 5, f"{name(path)}: {function.name} is deep"
+        assert count <= 8, f"{name(path)}: {function.name} takes {count} things"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,39 +86,40 @@ def open_source(
         return camera
     if STREAM.match(spec):
         stream = StreamDevice(spec, capture)
-        if not spec.lower().startswith("http"):
+        if not (spec.lower().startswith("http") and _has_an_end(stream)):
             return live(stream, camera=False)
-        opened = stream.peek()
-        if promised_frames(opened) is None:
-            return live(stream, camera=False)
-        opened.release()
-        name, problem = stream.name, stream.problem()
-
-        def reopen() -> Footage:
-            return Video(spec, name, problem)
-    elif spec == STDIN:
-        name, problem = "standard input", "Standard input brings no video that can be read as it comes. Name a file."
-
-        def reopen() -> Footage:
-            return Video(sys.stdin.buffer, name, problem)
-    elif numbered := series(spec):
-        name, problem = Path(spec).name, f"None of the pictures of {spec} can be read."
-
-        def reopen() -> Footage:
-            return Series(numbered, FALLBACK_FPS)
-    elif is_camera_spec(spec) or _names_a_camera(spec, watching.wait_for_it):
+    elif spec != STDIN and not series(spec) and (is_camera_spec(spec) or _names_a_camera(spec, watching.wait_for_it)):
         return live(CameraDevice(spec, capture, watching.wishes), camera=True)
-    else:
-        path = checked_file(spec)
-        name, problem = path.name, unreadable(path)
-
-        def reopen() -> Footage:
-            return open_file(path, problem)
-
+    name, problem, reopen = _footage(spec, capture)
     return FileSource(
         name, reopen, problem, loop=playing.loop, realtime=playing.realtime, clock=clock, wait=wait,
         selection=playing.selection,
     )  # fmt: skip
+
+
+def _has_an_end(stream: StreamDevice) -> bool:
+    """Whether an address leads to a file rather than to something that goes on; that is left open for whoever takes it."""
+    opened = stream.peek()
+    if promised_frames(opened) is None:
+        return False
+    opened.release()
+    return True
+
+
+def _footage(spec: str, capture: CaptureFactory) -> tuple[str, str, Callable[[], Footage]]:
+    """Name, what to say where it cannot be read, and how it is opened. Raises SourceError."""
+    if STREAM.match(spec):
+        stream = StreamDevice(spec, capture)
+        return stream.name, stream.problem(), lambda: Video(spec, stream.name, stream.problem())
+    if spec == STDIN:
+        name, problem = "standard input", "Standard input brings no video that can be read as it comes. Name a file."
+        return name, problem, lambda: Video(sys.stdin.buffer, name, problem)
+    if numbered := series(spec):
+        name = Path(spec).name
+        return name, f"None of the pictures of {spec} can be read.", lambda: Series(numbered, FALLBACK_FPS)
+    path = checked_file(spec)
+    unread = unreadable(path)
+    return path.name, unread, lambda: open_file(path, unread)
 
 
 def open_file(path: Path, problem: str) -> Footage:
