@@ -130,7 +130,7 @@ def test_realtime_plays_a_file_like_a_camera(clip, tmp_path):
         (["--source", "{tmp}/one.png", "--exit", "exit_99"], 2, "exit_07.*auto"),
         (["--source", "{tmp}/one.png", "--target-fps", "0"], 2, "target-fps"),
         (["--source", "{tmp}/one.png", "--target-fps", "20", "--budget-ms", "5"], 2, "not both"),
-        (["--source", "{tmp}/one.png", "--device", "tpu"], 2, "cpu or cuda"),
+        (["--source", "{tmp}/one.png", "--device", "tpu"], 2, "auto, cpu, cuda"),
         (["--source", "{tmp}/one.png", "--max-faces", "0"], 2, "max-faces"),
         (["--source", "{tmp}/one.png", "--results", "{tmp}/no/such/r.jsonl"], 6, "no folder"),
         (["--source", "{tmp}/one.png", "--output", "{tmp}"], 6, "folder"),
@@ -263,6 +263,8 @@ def test_every_command_has_help_with_an_example(capsys):
         "train",
         "export",
         "flops",
+        "networks",
+        "train-follower",
         "train-landmarks",
         "study-elastic",
     }

@@ -6,7 +6,6 @@ import json
 
 import cv2
 import numpy as np
-import onnxruntime
 import pytest
 
 from align.follow_crop import CROP_PX, matrix_around
@@ -15,6 +14,7 @@ from align.landmarks import centred_mean_shape, face_box
 from models.data.follower_scenes import face_scene, make_batch, read_things, spoilt
 from models.data.taught import Taught
 from models.networks.follower import mean_in_crop
+from models.session import cpu_session
 from models.training.follower import Recipe, rate_at, train
 
 
@@ -88,7 +88,7 @@ def test_a_stopped_training_goes_on_and_its_network_takes_any_batch(taught, tmp_
     manifest = train([taught], [1.0], halves, recipe, **quiet)
     entry = json.loads(manifest.read_text())
     assert entry["bytes"] == (halves / "follower.onnx").stat().st_size < 3e6 and entry["about"]["recipe"]["batch"] == 8
-    session = onnxruntime.InferenceSession(str(halves / "follower.onnx"), providers=["CPUExecutionProvider"])
+    session = cpu_session(str(halves / "follower.onnx"))
     for n in (1, 3, 17):
         landmarks, presence = session.run(None, {"crops": np.zeros((n, CROP_PX, CROP_PX), np.uint8)})
         assert landmarks.shape == (n, 47, 2) and presence.shape == (n,) and ((presence >= 0) & (presence <= 1)).all()
