@@ -166,7 +166,8 @@ def test_no_library_writes_or_sends_anything_either(clip, home, tmp_path, source
         if any(q.startswith(("/dev/shm/sem.", "/dev/shm/")) and "sem" in q for q in quoted):
             continue
         # With live sources pixels go from one process to the other in shared memory: this account's alone, removed at the end.
-        if re.search(r'"/dev/shm/psm_\w+", O_RDWR\|(O_CREAT\|O_EXCL\|)?O_NOFOLLOW\|O_CLOEXEC(, 0600)?\)', call):
+        # It is opened once more to reserve its pages, which fails in words where there is no room.
+        if re.search(r'"/dev/shm/psm_\w+", O_RDWR\|((O_CREAT\|O_EXCL\|)?O_NOFOLLOW\|)?O_CLOEXEC(, 0600)?\)', call):
             continue
         bad.append(call)
     assert not bad
