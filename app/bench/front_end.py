@@ -134,11 +134,15 @@ def _crowds(text: str | None) -> list[int]:
     return sizes
 
 
+MOST_FACES = 256
+
+
 def _arms(settings: Settings, live: bool = True) -> dict[str, Arm]:
     from app.compose import load_manifest, make_front_end
 
     template = load_manifest(settings.model).template
-    ours = make_front_end(settings, template, live)
+    # Everybody is to be aligned, however many there are.
+    ours = make_front_end(dataclasses.replace(settings, max_faces=MOST_FACES), template, live)
     return {FOLLOWED: Arm(Followed(ours), live), PLAIN: Arm(Plain(template, settings.min_face), False)}
 
 
