@@ -173,7 +173,7 @@ class FrontEnd:
         then = since[0] if since else _Moment(now_s, gray, now, there)
         known = _who([s.box for s in look.found], then.boxes)
         for i, person in known.items():
-            self._trust.found(person, look.found[i].score)
+            self._trust.found(person, look.found[i].score, look.found[i].box.width)
         if look.fine:
             for person in then.seen - set(known.values()):
                 self._trust.not_found(person)
@@ -209,9 +209,9 @@ class FrontEnd:
         unconfirmed = self._tracker.unconfirmed()
         for person, _, one in named:
             self._rolls[person] = one.roll
-            self._trust.followed(person, one.presence)
+            self._trust.followed(person, one.presence, one.box.width)
             if one.score:
-                self._trust.found(person, one.score)
+                self._trust.found(person, one.score, one.box.width)
             if person in unconfirmed and self._trust.is_face(person):
                 self._tracker.confirm(person)
         for person in self._tracker.expected(time_s):

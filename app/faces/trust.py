@@ -22,6 +22,9 @@ PROFILE_LOOKS = 2
 # So many fine looks in a row that do not find somebody: who was held back is dropped; and somebody confirmed, where the
 # follower is not clear about them either.
 HELD_BACK_LOOKS, CONFIRMED_LOOKS = 2, 3
+# Whoever a fine look does not find is none where their box has become narrower than this share of what was found: the follower
+# has slid off the face. Nobody walks away so fast between two looks.
+SHRUNK = 0.7
 # Without a second look: frames in a row in which the follower must be clear.
 CLEAR_FRAMES = 5
 _OVER = 0.25  # share of the newest frame in the averaged presence
@@ -35,6 +38,8 @@ class _Record:
     best: float = 0.0  # score of the second look
     looks: int = 0  # that found them
     missed: int = 0  # fine looks in a row that did not
+    width: float = 0.0  # of the box, pixels
+    width_found: float = 0.0  # the same when the second look found them last
 
 
 class Trust:
@@ -44,16 +49,18 @@ class Trust:
         self._second_look = second_look
         self._records: dict[int, _Record] = {}
 
-    def followed(self, person: int, presence: float) -> None:
-        """In a frame in which they were seen; 0 where by a detector only."""
+    def followed(self, person: int, presence: float, width: float = 0.0) -> None:
+        """In a frame in which they were seen, in a box of that width; 0 where by a detector only."""
         record = self._of(person)
+        record.width = width
         record.presence += (_OVER if record.followed else 1.0) * (presence - record.presence)
         record.clear = record.clear + 1 if presence >= CLEAR else 0
         record.followed += presence > 0
 
-    def found(self, person: int, score: float) -> None:
-        """By a second look."""
+    def found(self, person: int, score: float, width: float = 0.0) -> None:
+        """By a second look, in a box of that width."""
         record = self._of(person)
+        record.width_found = width
         record.best, record.looks, record.missed = max(record.best, score), record.looks + 1, 0
 
     def not_found(self, person: int) -> None:
@@ -74,6 +81,8 @@ class Trust:
         record = self._of(person)
         if not confirmed:
             return record.missed >= HELD_BACK_LOOKS
+        if record.missed and record.width < SHRUNK * record.width_found:
+            return True
         return record.missed >= CONFIRMED_LOOKS and record.presence < CLEAR
 
     def keep(self, people: Collection[int]) -> None:

@@ -44,3 +44,14 @@ def test_whom_looks_do_not_find_goes_unless_the_follower_is_clear():
     assert trust.is_none(1, confirmed=False) and HELD_BACK_LOOKS <= CONFIRMED_LOOKS
     trust.found(2, 0.6)
     assert not trust.is_none(2, confirmed=True)
+
+
+def test_a_box_that_slides_off_a_face_is_none_when_the_second_look_misses_it():
+    trust = Trust(second_look=True)
+    trust.found(1, 0.8, width=36.0)
+    trust.followed(1, 0.99, width=20.0)
+    assert not trust.is_none(1, confirmed=True), "nobody has looked since"
+    trust.not_found(1)
+    assert trust.is_none(1, confirmed=True)
+    trust.followed(1, 0.99, width=30.0)
+    assert not trust.is_none(1, confirmed=True), "of about the size that was found: somebody who turns away"
