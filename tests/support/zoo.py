@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
+from torch import library as operators
 from torch import nn
 
 from models.networks.backbones import build_backbone
@@ -121,7 +122,7 @@ def _define_operators() -> None:
     if not hasattr(torch.ops.torchvision, "nms"):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            library = torch.library.Library("torchvision", "FRAGMENT")
+            library = operators.Library("torchvision", "FRAGMENT")
             for name in ("nms", "qnms"):
                 library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
             for name in _OPERATORS:
