@@ -88,7 +88,7 @@ def share_outside(matrix: NDArray[np.float64], width: int, height: int) -> float
 # interval that is shown says so. With the
 # misfit it does not grow up to 0.06; one crop in 850 lies above, and none of an upright face above 0.08. Nor with the yaw: 3.1
 # years at 30 to 45 degrees, 4.0 below 10, and beyond 45 there is nothing to measure. Profiles get landmarks of a face that is
-# turned half as far, so no limit on the yaw would keep them out (docs/people.md); there is none.
+# turned half as far, so no limit on the yaw would keep them out (docs/reference/people.md); there is none.
 TURNED_AWAY, AT_THE_EDGE, TOO_SMALL = "turned away", "at the edge", "too small"
 MAX_MISFIT, MAX_OUTSIDE, MIN_SIDE = 0.08, 0.25, 16.0
 

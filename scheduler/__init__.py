@@ -10,5 +10,5 @@ simulate.py  a machine on paper: any rule through any crowd, and what is on scre
 rivals.py    every other rule, ours with a part left out, the oracle
 compare.py   a log as a world to simulate in; how far simulation and prediction are from what was measured
 
-docs/scheduler.md has the rule, the definitions and the results.
+docs/reference/scheduler.md has the rule, the definitions and the results.
 """

@@ -4,7 +4,7 @@ Live, replay and simulation call the very same objects; a policy reads no clock 
 
 The rule of `--exit auto` is LeastError. What it weighs: a deeper point errs less, and takes longer, so that fewer people
 can be read in this frame and each waits longer for the next turn; what is known of somebody is worth less and less while
-they wait. DeepestThatFits is the plain rule that it is measured against (docs/scheduler.md).
+they wait. DeepestThatFits is the plain rule that it is measured against (docs/reference/scheduler.md).
 """
 
 from __future__ import annotations
@@ -222,7 +222,7 @@ class LeastError:
 @dataclass
 class LeastErrorThatStays(LeastError):
     """The rule as it was, to replay the logs of then: the last frame's point stays unless another is better by the share
-    `keep`. Without it the error on screen is equal or lower in most worlds (docs/scheduler.md)."""
+    `keep`. Without it the error on screen is equal or lower in most worlds (docs/reference/scheduler.md)."""
 
     keep: float = 0.005
 

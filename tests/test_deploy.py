@@ -42,7 +42,7 @@ def test_the_window_s_service_starts_it_again_after_a_crash():
     assert args.show and args.fullscreen and args.wait_for_source
     assert unit["Service"]["Restart"] == "on-failure" and unit["Unit"]["StartLimitIntervalSec"] == "0"
     assert unit["Install"]["WantedBy"] == unit["Unit"]["PartOf"] == "graphical-session.target"
-    told = (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
+    told = (ROOT / "docs" / "guides" / "deploy.md").read_text(encoding="utf-8")
     assert "systemctl --user enable --now elastic-faces-kiosk" in told
 
 

@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _hint() -> str:
     if sys.platform == "linux":
-        return " Plug one in; in a virtual machine or container it must be passed through (docs/deploy.md)."
+        return " Plug one in; in a virtual machine or container it must be passed through (docs/guides/deploy.md)."
     try:
         import cv2_enumerate_cameras  # noqa: F401
     except ImportError:

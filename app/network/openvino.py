@@ -1,5 +1,5 @@
 """OpenVINO, an extra (requirements-openvino.txt). Each precision is an engine of its own: `calibrate` measures what it is
-worth, `bench engines` compares all (docs/engines.md).
+worth, `bench engines` compares all (docs/reference/engines.md).
 
 A graph serves batches of any size: graphs of one size each would hold the weights several times.
 """

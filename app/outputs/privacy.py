@@ -4,7 +4,7 @@ pixelate   every place where a face is or may be becomes BLOCKS x BLOCKS flat bl
 blur       the same few means, with smooth transitions: a Gaussian over the face could be sharpened again, means cannot
 aggregate  no picture, no boxes, no people: counts, and over each WINDOW_S how they were distributed
 
-Only what was found can be covered. docs/privacy.md says what that leaves open.
+Only what was found can be covered. docs/reference/privacy.md says what that leaves open.
 """
 
 from __future__ import annotations

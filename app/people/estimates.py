@@ -28,7 +28,7 @@ OFFSET) half^2: one reading is shown with its own interval, many with a narrower
 error. A shallow exit with a wider interval weighs less; after a few frames of both its offset is known, so that switching
 exits does not move the age. FRAME and OFFSET
 are measured on perturbed validation faces, SLOW and SLOW_S on the talking clip, by `main.py bench estimates`
-(docs/people.md).
+(docs/reference/people.md).
 """
 
 from __future__ import annotations

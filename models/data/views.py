@@ -74,7 +74,7 @@ def cut_views(
 
 def near_duplicates(samples: Sequence[Sample], threshold: int = 24, progress: Callable = iter) -> NDArray[np.int64]:
     """A group number per sample; pictures whose 240-bit difference hashes differ in at most `threshold` bits, mirrored
-    or not, share one, and so do chains of such pairs. Threshold: see docs/network.md."""
+    or not, share one, and so do chains of such pairs. Threshold: see docs/reference/network.md."""
     bits = np.zeros((2, len(samples), 240), np.float32)
     for i, sample in enumerate(progress(samples)):
         image = read_picture(sample.path)

@@ -163,7 +163,7 @@ _NAMES = {
 
 
 def markdown(report: Mapping[str, Any]) -> list[str]:
-    """The report as tables and sentences, for the eye and for docs/regularisation.md alike."""
+    """The report as tables and sentences, for the eye and for docs/results/regularisation.md alike."""
     lines = []
     for size in report["sizes"]:
         settings, exits = size["settings"], sorted({k.partition("/")[2] for k in size["mae"]})

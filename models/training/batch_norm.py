@@ -40,7 +40,7 @@ def for_size(
     """A copy, in eval mode, whose statistics are the mean over so many batches of training faces (BATCHES) at `size`.
 
     `spoil`: the share of them that is spoilt as cameras do. A network that was trained with as many does better so, on clean
-    faces too (docs/network.md).
+    faces too (docs/reference/network.md).
     """
     out = copy.deepcopy(network)
     norms = [m for m in out.modules() if isinstance(m, _BatchNorm)]

@@ -53,7 +53,7 @@ class Recipe:
 
     #: passes over the training set; 0: EPOCHS_SMALL or EPOCHS_LARGE, by its size
     epochs: int = 0
-    #: by the training loss of the first arm alone: docs/regularisation.md
+    #: by the training loss of the first arm alone: docs/results/regularisation.md
     learning_rate: float = 0.1
     #: passes over the training set in which the heads alone learn, once for all arms
     heads_epochs: int = 1

@@ -282,7 +282,7 @@ def test_every_command_has_help_with_an_example(capsys):
 
 def test_readme_names_every_command_and_option_of_run():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    docs = readme + (ROOT / "docs" / "command-line.md").read_text(encoding="utf-8")
+    docs = readme + (ROOT / "docs" / "reference" / "command-line.md").read_text(encoding="utf-8")
     commands = commands_of(build_parser())
     benchmarks = {f"bench {name}": parser for name, parser in commands_of(commands["bench"]).items()}
     for name, command in (commands | benchmarks).items():

@@ -47,13 +47,13 @@ def test_every_setting_is_an_option_with_help_and_the_other_way_round():
 
 
 def test_the_documents_table_says_what_the_help_says():
-    docs = (ROOT / "docs" / "command-line.md").read_text(encoding="utf-8")
+    docs = (ROOT / "docs" / "reference" / "command-line.md").read_text(encoding="utf-8")
     for option in options():
         name = f"{option.flag} {option.metavar}".strip()
         if option.kind is bool:
             name += f"`, `--no-{option.flag[2:]}"
         row = f"| `{name}` | {option.help} | {default_text(option)} |"
-        assert row in docs, f"docs/command-line.md lacks this row:\n{row}"
+        assert row in docs, f"docs/reference/command-line.md lacks this row:\n{row}"
 
 
 def test_home_assistant_hears_by_mqtt_only():

@@ -11,13 +11,13 @@ import pytest
 import models
 from tests.support.paths import ROOT
 
-PAGE = (ROOT / "docs" / "library.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "reference" / "library.md").read_text(encoding="utf-8")
 
 
 def test_the_page_runs_and_its_network_learns_and_saves(capsys):
     code = "\n".join(re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL))
     names: dict = {}
-    exec(compile(code, "docs/library.md", "exec"), names)
+    exec(compile(code, "docs/reference/library.md", "exec"), names)
     assert "['1', '2', '3', '4']" in capsys.readouterr().out
     assert list(names["early"]) == ["exit_01", "exit_02"]
     assert names["accuracy"]["exit_04"] > 0.9, names["accuracy"]

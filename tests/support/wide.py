@@ -9,7 +9,7 @@ BUCKETS = (1, 2, 4, 8, 16)
 EXITS = {3: (72.6, 1.62), 5: (118.0, 1.30), 7: (162.4, 1.118), 8: (192.0, 1.044), 9: (221.6, 1.022), 10: (251.0, 1.010),
          11: (281.0, 1.006), 12: (295.6, 1.010), 13: (324.8, 1.028)}  # fmt: skip
 SIZES = {48: 1.21, 64: 1.09, 96: 1.0, 128: 0.97}
-MS_PER_MILLION = 0.03  # one core of the two that docs/measured/ was measured on
+MS_PER_MILLION = 0.03  # one core of the two that docs/results/logs/ was measured on
 START_MS = 0.25  # of every run, whatever its batch
 
 

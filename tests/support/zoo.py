@@ -1,6 +1,6 @@
 """Networks of torchvision and timm, each made elastic, trained for two steps, exported and run: `python -m tests.support.zoo`.
 
-Prints the table of docs/elastify.md. Small inputs, no pretrained weights: what is tried is whether the parts fit.
+Prints the table of docs/guides/elastify.md. Small inputs, no pretrained weights: what is tried is whether the parts fit.
 """
 
 from __future__ import annotations

@@ -190,7 +190,7 @@ def test_wrap_breaks_at_spaces() -> None:
 
 
 def test_the_documents_list_every_key() -> None:
-    rows = (ROOT / "docs" / "window.md").read_text(encoding="utf-8")
+    rows = (ROOT / "docs" / "reference" / "window.md").read_text(encoding="utf-8")
     for key, _ in cards.keys(ENGLISH):
         separator = " " if "↑" in key or "←" in key else ", "
         assert f"| {separator.join(key.split())} |" in rows, key

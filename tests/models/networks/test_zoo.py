@@ -1,4 +1,4 @@
-"""Networks of torchvision and timm from a name to exits in ONNX Runtime; docs/elastify.md has the table of a whole run."""
+"""Networks of torchvision and timm from a name to exits in ONNX Runtime; docs/guides/elastify.md has the table of a whole run."""
 
 from __future__ import annotations
 
