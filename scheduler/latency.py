@@ -19,8 +19,8 @@ Why a tail: what is left of the ratios is noise, and the quantile that 399 of 40
 expected. It follows by steps, up when a batch took longer, down when not, of sizes that balance where one batch in four
 hundred is longer; so no single batch moves it by more than TAIL_STEP, a stall included. Why 99.75 and not 95: a rule that fills
 its budget in every frame misses as often as its prediction fails, and a frame of three batches can fail three times. Why one
-for all points: on a wide front each is used too seldom to learn one in four hundred of its own (docs/reference/scheduler.md has both,
-measured).
+for all points: on a wide front each is used too seldom to learn one in four hundred of its own (docs/reference/scheduler.md
+has both, measured).
 
 Why another tail for further batches of a frame: whether the machine is slow just now is known by then. Their level is the
 slowdown or what the frame's batches so far showed, whichever is more, and what is left above that is a noise of its own. There

@@ -1,4 +1,4 @@
-"""What a training configuration says, checked. The files are in models/configs/; docs/reference/network.md explains every key."""
+"""What a training configuration says, checked. They are in models/configs/; docs/reference/network.md has every key."""
 
 from __future__ import annotations
 
