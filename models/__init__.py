@@ -1,8 +1,8 @@
 """Elastic networks: building, training, evaluating and exporting them.
 
 `from models import elastify` and the other names of `__all__` are the library (docs/reference/library.md); each is loaded when
-it is first asked for. manifest.py is the contract with the application and needs only the standard library; torch is imported nowhere
-outside this package.
+it is first asked for. manifest.py is the contract with the application and needs only the standard library; torch is imported
+nowhere outside this package.
 """
 
 from __future__ import annotations
