@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from align.crop import crop_batch
-from app.controls import Controls
+from app.controls import Controls, Operation
 from app.domain import Box, DropCause, Face, Frame, Person, Result, SourceEvent, SourceEventKind, SourceState, Stats
 from app.errors import AppError, DeviceError, InternalError, OutputError, SourceStalled
 from app.faults import FRONT_END, NETWORK, OUTPUT, Diary, Faults
@@ -32,7 +32,7 @@ from app.network.engine import bucket_of
 from app.served import Served, count, frame_record
 from app.totals import Totals
 from scheduler.log import Batch, LogWriter
-from scheduler.policy import Decision, Load, Policy
+from scheduler.policy import Decision, Load
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -42,7 +42,8 @@ if TYPE_CHECKING:
     from app.network.engine import Engine
     from app.people.estimates import People
     from app.sources.source import Source
-    from scheduler.latency import LatencyModel
+    from scheduler.latency import LatencyModel, OperatingPoint
+    from scheduler.policy import Policy
 
 # Longer than any pause of a healthy source; sources themselves report a stall after 5 s where they can.
 STALL_S = 10.0
@@ -81,8 +82,10 @@ class Scheduling:
     latency: LatencyModel
     #: says before each decision how many times slower than usual the machine is (network/probe.py), or 0
     probe: Callable[[], float] = lambda: 0.0
-    #: has something to do, some milliseconds long, where a live frame has nobody to read
-    spare: Callable[[], None] = lambda: None
+    #: has something to do, some milliseconds long, after a live frame; is told whether somebody is in view
+    spare: Callable[[bool], None] = lambda busy: None
+    #: frees what was loaded; called when the loops have ended
+    end: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +115,8 @@ class Pipeline:
         self._source, self._clock, self.controls, self._protect = source, clock, controls, protect
         self._front_end, self._front_end_ready, self._people = stages.front_end, stages.front_end_ready, stages.people
         self._engine: Engine | None = None
+        self._end: Callable[[], None] = lambda: None
+        self.chosen: OperatingPoint | None = None  # for the newest frame that had faces
         self._may_infer = threading.Event()
         self._sinks: tuple[Sink, ...] = ()
         self._log: Diary | None = None
@@ -146,7 +151,10 @@ class Pipeline:
         if outlets.log:
             self._log = log = Diary(outlets.log, self.faults, self._keep)
             self.faults.note = lambda part, text: log.event("fault", part=part, text=text)
-        self.controls.offer(self._policy, tuple(p.point for p in self._latency.profile.points))
+        profile, ready = scheduling.latency.profile, scheduling.engine.ready
+        self._offered = profile, tuple(p.point for p in profile.points)
+        self.controls.offer(self._policy, profile, [p for p in self._offered[1] if p in ready])
+        self._end = scheduling.end
         self._engine = scheduling.engine  # last: the loops take it for a sign
         self._may_infer.set()
 
@@ -184,7 +192,7 @@ class Pipeline:
             if self._engine is None:
                 self._preview(found)
                 continue
-            self._take_up(self.controls.now.policy)
+            self._take_up(self.controls.now)
             born_s = self._born_s(found)
             served = self._serve(found, born_s)
             result = self._result(found, served, born_s)
@@ -193,8 +201,14 @@ class Pipeline:
                 result = self._protect(result, found.places)
             self._deliver(result)
             self._latest = result
-            if self._source.live and not found.faces:
-                self._spare()
+            if self._source.live:
+                self._use_what_is_left(bool(found.faces))
+
+    def _use_what_is_left(self, busy: bool) -> None:
+        try:
+            self._spare(busy)
+        except Exception as error:
+            self.faults.survive(NETWORK, error)
 
     def _preview(self, found: FrameFaces) -> None:
         """Boxes without words, for the window alone."""
@@ -247,12 +261,21 @@ class Pipeline:
         gets the depth that a camera's frame would get."""
         return found.frame.born_s if self._source.live else self._clock() - sum(found.stages_ms.values()) / 1e3
 
-    def _take_up(self, policy: Policy) -> None:
-        """Another rule decides from this frame on: the log says so."""
-        if policy is not self._policy:
-            self._policy = policy
+    def _take_up(self, now: Operation) -> None:
+        """Other points, or another rule, from this frame on: the log says so."""
+        if now.policy is None or now.profile is None:
+            return
+        if (now.profile, now.points) != self._offered:
+            anew = None if now.profile is self._offered[0] else now.profile
+            self._offered = now.profile, now.points
+            self._latency.offer(now.points, anew)
             if self._log:
-                self._log.event("policy", policy=policy.to_json())
+                details = {"profile": anew.to_json()} if anew else {}
+                self._log.event("points", points=[p.to_json() for p in now.points], **details)
+        if now.policy is not self._policy:
+            self._policy = now.policy
+            if self._log:
+                self._log.event("policy", policy=now.policy.to_json())
 
     # --- what infer is made of -------------------------------------------------------------------------------------
 
@@ -265,6 +288,7 @@ class Pipeline:
         if not found.faces:
             return served
         decision = self._policy(served.load, self._latency)
+        self.chosen = decision.point
         served.slowdown, served.tail = self._latency.slowdown, self._latency.tail(decision.point)
         try:
             self._run(found, decision, served, born_s)
@@ -399,6 +423,7 @@ class Pipeline:
             if thread.is_alive():
                 thread.join(2.0)
         self._front_end.close()
+        self._end()
         for sink in (*self._sinks, *((self._log,) if self._log else ())):
             try:
                 sink.close()

@@ -31,13 +31,13 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
 SLOWDOWN_GAIN = 0.7
 SLOWDOWN_RANGE = (0.2, 50.0)
@@ -169,6 +169,10 @@ class Profile:
     def error(self, point: OperatingPoint) -> float:
         return self._figures[point].error
 
+    def only(self, points: Collection[OperatingPoint]) -> Self:
+        """Without the other points. Raises ValueError where none is left."""
+        return replace(self, points=tuple(p for p in self.points if p.point in points))
+
     def cost(self, point: OperatingPoint) -> float:
         """Milliseconds over all buckets: what points are ranked by."""
         return sum(self._figures[point].median_ms)
@@ -278,7 +282,7 @@ class LatencyModel:
         tail_limit: float = TAIL_LIMIT,
     ) -> None:
         """`further_quantile`: of batches that are not the first of their frame; default: that of the first."""
-        self.profile = profile
+        self.profile = self._whole = profile
         self.slowdown = 1.0
         self.first_tail = self.further_tail = min(profile.tail, LONGEST_PROFILED_TAIL)
         self.biases: dict[OperatingPoint, float] = {}
@@ -300,6 +304,15 @@ class LatencyModel:
     def to_json(self) -> dict[str, float]:
         """The numbers that `__init__` takes beside the profile."""
         return dict(self._numbers)
+
+    def offer(self, points: Collection[OperatingPoint], profile: Profile | None = None) -> None:
+        """From now on only these points may be chosen. `profile` is one that was measured anew: what was learnt of the former
+        one's errors is no longer true."""
+        if profile:
+            self._whole, self.biases = profile, {}
+            self.slowdown = self._usual = 1.0
+            self._ratios.clear()
+        self.profile = self._whole.only(points)
 
     def level(self, probe: float = 0.0) -> float:
         """The slowdown at the beginning of a frame, of which a probe may have said how much slower than usual it is."""

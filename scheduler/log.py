@@ -10,11 +10,14 @@ frame   {"type": "frame", "id", "time_s", "faces", "wanted", "new", "served", "e
 drop    {"type": "drop", "id", "cause"}
 event   {"type": "event", "name", ...}: what changed between two frames; the name says what else is in it
          "policy"  {"policy": {...}}  the rule from the next frame on
+         "points"  {"points": [...], "profile": {...}}  what may be chosen from the next frame on, since the others are not
+          loaded yet, say; "profile" only where it was measured anew
 face    drops of single faces are counted in the frame's "unserved": {cause: faces}
 
 Schema 1 had no "new" and no events, and its predictions came from another correction of the profile: such logs are read,
 but their decisions cannot be made again bit for bit. Nor can schema 2's, which had no "more" and a tail for each point.
 Schema 3 had no "probe": nobody looked, and its decisions are made again as they were. Schema 4 had no "engine": there was one.
+In schema 5 all points could be chosen from the first frame on.
 
 A batch is one execution of the network for some faces of a frame; in a policy's parameters they are called "runs".
 
@@ -35,9 +38,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-SCHEMA = 5
-READABLE = (1, 2, 3, 4, 5)
-REPEATABLE = (3, 4, 5)
+SCHEMA = 6
+READABLE = (1, 2, 3, 4, 5, 6)
+REPEATABLE = (3, 4, 5, 6)
 MOST_FACES = 10_000
 # A frame's line has about 500 bytes, a header some thousands; a day at 25 frames a second is about 1 GB.
 MOST_BYTES, LONGEST_LINE = 2**31, 1_000_000
@@ -135,7 +138,7 @@ class LatencyLog:
     """A whole log in memory."""
 
     header: Mapping[str, Any]
-    profile: Profile
+    profile: Profile  # the last that was measured: that of the most points
     frames: tuple[FrameRecord, ...]
     drops: Mapping[str, int]
     cut: bool  # the last line was incomplete and left out
@@ -148,7 +151,9 @@ class LatencyLog:
 
     def latency(self) -> LatencyModel:
         """The latency model that the run began with."""
-        return LatencyModel(self.profile, **(FIRST_CORRECTION | self.header.get("correction", {})))
+        return LatencyModel(
+            Profile.from_json(self.header["profile"]), **(FIRST_CORRECTION | self.header.get("correction", {}))
+        )
 
     @property
     def policy(self) -> Mapping[str, Any]:
@@ -237,6 +242,7 @@ def read_log(path: Path) -> LatencyLog:
                 drops[record["cause"]] = drops.get(record["cause"], 0) + 1
             elif record["type"] == "event":
                 events.append(_event(record, len(frames), points))
+                profile = measured_anew(events[-1]) or profile
             else:
                 raise KeyError(f"type {record['type']!r}")
         except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
@@ -285,9 +291,27 @@ def _event(record: Mapping[str, Any], before: int, points: set[OperatingPoint]) 
     details = {k: v for k, v in record.items() if k not in ("type", "name")}
     if not isinstance(record["name"], str):
         raise ValueError("the name of an event")
-    if record["name"] == "policy":
+    event = Event(before, record["name"], details)
+    if event.name == "policy":
         _check_policy(details["policy"], points)
-    return Event(before, record["name"], details)
+    elif event.name == "points":
+        profile = measured_anew(event)
+        points |= {p.point for p in profile.points} if profile else set()
+        if not set(offered(event)) <= points:
+            raise ValueError("points that are not in the profile")
+    return event
+
+
+def measured_anew(event: Event) -> Profile | None:
+    """The profile from an event on, where it is another."""
+    return (
+        Profile.from_json(event.details["profile"]) if event.name == "points" and "profile" in event.details else None
+    )
+
+
+def offered(event: Event) -> tuple[OperatingPoint, ...]:
+    """What may be chosen after a "points" event."""
+    return tuple(OperatingPoint.from_json(p) for p in event.details["points"])
 
 
 def _frame(record: Mapping[str, Any], points: set[OperatingPoint]) -> FrameRecord:

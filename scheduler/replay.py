@@ -9,12 +9,13 @@ budget the front end would have aligned fewer or more faces: that is counted in 
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
 from math import inf
 from typing import TYPE_CHECKING
 
 from scheduler.latency import LatencyModel, OperatingPoint, Profile, quantile
+from scheduler.log import Event, measured_anew, offered
 from scheduler.policy import Decision, Load, Policy, policy_from_json
 
 if TYPE_CHECKING:
@@ -56,10 +57,15 @@ def exact(log: LatencyLog) -> Iterator[tuple[FrameRecord, Decision | None]]:
     """Each frame with what the recorded policy decides on the recorded numbers: the first decision that is another one than
     recorded, or else the frame's first."""
     policy, latency, late = policy_from_json(log.policy), log.latency(), False
-    changes = {e.before: e.details["policy"] for e in log.events if e.name == "policy"}
+    changes = defaultdict[int, list[Event]](list)
+    for event in log.events:
+        changes[event.before].append(event)
     for i, record in enumerate(log.frames):
-        if i in changes:
-            policy = policy_from_json(changes[i])
+        for event in changes.get(i, ()):
+            if event.name == "policy":
+                policy = policy_from_json(event.details["policy"])
+            elif event.name == "points":
+                latency.offer(offered(event), measured_anew(event))
         decision = None
         if record.wanted:
             load = Load(record.wanted, record.left_ms, record.new, late, probe=record.probe)

@@ -42,7 +42,7 @@ ROOMS: dict[str, set[str]] = {
     "app.pipeline": NOUNS | CORES
     | {"app.controls", "app.faults", "app.served", "app.totals", "app.sources", "app.faces", "app.network", "app.people"},
     "app.compose": NOUNS | CORES
-    | {"app.controls", "app.settings", "app.pipeline", "app.sources", "app.faces", "app.network", "app.people", "app.outputs"},
+    | {"app.controls", "app.faults", "app.settings", "app.pipeline", "app.sources", "app.faces", "app.network", "app.people", "app.outputs"},
     "models.manifest": set(),
     "models.onnx_file": set(),
     "models.session": set(),

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from app.settings import Settings
     from app.sources.source import Source
     from app.totals import Totals
+    from scheduler.latency import Profile
 
 TITLE = "Elastic Faces"
 POLL_S = 0.1
@@ -223,17 +224,17 @@ def _calibration_bar():
 
 def _tell(app: App) -> None:
     """What was chosen, so that nobody has to guess."""
-    settings, engine = app.settings, app.engine
+    settings, network, engine = app.settings, app.network, app.network.engine
     print(f"source    {app.source.name}" + (f" ({app.source.note})" if getattr(app.source, "note", "") else ""))
     if app.missing:
         print(f"faces     {app.missing}")
-    print(f"network   {app.manifest.name} on {engine.provider}" + (f"; {engine.note}" if engine.note else ""))
-    if app.profile_from:
-        print(f"latency   {app.profile_from}: " + _span(app))
+    print(f"network   {network.manifest.name} on {engine.provider}" + (f"; {engine.note}" if engine.note else ""))
+    if network.profile_from:
+        print(f"latency   {network.profile_from}: " + _span(network.profile))
     if app.source.live:
         print(f"budget    {settings.frame_budget_ms:.1f} ms a frame, exit {settings.exit}")
     else:
-        print(f"budget    none: of a file everybody found is read in every frame, at {app.profile.points[0].point}")
+        print(f"budget    none: of a file everybody found is read in every frame, at {network.profile.points[0].point}")
         if settings.budget_ms or settings.target_fps:
             print("note      --budget-ms and --target-fps count for cameras, streams and files with --realtime only")
     if settings.privacy != "none":
@@ -262,9 +263,10 @@ def source_text(event: SourceEvent) -> str:
     return f"source back: {event.text} after {event.after_s:.1f} s and {event.tries} tries"
 
 
-def _span(app: App) -> str:
-    cheap, dear = app.profile.front[0], app.profile.front[-1]
-    return f"one face {app.profile.median_ms(cheap, 1):.1f} ms at {cheap}, {app.profile.median_ms(dear, 1):.1f} ms at {dear}"
+def _span(profile: Profile) -> str:
+    cheap, dear = profile.front[0], profile.front[-1]
+    first = f"one face {profile.median_ms(cheap, 1):.1f} ms at {cheap}"
+    return first if cheap == dear else f"{first}, {profile.median_ms(dear, 1):.1f} ms at {dear}"
 
 
 def _watch(app: App) -> None:

@@ -175,6 +175,8 @@ class _Batch:
         finally:
             if writer:
                 writer.close()
+            if self._engine:
+                self._engine.close()
             for line in summary_table(outcomes):
                 print(line)
         if left := len(self._jobs) - len(outcomes):
@@ -209,8 +211,11 @@ class _Batch:
 
         begun = begin(job.settings)
         # A camera among the files needs more points than the best one.
-        app = load(begun, engine=None if begun.source.live else self._engine, watch=[Tally(outcome, table)])
-        self._engine, self._pipeline = None if begun.source.live else app.engine, app.pipeline
+        live, watch = begun.source.live, [Tally(outcome, table)]
+        app = load(begun, engine=None if live else self._engine, watch=watch, keep_engine=not live)
+        if not live:
+            self._engine = app.network.engine
+        self._pipeline = app.pipeline
         try:
             app.pipeline.start()
             _watch(app, title)

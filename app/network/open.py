@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from models.manifest import Manifest
     from scheduler.latency import OperatingPoint
 
-    Progress = Callable[[int, int], None]
-
 DEVICES = ("auto", "cpu", "cuda", "openvino", "openvino:CPU", "openvino:GPU")
 
 
@@ -35,26 +33,25 @@ def open_engine(
     *,
     exits: Sequence[str] | None = None,
     points: Collection[OperatingPoint] | None = None,
-    progress: Progress | None = None,
 ) -> Engine:
-    """`exits` and `points` limit what is loaded; `progress` hears how many points of how many are ready, where that takes
-    long. Raises ModelError, DeviceError, and UsageError for a device that there is not."""
+    """`exits` and `points` limit what it has; nothing of it is loaded yet. Raises ModelError, DeviceError, and UsageError for a
+    device that there is not."""
     if device not in DEVICES:
         raise UsageError(f"--device must be {', '.join(DEVICES[:-1])} or {DEVICES[-1]}, got {device[:80]!r}")
     kind, _, place = device.partition(":")
     if kind == "openvino":
-        return _beside_openvino(manifest, place or "CPU", threads, points, progress)
+        return _beside_openvino(manifest, place or "CPU", threads, points)
     if kind == "cuda":
-        return CudaEngine(manifest, threads, exits, points, progress)
+        return CudaEngine(manifest, threads, exits, points)
     note = ""
     if kind == "auto" and cuda_there():
         try:
-            return CudaEngine(manifest, threads, exits, points, progress)
+            return CudaEngine(manifest, threads, exits, points)
         except DeviceError as error:
             note = f"an NVIDIA driver is there, but {error}"
     elif kind == "auto" and nvidia_driver():
         note = f"an NVIDIA driver is there, but {cuda_diagnosis()}"
-    engine = CpuEngine(manifest, threads, exits, points, progress)
+    engine = CpuEngine(manifest, threads, exits, points)
     engine.note = note
     return engine
 
@@ -64,7 +61,6 @@ def _beside_openvino(
     place: str,
     threads: int | None,
     points: Collection[OperatingPoint] | None,
-    progress: Progress | None,
 ) -> Engine:
     """ONNX Runtime and every precision; of points that name their engine, these engines alone. Raises DeviceError."""
     precisions = precisions_of(place)
@@ -74,16 +70,15 @@ def _beside_openvino(
         raise DeviceError(f"there is no {min(unknown)} for the {place} of this machine: it has {here}")
     wanted = [p for p in precisions if not named or engine_name(p) in named]
     engines: list[Engine] = [] if named else [CpuEngine(manifest, threads, None, points)]
-    for i, precision in enumerate(wanted):
-        part = _part(progress, i, len(wanted))
-        engines.append(OpenVinoEngine(manifest, threads, points, part, device=place, precision=precision))
+    engines += [OpenVinoEngine(manifest, threads, points, device=place, precision=p) for p in wanted]
     if len(engines) == 1:
         return engines[0]
     return Several(engines, sorted({faces for e in engines for faces in measured_for(e)}))
 
 
-def _part(progress: Progress | None, before: int, parts: int) -> Progress | None:
-    """The progress of one of several engines, as a part of the whole."""
-    if progress is None:
-        return None
-    return lambda done, total: progress(before * total + done, parts * total)
+def load_all(engine: Engine, progress: Callable[[int, int], None] | None = None) -> None:
+    """For whoever measures: `progress` hears how many points of how many are ready. Raises ModelError and DeviceError."""
+    for done, point in enumerate(engine.points, start=1):
+        engine.load(point)
+        if progress:
+            progress(done, len(engine.points))

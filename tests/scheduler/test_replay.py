@@ -83,7 +83,7 @@ def test_a_log_of_one_engine_from_before_there_were_others_replays(tmp_path):
     made_log(tmp_path / "l", 60)
     text = (tmp_path / "l").read_text()
     assert '"engine"' not in text
-    (tmp_path / "l").write_text(text.replace('"schema":5', '"schema":4'))
+    (tmp_path / "l").write_text(text.replace('"schema":6', '"schema":4'))
     log = read_log(tmp_path / "l")
     assert log.repeatable and [r.id for r, d in exact(log) if differs(r, d)] == []
 

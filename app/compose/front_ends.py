@@ -1,0 +1,47 @@
+"""From settings to what finds, follows and aligns the faces of a run."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from align.geometry import Template
+from app.faces.detectors import open_detectors
+from app.faces.follower import Follower
+from app.faces.front_end import FrontEnd
+from app.faces.search import ALONE_SHARE, BESIDE_SHARE, Search
+from app.faces.second_look import FILE_EVERY_S, LookBeside, SecondLook, TimedLook
+from app.faces.tracker import Tracker
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from app.faces.detector import Detector
+    from app.settings import Settings
+
+
+def make_front_end(
+    settings: Settings,
+    template: Sequence[tuple[float, float]],
+    live: bool,
+    tracker: Tracker | None = None,
+) -> FrontEnd:
+    """What finds, follows and aligns the faces of a run. Also called in a process of its own, so its arguments are picklable.
+    Raises ModelError and UsageError."""
+    follower, first, second = (_finders if live else _shared_finders)(settings.detector)
+    share = BESIDE_SHARE if second else ALONE_SHARE
+    search = Search(first, settings.min_face, share, every_frame=settings.every_frame) if first else None
+    look: SecondLook | None = None
+    if second and live and not settings.every_frame:
+        look = LookBeside(second, settings.min_face, settings.look_share)
+    elif second:
+        look = TimedLook(second, settings.min_face, 0.0 if settings.every_frame else FILE_EVERY_S)
+    return FrontEnd(follower, search, look, Template(tuple(template)), tracker or Tracker(), settings.max_faces)
+
+
+def _finders(detector: str) -> tuple[Follower, Detector | None, Detector | None]:
+    return (Follower(), *open_detectors(detector))
+
+
+# They keep nothing of a picture, so that many files one after the other need only one of each.
+_shared_finders = lru_cache(maxsize=1)(_finders)
