@@ -7,7 +7,10 @@ frame   {"type": "frame", "id", "time_s", "faces", "wanted", "new", "served", "e
         "engine": "openvino", only where it was another than ONNX Runtime; also in each entry of
         "more": [{"left_ms", "served", "exit", "size", "predicted_ms", "measured_ms"}, ...]  each time that it was decided on
          again; "served" 0 and the last where no further batch was run. "served", "exit", ... of the frame are its first batch's
-drop    {"type": "drop", "id", "cause"}
+        "cameras": [{"camera", "id", "faces", "wanted", "read", "age_ms", "miss"}, ...]  only of several cameras, where a
+         line is a round: the newest frame of each camera that had one, decided on together. "id" counts rounds then, and
+         the other numbers are of all its faces, and of the frame that has the least time left
+drop    {"type": "drop", "id", "cause"}, of several cameras "camera"
 event   {"type": "event", "name", ...}: what changed between two frames; the name says what else is in it
          "policy"  {"policy": {...}}  the rule from the next frame on
          "points"  {"points": [...], "profile": {...}}  what may be chosen from the next frame on, since the others are not
@@ -101,6 +104,7 @@ class FrameRecord:
     probe: float = 0.0  # how many times slower than usual the machine was when the scheduler decided; 0: about as usual
     engine: str = ""
     further: tuple[Batch, ...] = ()  # after the first batch, whose numbers are above
+    cameras: tuple[Mapping[str, Any], ...] = ()  # of several cameras, each one's part in it
 
     @property
     def point(self) -> OperatingPoint:
@@ -121,7 +125,7 @@ class FrameRecord:
                 yield batch.point, batch.served, batch.measured_ms
 
 
-_FIELDS = tuple(f.name for f in fields(FrameRecord) if f.name != "further")
+_FIELDS = tuple(f.name for f in fields(FrameRecord) if f.name not in ("further", "cameras"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,10 +188,12 @@ class LogWriter:
         values = _without_engine({f: getattr(record, f) for f in _FIELDS})
         if record.budget_ms == inf:  # JSON has no such number
             values["budget_ms"] = values["left_ms"] = None
-        self._write({"type": "frame", **values, "more": more})
+        cameras = {"cameras": record.cameras} if record.cameras else {}
+        self._write({"type": "frame", **values, "more": more, **cameras})
 
-    def drop(self, frame_id: int, cause: str) -> None:
-        self._write({"type": "drop", "id": frame_id, "cause": cause})
+    def drop(self, frame_id: int, cause: str, camera: str = "") -> None:
+        named = {"camera": camera} if camera else {}
+        self._write({"type": "drop", "id": frame_id, "cause": cause, **named})
 
     def event(self, name: str, **details: Any) -> None:
         """Notes what changed, such as the policy; `details` must be JSON and say nothing about a person."""
@@ -317,6 +323,7 @@ def offered(event: Event) -> tuple[OperatingPoint, ...]:
 def _frame(record: Mapping[str, Any], points: set[OperatingPoint]) -> FrameRecord:
     values = dict(record)
     del values["type"]
+    values["cameras"] = _cameras(values.pop("cameras", ()))
     values["further"] = further = tuple([Batch(**batch) for batch in values.pop("more", ())])
     endless = values["budget_ms"] is None and values["left_ms"] is None
     if endless:
@@ -352,6 +359,12 @@ def _frame(record: Mapping[str, Any], points: set[OperatingPoint]) -> FrameRecor
     if endless:
         frame.budget_ms = frame.left_ms = inf
     return frame
+
+
+def _cameras(lines: Any) -> tuple[Mapping[str, Any], ...]:
+    if not isinstance(lines, list | tuple) or not all(isinstance(one, dict) and "camera" in one for one in lines):
+        raise ValueError("cameras")
+    return tuple(lines)
 
 
 def _check_further(frame: FrameRecord, points: set[OperatingPoint]) -> None:

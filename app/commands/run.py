@@ -16,13 +16,14 @@ from app import config
 from app.command import add_config_file, command
 from app.console.ending import ends_on_signals
 from app.console.telling import Teller, complain, untroubled
-from app.errors import DisplayError, SourceDamaged
+from app.errors import DisplayError, SourceDamaged, UsageError
 from app.files import STDOUT
 from app.settings import options
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
+    from app.camera import Camera
     from app.compose import App
     from app.domain import SourceEvent
     from app.outputs.sender import Sender
@@ -75,9 +76,15 @@ def run(args: argparse.Namespace) -> int:
 
 def _one_or_many(settings: Settings, sources: list[str]) -> int:
     from app.footage.many import asks_for_many, run_many
-    from app.sources.many import expand
+    from app.sources.many import expand, run_together
 
     found = expand(sources)
+    if len(found) > 1 and run_together(found, realtime=settings.realtime):
+        if settings.resume or asks_for_many(settings):
+            raise UsageError(
+                "--resume, {stem}, {name} and {folder} are of files; several cameras have {camera} for --output"
+            )
+        return watch(dataclasses.replace(settings, source=found[0], beside=tuple(found[1:])))
     if len(found) == 1 and not asks_for_many(settings):
         return watch(dataclasses.replace(settings, source=found[0]))
     return run_many(settings, found)
@@ -173,6 +180,8 @@ def _listen(pipeline: Pipeline, teller: Teller) -> None:
 
 def _sum_up(pipeline: Pipeline, source: Source, started_s: float, senders: Sequence[Sender]) -> None:
     for line in summary(pipeline.totals, started_s, pipeline.controls.budget_ms):
+        print(line)
+    for line in camera_lines(pipeline.cameras):
         print(line)
     for sender in senders:
         print(f"{sender.name:<9} {sender.sent} messages sent, {sender.dropped} dropped, {sender.refused} refused")
@@ -292,6 +301,17 @@ def _watch(app: App) -> None:
                 )
             if done:
                 return
+
+
+def camera_lines(cameras: Sequence[Camera]) -> Iterator[str]:
+    """One for each of several cameras."""
+    from scheduler.latency import quantile
+
+    for one in cameras if len(cameras) > 1 else ():
+        totals = one.totals
+        figures = f"{totals.frames} frames, {totals.read} of {totals.faces} faces read, {totals.misses} missed"
+        age = f", frame age p99 {quantile(totals.ages_ms, 0.99):.1f} ms" if totals.frames else ""
+        yield f"camera    {one.name}: {figures}{age}" + (f"; given up: {one.failure}" if one.failure else "")
 
 
 def summary(totals: Totals, started_s: float, budget_ms: float) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,38 +17,58 @@ from app.outputs.events import EventsWriter
 from app.outputs.formats import results_writer
 from app.outputs.sound import Sound
 from app.outputs.video import VideoWriter
+from app.settings import CAMERA
 from app.sources.files import FileSource
 from scheduler.latency import LatencyModel
 from scheduler.log import LogWriter
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from contextlib import ExitStack
 
     from app.compose.networks import Network
+    from app.domain import Result
     from app.pipeline import Sink
     from app.settings import Settings
     from app.sources.source import Source
     from scheduler.policy import Policy
 
 
+class OfOne:
+    """A sink for one of several cameras."""
+
+    def __init__(self, camera: str, sink: Sink) -> None:
+        self._camera, self._sink = camera, sink
+
+    def deliver(self, result: Result) -> Result | None:
+        return self._sink.deliver(result) if result.frame.camera == self._camera else None
+
+    def close(self) -> None:
+        self._sink.close()
+
+
 def outputs(
-    settings: Settings, source: Source, network: Network, policy: Policy, undo: ExitStack
+    settings: Settings, source: Source, cameras: Sequence[str], network: Network, policy: Policy, undo: ExitStack
 ) -> tuple[list[Sink], LogWriter | None]:
-    """Sinks and log, opened last: an existing file is replaced only when everything else stands."""
+    """Sinks and log, opened last: an existing file is replaced only when everything else stands. `cameras` are the names of
+    several, or one "": each has a video of its own, and all share the other files."""
+    several = len(cameras) > 1
     sinks: list[Sink] = []
-    if settings.output:
+
+    def add(sink: Sink, camera: str | None = None) -> None:
+        sinks.append(sink if not several or camera is None else OfOne(camera, sink))
+        undo.callback(sink.close)
+
+    for camera in cameras if settings.output else ():
         when_full = WhenFull.DROP_OLDEST if source.live else WhenFull.WAIT
         # An index in front means writing the file once more at the end, for which a live recording may be too long.
-        sinks.append(
-            VideoWriter(settings.output, when_full, index_first=not source.live, sound=_sound(settings, source))
-        )
-        undo.callback(sinks[-1].close)
+        path = _named(settings.output, camera) if several else settings.output
+        add(VideoWriter(path, when_full, index_first=not source.live, sound=_sound(settings, source)), camera)
     if settings.results:
-        sinks.append(results_writer(settings.results, counts_only=settings.privacy == "aggregate"))
-        undo.callback(sinks[-1].close)
-    if settings.events:
-        sinks.append(EventsWriter(settings.events, time.time if source.live else None))
-        undo.callback(sinks[-1].close)
+        counts_only, named = settings.privacy == "aggregate", "camera" if several else ""
+        add(results_writer(settings.results, counts_only=counts_only, named=named))
+    for camera in cameras if settings.events else ():
+        add(EventsWriter(settings.events, time.time if source.live else None), camera)
     if not settings.log:
         return sinks, None
     file = TextFile(settings.log)
@@ -75,6 +96,11 @@ def _header(settings: Settings, source: Source, network: Network, policy: Policy
         "profile": profile.to_json(),
         "correction": LatencyModel(profile).to_json(),
     }
+
+
+def _named(path: Path, camera: str) -> Path:
+    """A camera's own file; letters that a file's name may not have become -."""
+    return Path(str(path).replace(CAMERA, re.sub(r"[^\w. -]+", "-", camera).strip("- ") or "camera"))
 
 
 def _sound(settings: Settings, source: Source) -> Sound | None:

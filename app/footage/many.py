@@ -164,7 +164,7 @@ class _Batch:
         writer = None
         if table:
             counts_only = self._settings.privacy == "aggregate"
-            writer = results_writer(table, counts_only=counts_only, shared=True)
+            writer = results_writer(table, counts_only=counts_only, named="source")
         outcomes: list[Outcome] = []
         try:
             with ends_on_signals(self._stop):
@@ -210,12 +210,8 @@ class _Batch:
         from app.compose import begin, load
 
         begun = begin(job.settings)
-        # A camera among the files needs more points than the best one.
-        live, watch = begun.source.live, [Tally(outcome, table)]
-        app = load(begun, engine=None if live else self._engine, watch=watch, keep_engine=not live)
-        if not live:
-            self._engine = app.network.engine
-        self._pipeline = app.pipeline
+        app = load(begun, engine=self._engine, watch=[Tally(outcome, table)], keep_engine=True)
+        self._engine, self._pipeline = app.network.engine, app.pipeline
         try:
             app.pipeline.start()
             _watch(app, title)

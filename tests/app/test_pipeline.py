@@ -166,7 +166,7 @@ def test_a_source_that_fails_at_the_end_keeps_what_came_before():
 
 
 def test_a_source_that_says_nothing_is_a_stall(monkeypatch):
-    monkeypatch.setattr("app.pipeline.STALL_S", 0.01)
+    monkeypatch.setattr("app.camera.STALL_S", 0.01)
     gate = threading.Semaphore(0)
     pipeline, _ = make(FakeSource(images(5), live=True, gate=gate))
     run(pipeline)
@@ -368,8 +368,8 @@ def test_a_camera_is_shown_with_boxes_while_the_network_is_loaded_and_nothing_is
     kept = pipeline._preview
     shown, one = [], threading.Semaphore(0)
 
-    def preview(found):
-        kept(found)
+    def preview(camera, found):
+        kept(camera, found)
         shown.append(pipeline.latest())
         one.release()
 
@@ -401,8 +401,8 @@ def test_the_first_picture_is_shown_before_the_front_end_is_up_unless_faces_are_
             protect=protect,
             front_end_ready=lambda up=up: up.wait(WAIT_S) and None,
         )
-        put = pipeline._grabbed.put
-        pipeline._grabbed.put = lambda frame, put=put, seen=seen: (put(frame), seen.set())[0]
+        put = pipeline.cameras[0].grabbed.put
+        pipeline.cameras[0].grabbed.put = lambda frame, put=put, seen=seen: (put(frame), seen.set())[0]
         pipeline.start()
         assert seen.wait(WAIT_S)
         assert (pipeline.latest() is None) == bool(protect)
