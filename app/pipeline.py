@@ -142,7 +142,7 @@ class Pipeline:
     def equip(self, scheduling: Scheduling, outlets: Outlets) -> None:
         """From now on faces are read, counted and written."""
         self._policy, self._latency, self._probe = scheduling.policy, scheduling.latency, scheduling.probe
-        self._sinks, self._spare = tuple(outlets.sinks), scheduling.spare
+        self._sinks, self.spare = tuple(outlets.sinks), scheduling.spare
         if outlets.log:
             self._log = log = Diary(outlets.log, self.faults, self._keep)
             self.faults.note = lambda part, text: log.event("fault", part=part, text=text)
@@ -194,7 +194,7 @@ class Pipeline:
             self._deliver(result)
             self._latest = result
             if self._source.live and not found.faces:
-                self._spare()
+                self.spare()
 
     def _preview(self, found: FrameFaces) -> None:
         """Boxes without words, for the window alone."""
