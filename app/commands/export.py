@@ -16,7 +16,7 @@ def add(sub: argparse._SubParsersAction) -> None:
         sub,
         "export",
         run,
-        "Write a trained network as ONNX with its manifest, after comparing its outputs with torch's.",
+        "Write a trained network as ONNX with its manifest. Its outputs are compared with torch's first.",
         "export --run runs/mine --faces cache/faces --out models/weights",
     )
     p.add_argument("--run", dest="folder", type=Path, required=True, metavar="DIR", help="a training's folder")
