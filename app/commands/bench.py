@@ -237,7 +237,7 @@ def add(sub: argparse._SubParsersAction) -> None:
         sub,
         "bench",
         run,
-        "Measure on this machine: what stopping early saves, the scheduler under crowds, the front end, and more.",
+        "Measure this machine: early exits, crowds, front end, more.",
         "bench crowd --minutes 3",
     )
     p.otherwise = "exits"
