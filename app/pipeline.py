@@ -31,16 +31,19 @@ from app.domain import DropCause, Face, Frame, Person, Result, SourceEvent, Sour
 from app.errors import AppError, InternalError, OutputError
 from app.faults import NETWORK, OUTPUT, Diary, Faults
 from app.mailbox import Closed, take_of_each
-from app.network.engine import bucket_of
+from app.network.elsewhere import Elsewhere
+from app.network.engine import Unanswered, bucket_of
 from app.served import Seen, Served, count, round_record
 from app.totals import Totals
 from scheduler.log import Batch, LogWriter
+from scheduler.places import decide
 from scheduler.policy import Decision, Load
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
     from app.faces.front_end import FrameFaces
+    from app.network.elsewhere import Server
     from app.network.engine import Engine
     from app.people.estimates import People
     from scheduler.latency import LatencyModel, OperatingPoint
@@ -74,6 +77,8 @@ class Scheduling:
     spare: Callable[[bool], None] = lambda busy: None
     #: frees what was loaded; called when the loops have ended
     end: Callable[[], None] = lambda: None
+    #: of the engine's points that are elsewhere
+    server: Server | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,10 +147,13 @@ class Pipeline:
     def equip(self, scheduling: Scheduling, outlets: Outlets) -> None:
         """From now on faces are read, counted and written."""
         self._policy, self._latency, self._probe = scheduling.policy, scheduling.latency, scheduling.probe
-        self._sinks, self._spare = tuple(outlets.sinks), scheduling.spare
+        self._sinks, self.spare = tuple(outlets.sinks), scheduling.spare
+        self._elsewhere = Elsewhere(scheduling.server, self._latency, self._clock)
+        self._elsewhere.tell = lambda text: self.faults.tell(text)
         if outlets.log:
             self._log = log = Diary(outlets.log, self.faults, self._keep)
             self.faults.note = lambda part, text: log.event("fault", part=part, text=text)
+            self._elsewhere.note = log.event
         profile, ready = scheduling.latency.profile, scheduling.engine.ready
         self._offered = profile, tuple(p.point for p in profile.points)
         self.controls.offer(self._policy, profile, [p for p in self._offered[1] if p in ready])
@@ -167,6 +175,7 @@ class Pipeline:
                         self._preview(camera, found)
                     continue
                 self._take_up(self.controls.now)
+                self._elsewhere.heed()
                 seen = [Seen(camera, found, camera.born_s(found)) for camera, found in taken]
                 self._finish(seen, self._serve(seen))
         finally:
@@ -194,7 +203,7 @@ class Pipeline:
 
     def _use_what_is_left(self, busy: bool) -> None:
         try:
-            self._spare(busy)
+            self.spare(busy)
         except Exception as error:
             self.faults.survive(NETWORK, error)
 
@@ -263,7 +272,7 @@ class Pipeline:
         served = Served(Load(len(faces), self._left_ms(seen), new, self._late, probe=probe))
         if not faces:
             return served
-        decision = self._policy(served.load, self._latency)
+        decision = decide(self._policy, served.load, self._latency)
         self.chosen = decision.point
         served.slowdown, served.tail = self._latency.slowdown, self._latency.tail(decision.point)
         try:
@@ -276,23 +285,34 @@ class Pipeline:
 
     def _run(self, seen: Sequence[Seen], decision: Decision, served: Served) -> None:
         """Reads the chosen faces, and others while the policy finds time for them; notes in `served` what was done."""
-        load = served.load
         waiting = self._people.stalest_first([face for one in seen for face in one.found.faces])
-        read, measured_ms = self._read(seen, waiting[: decision.serve], decision)
+        began_s = self._clock()
+        try:
+            read, measured_ms = self._read(seen, waiting[: decision.serve], decision, served.load.left_ms)
+        except Unanswered:
+            self._elsewhere.failed(decision, served.load, (self._clock() - began_s) * 1e3, first=True)
+            served.load = served.load._replace(left_ms=self._left_ms(seen))
+            decision = decide(self._policy, served.load, self._latency)
+            read, measured_ms = self._read(seen, waiting[: decision.serve], decision, 0.0)
+        load = served.load
         self._latency.observe(decision.point, decision.serve, measured_ms, probe=load.probe)
         further = list[Batch]()
         while len(read) < len(waiting):
-            left_ms = self._left_ms(seen)
-            again = self._policy.again(load.after(len(read), left_ms, 1 + len(further)), self._latency)
+            left_ms, began_s = self._left_ms(seen), self._clock()
+            rest = load.after(len(read), left_ms, 1 + len(further))
+            again = self._policy.again(rest, self._latency)
             if again is None:
                 further.append(Batch(left_ms))
                 break
-            others, took_ms = self._read(seen, waiting[len(read) :][: again.serve], again)
-            self._latency.observe(again.point, again.serve, took_ms, further=True)
-            point = again.point
-            further.append(
-                Batch(left_ms, again.serve, point.exit, point.size, again.predicted_ms, took_ms, point.engine)
-            )
+            try:
+                others, took_ms = self._read(seen, waiting[len(read) :][: again.serve], again, left_ms)
+                self._latency.observe(again.point, again.serve, took_ms, further=True)
+            except Unanswered:
+                others, waited_ms = set(), (self._clock() - began_s) * 1e3
+                took_ms = self._elsewhere.failed(again, rest, waited_ms, first=False)
+            further.append(Batch.of(again, left_ms, took_ms))
+            if not others:
+                break
             read |= others
         served.decision, served.people, served.measured_ms, served.further = decision, read, measured_ms, tuple(further)
 
@@ -301,9 +321,13 @@ class Pipeline:
         now_s = self._clock()
         return min(one.found.frame.budget_ms - (now_s - one.born_s) * 1e3 for one in seen)
 
-    def _read(self, seen: Sequence[Seen], chosen: Sequence[Face], decision: Decision) -> tuple[set[int], float]:
-        """One batch: who was read, and the milliseconds that it took."""
+    def _read(
+        self, seen: Sequence[Seen], chosen: Sequence[Face], decision: Decision, left_ms: float
+    ) -> tuple[set[int], float]:
+        """One batch: who was read, and the milliseconds that it took. Raises Unanswered where a server does not read it."""
         started, people = self._clock(), {f.person for f in chosen}
+        new = sum(self._people.estimate(person) is None for person in people)
+        self._elsewhere.before(decision, left_ms, len(chosen), new)
         if len(seen) == 1:
             parts = [(seen[0].found.frame, list(chosen))]
         else:
@@ -323,6 +347,7 @@ class Pipeline:
         read = served.of(found)
         people, now_s = self._in_view(found, read), self._clock()
         age_ms = (now_s - one.born_s) * 1e3
+        self.totals.unanswered, self.totals.server_losses = self._elsewhere.unanswered, self._elsewhere.losses
         for counted in {id(t): t for t in (totals, self.totals)}.values():
             count(counted, found, served, age_ms, now_s)
         stats = Stats(
@@ -340,6 +365,7 @@ class Pipeline:
             frames=totals.frames,
             dropped=totals.drops[DropCause.GRAB_FULL] + totals.drops[DropCause.FRONT_END_FULL],
             provider=self._engine.provider,
+            server=self._elsewhere.there,
             why=decision.why if decision else "the network failed" if found.faces else "nobody in view",
         )
         return Result(found.frame, people, stats)

@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from align.geometry import Template
+from app.faces.calm import Pace
 from app.faces.detectors import open_detectors
 from app.faces.follower import Follower
 from app.faces.front_end import FrontEnd
@@ -30,13 +31,15 @@ def make_front_end(
     Raises ModelError and UsageError."""
     follower, first, second = (_finders if live else _shared_finders)(settings.detector)
     share = BESIDE_SHARE if second else ALONE_SHARE
-    search = Search(first, settings.min_face, share, every_frame=settings.every_frame) if first else None
+    pace = Pace()
+    search = Search(first, settings.min_face, share, every_frame=settings.every_frame, pace=pace) if first else None
     look: SecondLook | None = None
     if second and live and not settings.every_frame:
-        look = LookBeside(second, settings.min_face, settings.look_share)
+        look = LookBeside(second, settings.min_face, settings.look_share, pace=pace)
     elif second:
         look = TimedLook(second, settings.min_face, 0.0 if settings.every_frame else FILE_EVERY_S)
-    return FrontEnd(follower, search, look, Template(tuple(template)), tracker or Tracker(), settings.max_faces)
+    shape = Template(tuple(template))
+    return FrontEnd(follower, search, look, shape, tracker or Tracker(), settings.max_faces, pace=pace)
 
 
 def _finders(detector: str) -> tuple[Follower, Detector | None, Detector | None]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from align.geometry import Template
 from app.errors import ModelError, UsageError
 from app.faults import NETWORK
+from app.network.beside import Beside
 from app.network.calibrate import (
     cached_profile,
     calibrate,
@@ -20,7 +21,7 @@ from app.network.calibrate import (
     remembered,
     unmeasured,
 )
-from app.network.engine import default_threads
+from app.network.engine import Unanswered, default_threads
 from app.network.loading import Loading, first_of
 from app.network.mending import STEADY_TAIL, Mender
 from app.network.open import load_all
@@ -29,12 +30,14 @@ from app.network.profiles import read_profile
 from app.pipeline import Scheduling
 from app.settings import cache_folder
 from models.manifest import Manifest, ManifestError, find_manifest
-from scheduler.latency import LatencyModel, OperatingPoint, Profile
+from scheduler.latency import OperatingPoint, Profile
+from scheduler.places import SERVER, latency_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
     from app.network.engine import Engine
+    from app.network.remote import RemoteEngine
     from app.pipeline import Pipeline
     from app.settings import Settings
     from app.sources.source import Source
@@ -66,8 +69,13 @@ def load_profile(
     points: Sequence[OperatingPoint] | None = None,
 ) -> tuple[Profile, bool]:
     """The remembered profile of this machine, or a new one; and whether it was remembered. It holds `points`, or all of the
-    engine's."""
-    measure = partial(calibrate, engine, manifest, progress, points=points, probe=probe_of(engine))
+    engine's. Raises Unanswered where a server is to be measured that is out."""
+
+    def measure() -> Profile:
+        if isinstance(engine, Beside) and not points and not engine.server.there:
+            raise Unanswered(engine.server.text)
+        return calibrate(engine, manifest, progress, points=points, probe=probe_of(engine))
+
     return cached_profile(cache_folder(), engine, manifest, threads or default_threads(), measure, again, points)
 
 
@@ -76,7 +84,9 @@ def fixed_point(settings: Settings, manifest: Manifest) -> OperatingPoint | None
     if settings.exit == "auto":
         return None
     engine, _, exit = settings.exit.rpartition("/")
-    if engine and not settings.device.startswith("openvino"):
+    if engine == SERVER and not settings.server:
+        raise UsageError(f"--exit {settings.exit} needs --server, or name it without {engine}/")
+    if engine not in ("", SERVER) and not settings.device.startswith("openvino"):
         raise UsageError(f"--exit {settings.exit} needs --device openvino, or name it without {engine}/")
     name, _, size = exit.partition("@")
     try:
@@ -91,6 +101,8 @@ def fixed_point(settings: Settings, manifest: Manifest) -> OperatingPoint | None
 
 def one_engine(settings: Settings) -> str:
     """Of a run whose point is fixed, unless it names another."""
+    if settings.server:
+        return SERVER
     return "openvino" if settings.device.startswith("openvino") else ""
 
 
@@ -124,13 +136,20 @@ class Network:
                 self._remember(profile)
 
         spare: Callable[[bool], None] = lambda busy: None  # noqa: E731
-        if self.missing or (self.profile.tail > STEADY_TAIL and not self.settings.profile):
+        mended = not (self.settings.profile or self.settings.server)  # a server has others to read for
+        if self.missing or (mended and self.profile.tail > STEADY_TAIL):
             spare = Mender(self._measure, measured, missing=self.missing, may_begin=loading.done)
-        latency = LatencyModel(self.profile)
         scheduling = Scheduling(
-            engine=wrap(engine), policy=policy, latency=latency, probe=probe_of(engine), spare=spare, end=end
-        )
+            engine=wrap(engine), policy=policy, latency=latency_model(self.profile), probe=probe_of(engine),
+            spare=spare, end=end, server=self.server,
+        )  # fmt: skip
         return scheduling, loading
+
+    @property
+    def server(self) -> RemoteEngine | None:
+        """The one whose times are known."""
+        known = any(p.point.engine == SERVER for p in self.profile.points)
+        return self.engine.server if isinstance(self.engine, Beside) and known else None
 
     def _measure(self) -> Generator[None, None, Profile]:
         return measuring(self.engine, self.manifest, points=self.engine.ready, probe=probe_of(self.engine))
@@ -152,6 +171,10 @@ def open_network(
         load_all(engine, progress)
     known, where = _known(settings, engine, manifest, progress)
     likely = known or unmeasured(engine, manifest, engine.points)
+    if settings.server and known:
+        return Network(
+            settings, manifest, engine, known, where
+        )  # what a server's answers are compared with is all loaded
     first = first_of(engine, policy, likely, settings.frame_budget_ms)
     engine.load(first)
     if known:
@@ -176,7 +199,13 @@ def _known(
         if missing and len(engine.points) == 1:
             raise UsageError(f"profile {path} lacks {min(missing)}: leave out --profile, or name another --exit")
         return file.profile, f"{path}{', ' if remark else ''}{remark}"
-    if not settings.recalibrate and len(engine.points) > 1:
+    if not settings.server and not settings.recalibrate and len(engine.points) > 1:
         return remembered(profile_path(cache_folder(), engine, manifest, threads)), REMEMBERED
-    profile, was_known = load_profile(engine, manifest, settings.threads, settings.recalibrate, progress)
-    return profile, REMEMBERED if was_known else "measured now"
+    measured, note = partial(load_profile, engine, manifest, settings.threads, settings.recalibrate, progress), ""
+    try:
+        profile, was_known = measured()
+    except Unanswered as error:
+        assert isinstance(engine, Beside)
+        profile, was_known = measured(points=engine.local.points)
+        note = f"; the server cannot be measured and is not used in this run: {error}"
+    return profile, (REMEMBERED if was_known else "measured now") + note

@@ -19,8 +19,8 @@ from app.outputs.sound import Sound
 from app.outputs.video import VideoWriter
 from app.settings import CAMERA
 from app.sources.files import FileSource
-from scheduler.latency import LatencyModel
 from scheduler.log import LogWriter
+from scheduler.places import latency_model
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -94,7 +94,7 @@ def _header(settings: Settings, source: Source, network: Network, policy: Policy
         },
         "policy": policy.to_json(),
         "profile": profile.to_json(),
-        "correction": LatencyModel(profile).to_json(),
+        "correction": latency_model(profile).to_json(),
     }
 
 

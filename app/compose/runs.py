@@ -17,6 +17,7 @@ from app.compose.outlets import outputs
 from app.controls import Controls
 from app.errors import UsageError
 from app.faces.at_once import AtOnce
+from app.faces.calm import Calm
 from app.faces.detectors import missing_detector
 from app.faces.front_end_process import FrontEndProcess
 from app.faces.tracker import Tracker
@@ -36,6 +37,7 @@ from app.sources.group import Group, names_of
 from app.sources.open import Playing, Watching, open_source
 from app.sources.selection import Selection
 from app.sources.source import FALLBACK_FPS
+from scheduler.places import SERVER
 from scheduler.policy import Fixed, LeastError
 
 if TYPE_CHECKING:
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
     from app.sources.source import Source
     from models.manifest import Manifest
     from scheduler.latency import OperatingPoint
+    from scheduler.policy import Policy
 
 
 class Once:
@@ -175,7 +178,8 @@ def _views(settings: Settings, manifest: Manifest, sources: Sequence[Source], un
         tracker = AtOnce() if alone else Tracker(number, several)
         make = partial(make_front_end, settings, manifest.template, source.live, tracker)
         # Live, so that landmarks do not hold up window and network; a file loses nothing by waiting.
-        front_end = FrontEndProcess(make) if source.live else make()
+        calm = None if settings.every_frame else Calm()
+        front_end = FrontEndProcess(make, calm) if source.live else make()
         undo.callback(front_end.close)
         ready = Once(front_end.ready if isinstance(front_end, FrontEndProcess) else lambda: None)
         protect = protection(settings.privacy)
@@ -204,10 +208,12 @@ def load(
     with begun.opened as undo:
         if engine is None:
             points = [fixed] if fixed else candidates(manifest)
-            engine = open_engine(manifest, settings.device, settings.threads, points=points)
+            engine = open_engine(manifest, settings.device, settings.threads, points=points, server=settings.server)
             undo.callback(engine.close)
-        policy = Fixed(fixed) if fixed else LeastError(period_ms=_period_ms(settings, pipeline))
+        policy: Policy = Fixed(fixed) if fixed else LeastError(period_ms=_period_ms(settings, pipeline))
         network = open_network(settings, source, manifest, policy, engine, progress)
+        if fixed and fixed.engine == SERVER and not network.server:
+            policy = Fixed(fixed._replace(engine=""))
         for ready in begun.front_ends_ready:
             ready()
         names = [camera.name for camera in pipeline.cameras]

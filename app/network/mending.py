@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from scheduler.latency import Profile
 
+MOST_TRIES = 3  # on a machine that is never quiet it would go on for ever
 # Of all times over their medians, the 95 % quantile: above it a profile was measured beside other work.
 STEADY_TAIL = 1.6
 # How long it goes on after a frame while there is no profile; a batch that was begun is finished.
@@ -19,7 +20,8 @@ SLICE_S = 0.01
 
 class Mender:
     """Called after every frame. Without a profile it measures after each, as soon as it may; then, or with one, a batch at a
-    time while nobody is in view, until a whole measurement was steady."""
+    time while nobody is in view, until a whole measurement was
+    steady, or MOST_TRIES were not."""
 
     def __init__(
         self,
@@ -32,7 +34,7 @@ class Mender:
     ) -> None:
         """`measure` begins a measurement; `done` is given a profile that is worth having."""
         self._measure, self._done, self._clock = measure, done, clock
-        self._missing, self._may_begin, self._rests = missing, may_begin, False
+        self._missing, self._may_begin, self._rests, self._tries = missing, may_begin, False, 0
         self._steps: Generator[None, None, Profile] | None = None
 
     def __call__(self, busy: bool = False) -> None:
@@ -51,4 +53,5 @@ class Mender:
             steady = measured.value.tail <= STEADY_TAIL
             if steady or self._missing:
                 self._done(measured.value)
-            self._steps, self._missing, self._rests = None, False, steady
+            self._tries += 1
+            self._steps, self._missing, self._rests = None, False, steady or self._tries == MOST_TRIES

@@ -141,6 +141,9 @@ class _Run:
             by_exit,
             ("exit", "input_size", "engine"),
         )
+        yield counter(
+            "unanswered_batches", "Batches that the server of --server did not read in time", {(): totals.unanswered}
+        )
         yield counter("source_reconnects", "Times that the source came back", {(): totals.reconnects})
         messages = {(s.name, k): getattr(s, k) for s in self._metrics.senders for k in ("sent", "dropped", "refused")}
         yield counter("messages", "Messages to other systems, by what became of them", messages, ("to", "outcome"))
@@ -156,6 +159,8 @@ class _Run:
             ),
             ("slowdown_ratio", "The network's time over its profile, filtered", self._latency.slowdown),
         ]
+        if (server := next((s.server for s in newest.values()), None)) is not None:
+            gauges.append(("server_up", "1 while the server of --server answers", int(server)))
         if seen:
             budget_ms = next(iter(seen.values())).budget_ms
             gauges += [
