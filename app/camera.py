@@ -16,7 +16,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from app.domain import DropCause, SourceState
+from app.domain import DropCause, SourceState, SourceStatus
 from app.errors import DeviceError, SourceStalled
 from app.faults import FRONT_END
 from app.mailbox import Mailbox, WhenFull
@@ -127,6 +127,12 @@ class Camera:
         gets the depth that a camera's frame would get."""
         return found.frame.born_s if self.source.live else self._clock() - sum(found.stages_ms.values()) / 1e3
 
+    def status(self) -> SourceStatus:
+        """Of the source; one that was given up is lost for good."""
+        if self.failure:
+            return SourceStatus(SourceState.LOST, text=str(self.failure))
+        return self.source.status()
+
     def fps(self, now_s: float) -> float:
         """Results a second, one at `now_s` included."""
         self.times.append(now_s)
@@ -134,13 +140,13 @@ class Camera:
         return (len(self.times) - 1) / span if span > 0 else 0.0
 
     def give_up(self) -> None:
-        """Loops before the mailbox end; what lies in it is still taken."""
+        """No more pictures: the loops finish what they were given, and end."""
         self.source.close()
         self.grabbed.close()
-        self.aligned.close()
 
     def stop(self) -> None:
         """Throws away what waits."""
         self.give_up()
+        self.aligned.close()
         self.grabbed.clear()
         self.aligned.clear()

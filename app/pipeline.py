@@ -448,8 +448,7 @@ class Pipeline:
                 self._keep(error)
                 # Loops before this one end; those behind finish what they were given.
                 for one in self.cameras:
-                    one.source.close()
-                    one.grabbed.close()
+                    one.give_up()
                     if camera is None:
                         one.aligned.close()
             else:

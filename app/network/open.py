@@ -42,9 +42,9 @@ def open_engine(
     points: Collection[OperatingPoint] | None = None,
     server: str | None = None,
 ) -> Engine:
-    """`exits` and `points` limit what it has. Nothing is loaded yet, unless a `server` is asked beside the device: its answers are
-    compared with what is read here. Raises ModelError, DeviceError, and UsageError for a device or address that makes
-    no sense."""
+    """`exits` and `points` limit what it has. Nothing is loaded yet, unless a `server` is asked beside the device: to be
+    compared with what is read here. Raises ModelError, DeviceError, and UsageError for a device or address that makes no
+    sense."""
     if server:
         return _beside_server(manifest, ServerAddress.parse(server), device, threads, points)
     if device not in DEVICES:
