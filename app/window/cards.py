@@ -159,7 +159,7 @@ def keys(say: Texts) -> list[tuple[str, str]]:
         ("↑  ↓", say("budget, with the panel open")),
         ("←  →", say("exit, with the panel open")),
         ("0", say("budget and exit as at the start")),
-        ("1 … 9", say("one of several cameras")),
+        ("1-9", say("one of several cameras")),
         ("Q  Esc", say("end")),
     ]
 
