@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache, partial
 from pathlib import Path
@@ -58,9 +58,10 @@ from app.sources.open import Playing, Watching, open_source
 from app.sources.selection import Selection
 from app.sources.source import FALLBACK_FPS, Source
 from models.manifest import Manifest, ManifestError, find_manifest
-from scheduler.latency import LatencyModel, OperatingPoint, Profile
+from scheduler.latency import LatencyModel
 from scheduler.log import LogWriter
-from scheduler.policy import Fixed, LeastError, Policy
+from scheduler.policy import DeepestThatFits, Fixed, Policy, ValuePerPerson
+from scheduler.profile import OperatingPoint, Profile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -217,7 +218,7 @@ def load(
             profile, profile_from = _profile(settings, engine, manifest, progress)
         else:
             profile, profile_from = unmeasured(engine, manifest, engine.points), ""
-        policy = Fixed(fixed) if fixed else LeastError(period_ms=1000 / (source.fps or FALLBACK_FPS))
+        policy = Fixed(fixed) if fixed else _rule(settings, source)
         begun.front_end_ready()
         budget_ms = settings.frame_budget_ms if source.live else math.inf
         sinks, log = _outputs(settings, source, manifest, engine, profile, policy, budget_ms, undo)
@@ -255,6 +256,14 @@ def load(
         senders,
         missing_detector(settings.detector),
     )
+
+
+def _rule(settings: Settings, source: Source) -> Policy:
+    """What `--policy` and `--economy` ask for."""
+    if settings.policy == "deepest-that-fits":
+        return DeepestThatFits()
+    rule = ValuePerPerson(period_ms=1000 / (source.fps or FALLBACK_FPS))
+    return replace(rule, least=rule.least * settings.economy)
 
 
 def _profile(

@@ -29,10 +29,12 @@ from app.errors import AppError, DeviceError, InternalError, OutputError, Source
 from app.faults import FRONT_END, NETWORK, OUTPUT, Diary, Faults
 from app.mailbox import Closed, Mailbox, WhenFull
 from app.network.engine import bucket_of
+from app.people.movement import Movement
 from app.served import Served, count, frame_record
 from app.totals import Totals
+from scheduler.load import Decision, Known, Load
 from scheduler.log import Batch, LogWriter
-from scheduler.policy import Decision, Load, Policy
+from scheduler.policy import Policy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -127,6 +129,7 @@ class Pipeline:
         self._latest: Result | None = None
         self._plain = True  # pictures are shown as they come, since none was searched yet
         self._late = False
+        self._movement = Movement()
         self._times: deque[float] = deque(maxlen=FPS_WINDOW)
         self._stopping = threading.Event()
         self._done = threading.Event()
@@ -259,35 +262,53 @@ class Pipeline:
     def _serve(self, found: FrameFaces, born_s: float) -> Served:
         """Decides and reads, in as many batches as the policy finds time for."""
         self._people.keep(found.alive)
+        self._movement.keep(found.alive)
         new = sum(self._people.estimate(f.person) is None for f in found.faces)
         probe = self._probe() if found.faces and math.isfinite(found.frame.budget_ms) else 0.0
-        served = Served(Load(len(found.faces), self._left_ms(found.frame, born_s), new, self._late, probe=probe))
+        known = [self._seen(face, found.frame.time_s) for face in found.faces]
+        order = self._policy.rank(known)
+        people = tuple(known[i] for i in order)
+        left_ms = self._left_ms(found.frame, born_s)
+        served = Served(Load(len(people), left_ms, new, self._late, probe=probe, people=people))
         if not found.faces:
             return served
+        waiting = [found.faces[i] for i in order]
         decision = self._policy(served.load, self._latency)
-        served.slowdown, served.tail = self._latency.slowdown, self._latency.tail(decision.point)
+        served.slowdown, served.tail = self._latency.slowdown, self._latency.tail
         try:
-            self._run(found, decision, served, born_s)
+            self._run(found.frame, waiting, decision, served, born_s)
         except Exception as error:
             self.faults.survive(NETWORK, error)
             return Served(served.load)
         self.faults.well(NETWORK)
         return served
 
-    def _run(self, found: FrameFaces, decision: Decision, served: Served, born_s: float) -> None:
-        """Reads the chosen faces, and others while the policy finds time for them; notes in `served` what was done."""
-        frame, load, waiting = found.frame, served.load, self._people.stalest_first(found.faces)
+    def _seen(self, face: Face, time_s: float) -> Known:
+        """What the policy may know of somebody."""
+        sharpness = self._movement.sharpness(face.person, face.box)
+        seen = self._people.known(face.person, time_s)
+        if seen is None:
+            return Known()
+        error = self._latency.profile.error_at(seen.exit, seen.size)
+        return Known(seen.waited_s * 1e3, error, seen.moved, sharpness)
+
+    def _run(self, frame: Frame, waiting: Sequence[Face], decision: Decision, served: Served, born_s: float) -> None:
+        """Reads the first of those who wait, and others while the policy finds time; notes in `served` what was done."""
+        load, further = served.load, list[Batch]()
+        served.decision = decision
+        if not decision.serve:
+            return
         read, measured_ms = self._read(frame, waiting[: decision.serve], decision)
-        self._latency.observe(decision.point, decision.serve, measured_ms, probe=load.probe)
-        further = list[Batch]()
+        self._latency.observe(decision.point, decision.serve, measured_ms, load)
         while len(read) < len(waiting):
             left_ms = self._left_ms(frame, born_s)
-            again = self._policy.again(load.after(len(read), left_ms, 1 + len(further)), self._latency)
+            rest = load.after(len(read), left_ms, 1 + len(further))
+            again = self._policy.again(rest, self._latency)
             if again is None:
                 further.append(Batch(left_ms))
                 break
             others, took_ms = self._read(frame, waiting[len(read) :][: again.serve], again)
-            self._latency.observe(again.point, again.serve, took_ms, further=True)
+            self._latency.observe(again.point, again.serve, took_ms, rest)
             further.append(
                 Batch(
                     left_ms,
@@ -300,7 +321,7 @@ class Pipeline:
                 )
             )
             read |= others
-        served.decision, served.people, served.measured_ms, served.further = decision, read, measured_ms, tuple(further)
+        served.people, served.measured_ms, served.further = read, measured_ms, tuple(further)
 
     def _left_ms(self, frame: Frame, born_s: float) -> float:
         return frame.budget_ms - (self._clock() - born_s) * 1e3
@@ -326,8 +347,8 @@ class Pipeline:
             fps=(len(self._times) - 1) / span if span > 0 else 0.0,
             faces=len(people),
             served=len(served.people),
-            exit=decision.point.exit if decision else "",
-            input_size=decision.point.size if decision else 0,
+            exit=decision.point.exit if decision and decision.serve else "",
+            input_size=decision.point.size if decision and decision.serve else 0,
             budget_ms=found.frame.budget_ms,
             left_ms=served.load.left_ms,
             predicted_ms=decision.predicted_ms if decision else 0.0,
@@ -342,7 +363,7 @@ class Pipeline:
         if found.faces and not decision:
             self._count_drop(found.frame, DropCause.FAILED)  # no decision that a replay could repeat
         elif self._log:
-            bucket = bucket_of(self._engine.buckets, decision.serve) if decision else 0
+            bucket = bucket_of(self._engine.buckets, decision.serve) if stats.exit and decision else 0
             self._log.frame(frame_record(found, served, stats, unserved, bucket))
         return Result(found.frame, people, stats)
 

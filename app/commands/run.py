@@ -294,7 +294,7 @@ def _watch(app: App) -> None:
 
 def summary(totals: Totals, started_s: float, budget_ms: float) -> list[str]:
     """The run in figures, for people; `budget_ms` is the last one, if it was changed on the way."""
-    from scheduler.latency import quantile
+    from scheduler.profile import quantile
 
     if not totals.frames or totals.first_result_s is None or totals.last_result_s is None:
         return ["no frame was processed"]

@@ -18,7 +18,7 @@ from app.network.openvino import OpenVinoEngine, precisions_of
 from app.network.profiles import measured_for
 from app.network.several import Several
 from models.manifest import DEFAULT_MODEL
-from scheduler.latency import OperatingPoint
+from scheduler.profile import OperatingPoint
 
 MANIFEST = load_manifest(DEFAULT_MODEL)
 POINTS = (OperatingPoint("exit_05", 40), OperatingPoint("exit_12+mirror", 96))
