@@ -24,6 +24,7 @@ from scheduler.latency import (
     LatencyModel,
 )
 from scheduler.load import Decision, Load
+from scheduler.places import latency_model
 from scheduler.policy import InTurn
 from scheduler.profile import OperatingPoint
 
@@ -279,4 +280,4 @@ def least_error_from_json(data: Mapping[str, Any]) -> LeastError:
 
 def latency_for(rule: Rule, profile: Profile) -> LatencyModel:
     """The correction that a rule was made for."""
-    return FormerLatency(profile) if isinstance(rule, LeastError) else LatencyModel(profile)
+    return FormerLatency(profile) if isinstance(rule, LeastError) else latency_model(profile)

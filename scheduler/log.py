@@ -12,6 +12,9 @@ frame   {"type": "frame", "id", "time_s", "faces", "wanted", "new", "served", "e
 drop    {"type": "drop", "id", "cause"}
 event   {"type": "event", "name", ...}: what changed between two frames; the name says what else is in it
          "policy"  {"policy": {...}}  the rule from the next frame on
+         "server"  {"there"}  whether a server's points may be chosen from the next frame on
+         "unanswered"  {"exit", "size", "engine", "faces", "left_ms", "took_ms", "first"}  it did not read a batch; where that
+         was the first one, the next frame's numbers are of what was decided and read here instead
 face    drops of single faces are counted in the frame's "unserved": {cause: faces}
 
 Schema 1 had no "new" and no events, and its predictions came from another correction of the profile: such logs are read,
@@ -29,11 +32,11 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field, fields
 from math import inf
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 
 from scheduler.before import FormerLatency
-from scheduler.latency import LatencyModel
 from scheduler.load import Known
+from scheduler.places import SERVER, latency_model
 from scheduler.policy import Fixed
 from scheduler.profile import OperatingPoint, Profile
 from scheduler.rules import policy_from_json
@@ -41,6 +44,9 @@ from scheduler.rules import policy_from_json
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
+
+    from scheduler.latency import LatencyModel
+    from scheduler.load import Decision
 
 SCHEMA = 6
 READABLE = (1, 2, 3, 4, 5, 6)
@@ -76,6 +82,11 @@ class Batch(NamedTuple):
     @property
     def point(self) -> OperatingPoint:
         return OperatingPoint(self.exit, self.size, self.engine)
+
+    @classmethod
+    def of(cls, decision: Decision, left_ms: float, measured_ms: float) -> Self:
+        exit, size, engine = decision.point
+        return cls(left_ms, decision.serve, exit, size, decision.predicted_ms, measured_ms, engine)
 
 
 # Not frozen: a frozen one takes twice as long to make, and reading a log a sixth longer.
@@ -153,13 +164,16 @@ class LatencyLog:
     @property
     def repeatable(self) -> bool:
         """Whether this version decides as the one did that wrote it."""
-        return self.header["schema"] in REPEATABLE
+        former_server = self.header["schema"] <= LAST_FORMER and any(
+            p.point.engine == SERVER for p in self.profile.points
+        )
+        return self.header["schema"] in REPEATABLE and not former_server
 
     def latency(self) -> LatencyModel:
         """The latency model that the run began with."""
         numbers = self.header.get("correction", {})
         if self.header["schema"] > LAST_FORMER:
-            return LatencyModel(self.profile, **numbers)
+            return latency_model(self.profile, numbers)
         return FormerLatency(self.profile, **(FIRST_CORRECTION | numbers))
 
     @property
@@ -300,6 +314,15 @@ def _event(record: Mapping[str, Any], before: int, points: set[OperatingPoint]) 
         raise ValueError("the name of an event")
     if record["name"] == "policy":
         _check_policy(details["policy"], points)
+    if record["name"] == "server" and type(details["there"]) is not bool:
+        raise ValueError("there")
+    if record["name"] == "unanswered":
+        if OperatingPoint.from_json(details) not in points or type(details["faces"]) is not int:
+            raise ValueError("what was not answered")
+        if not 1 <= details["faces"] <= MOST_FACES or not (_is_positive(details["took_ms"]) and details["took_ms"]):
+            raise ValueError("what was not answered")
+        if details["left_ms"] is not None and not _is_number(details["left_ms"]):
+            raise ValueError("left_ms")
     return Event(before, record["name"], details)
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from scheduler.before import latency_for
 from scheduler.crowd import Guests
 from scheduler.load import Decision, Load
+from scheduler.places import decide, offer
 from scheduler.policy import Policy
 from scheduler.profile import OperatingPoint, Profile, quantile
 from scheduler.rules import policy_from_json
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from scheduler.latency import LatencyModel
-    from scheduler.log import FrameRecord, LatencyLog
+    from scheduler.log import Event, FrameRecord, LatencyLog
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,20 +62,34 @@ def exact(log: LatencyLog) -> Iterator[tuple[FrameRecord, Decision | None]]:
     """Each frame with what the recorded policy decides on the recorded numbers: the first decision that is another one than
     recorded, or else the frame's first."""
     policy, latency, late = policy_from_json(log.policy), log.latency(), False
-    changes = {e.before: e.details["policy"] for e in log.events if e.name == "policy"}
+    events = list(log.events)
     for i, record in enumerate(log.frames):
-        if i in changes:
-            policy = policy_from_json(changes[i])
+        while events and events[0].before <= i:
+            event = events.pop(0)
+            if event.name == "policy":
+                policy = policy_from_json(event.details["policy"])
+            _elsewhere(event, record, late, policy, latency)
         decision = None
         if record.wanted:
             load = Load(record.wanted, record.left_ms, record.new, late, probe=record.probe, people=record.people)
-            decision = policy(load, latency)
+            decision = decide(policy, load, latency)
         late = record.miss
         if record.served:
             latency.observe(record.point, record.served, record.measured_ms, load)
         if record.further:
             decision = _again(record, load, decision, policy, latency)
         yield record, decision
+
+
+def _elsewhere(event: Event, record: FrameRecord, late: bool, policy: Policy, latency: LatencyModel) -> None:
+    """What a server's coming and going changed for the frame that follows."""
+    if event.name == "server":
+        offer(latency, event.details["there"])
+    if event.name == "unanswered" and event.details["first"]:
+        left_ms = inf if event.details["left_ms"] is None else event.details["left_ms"]
+        load = Load(record.wanted, left_ms, record.new, late, probe=record.probe, people=record.people)
+        decide(policy, load, latency)
+        latency.observe(OperatingPoint.from_json(event.details), event.details["faces"], event.details["took_ms"], load)
 
 
 def _again(
