@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import tomllib
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from app.errors import ModelError, OutputError, UsageError
 
@@ -31,7 +32,9 @@ class Parser(argparse.ArgumentParser):
 
 
 def command(sub: argparse._SubParsersAction, name: str, run: Run, text: str, example: str) -> Parser:
-    parser = sub.add_parser(name, help=text, description=text, epilog=f"example: main.py {example}")
+    """Adds a command. The first sentence of `text` stands in the overview of all commands: at most 62 characters."""
+    first = text.split(". ")[0].rstrip(".") + "."
+    parser = sub.add_parser(name, help=first, description=text, epilog=f"example: main.py {example}")
     parser.set_defaults(run=run)
     return parser
 
@@ -44,6 +47,17 @@ def add_config_file(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="TOML file with the options of `run`, - written as _; default: the user's own, where there is one",
     )
+
+
+def key_value(text: str) -> tuple[str, Any]:
+    """What `--option KEY=VALUE` says; VALUE as in TOML, or plain text."""
+    key, separator, value = text.partition("=")
+    if not key or not separator:
+        raise UsageError(f"--option {text}: KEY=VALUE is needed")
+    try:
+        return key, tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key, value
 
 
 @contextmanager

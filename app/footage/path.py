@@ -7,7 +7,7 @@ infer  reads the faces of several frames in one batch, then takes the frames one
 
 Nothing depends on which loop is faster: which pictures get a second look, and whose faces share a batch, follows from the file
 alone. So the same file gives the same bytes, whatever else the machine does. With a latency log frames are read one by one:
-it is to say what each of them took.
+it is to say what each of them took. So they are by a server, which may not answer.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ import numpy as np
 from align.crop import crop_batch
 from app.mailbox import Closed, Mailbox
 from app.pipeline import Pipeline
+from scheduler.places import SERVER
+from scheduler.policy import Fixed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from app.domain import Face, Frame, Reading
     from app.faces.front_end import FrameFaces
     from app.mailbox import WhenFull
+    from scheduler.latency import OperatingPoint
     from scheduler.policy import Decision
 
 # Frames that wait between two loops, and what their pictures may take. A second look takes as long as a dozen frames and comes
@@ -62,7 +65,7 @@ class FootagePath(Pipeline):
 
     def _groups(self) -> Iterator[list[FrameFaces]]:
         """Frames in their order, as many together as make a batch."""
-        most = 1 if self._log else TOGETHER
+        most = TOGETHER if self._point() else 1
         group: list[FrameFaces] = []
         while True:
             try:
@@ -77,7 +80,9 @@ class FootagePath(Pipeline):
 
     def _together(self, group: Sequence[FrameFaces]) -> dict[int, _Ready]:
         """One batch; by frame."""
-        point = self._engine.points[0]
+        point = self._point()
+        if point is None:
+            return {}
         started = self._clock()
         crops = [crop_batch(f.frame.image, [face.matrix for face in f.faces], point.size) for f in group if f.faces]
         readings = iter(self._engine.read(point, np.concatenate(crops)) if crops else ())
@@ -87,14 +92,22 @@ class FootagePath(Pipeline):
             for found in group
         }
 
-    def _read(self, frame: Frame, chosen: Sequence[Face], decision: Decision) -> tuple[set[int], float]:
-        ready = self._ready[frame.id]
+    def _point(self) -> OperatingPoint | None:
+        """At which frames are read together."""
+        policy = self._policy
+        return policy.point if isinstance(policy, Fixed) and policy.point.engine != SERVER and not self._log else None
+
+    def _read(self, frame: Frame, chosen: Sequence[Face], decision: Decision, left_ms: float) -> tuple[set[int], float]:
+        ready = self._ready.get(frame.id)
+        if ready is None:
+            return super()._read(frame, chosen, decision, left_ms)
         for face in chosen:
             self._people.read(face.person, ready.readings[face.person], frame.id, frame.time_s)
         return {face.person for face in chosen}, ready.ms
 
     def _born_s(self, found: FrameFaces) -> float:
-        return super()._born_s(found) - self._ready[found.frame.id].ms / 1e3
+        ready = self._ready.get(found.frame.id)
+        return super()._born_s(found) - (ready.ms / 1e3 if ready else 0.0)
 
 
 __all__ = ["FootagePath"]
