@@ -20,7 +20,7 @@ import time
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from align.crop import crop_batch
 from app.controls import Controls
@@ -124,8 +124,8 @@ class Pipeline:
         self._log: Diary | None = None
         self.faults = Faults(source.live)
         when_full = WhenFull.DROP_OLDEST if source.live else WhenFull.WAIT
-        self._grabbed: Mailbox[Frame] = Mailbox(1, when_full)
-        self._aligned: Mailbox[FrameFaces] = Mailbox(1, when_full)
+        self._grabbed: Mailbox[Frame] = self._box(when_full)
+        self._aligned: Mailbox[FrameFaces] = self._box(when_full)
         self.totals = Totals()
         # Says to the user that the source is lost or back.
         self.tell: Callable[[SourceEvent], None] = lambda event: None
@@ -161,6 +161,10 @@ class Pipeline:
         self._engine = scheduling.engine  # last: the loops take it for a sign
         self._may_infer.set()
 
+    def _box(self, when_full: WhenFull) -> Mailbox[Any]:
+        """What lies between two loops."""
+        return Mailbox(1, when_full)
+
     # --- the three loops -------------------------------------------------------------------------------------------
 
     def _grab(self) -> None:
@@ -195,18 +199,22 @@ class Pipeline:
             if self._engine is None:
                 self._preview(found)
                 continue
-            self._take_up(self.controls.now.policy)
-            self._elsewhere.heed()
-            born_s = self._born_s(found)
-            served = self._serve(found, born_s)
-            result = self._result(found, served, born_s)
-            self._late = result.stats.frame_age_ms > result.stats.budget_ms
-            if self._protect:
-                result = self._protect(result, found.places)
-            self._deliver(result)
-            self._latest = result
+            self._one(found)
             if self._source.live and not found.faces:
                 self.spare()
+
+    def _one(self, found: FrameFaces) -> None:
+        """From a frame's faces to its result, delivered."""
+        self._take_up(self.controls.now.policy)
+        self._elsewhere.heed()
+        born_s = self._born_s(found)
+        served = self._serve(found, born_s)
+        result = self._result(found, served, born_s)
+        self._late = result.stats.frame_age_ms > result.stats.budget_ms
+        if self._protect:
+            result = self._protect(result, found.places)
+        self._deliver(result)
+        self._latest = result
 
     def _preview(self, found: FrameFaces) -> None:
         """Boxes without words, for the window alone."""
