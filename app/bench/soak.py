@@ -239,7 +239,8 @@ def verdicts(result: dict[str, Any]) -> dict[str, tuple[bool, str]]:
         ),
         "SIGTERM": (
             term["seconds"] <= TERM_S and term["code"] == 0 and all(term["complete"].values()),
-            f"ended after {term['seconds']:.2f} s with code {term['code']}, files complete: {', '.join(name for name, whole in term['complete'].items() if whole) or 'none'}",
+            f"ended after {term['seconds']:.2f} s with code {term['code']}, files complete: "
+            + (", ".join(name for name, whole in term["complete"].items() if whole) or "none"),
         ),
     }
 
