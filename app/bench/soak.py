@@ -213,6 +213,7 @@ def verdicts(result: dict[str, Any]) -> dict[str, tuple[bool, str]]:
         "camera unplugged, back at another size": "source_back",
         "disk full: results": "fault: output",
     }
+    complete = [name for name, whole in term["complete"].items() if whole]
     missing = [f for f, entry in expected.items() if injected.get(f) and not logged.get(entry)]
     never = [f for f in expected if not injected.get(f)]
     told = any("latency log" in line for line in result["told"])
@@ -239,8 +240,7 @@ def verdicts(result: dict[str, Any]) -> dict[str, tuple[bool, str]]:
         ),
         "SIGTERM": (
             term["seconds"] <= TERM_S and term["code"] == 0 and all(term["complete"].values()),
-            f"ended after {term['seconds']:.2f} s with code {term['code']}, files complete: "
-            + (", ".join(name for name, whole in term["complete"].items() if whole) or "none"),
+            f"ended after {term['seconds']:.2f} s with code {term['code']}, files complete: {', '.join(complete) or 'none'}",
         ),
     }
 
