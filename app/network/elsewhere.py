@@ -8,13 +8,14 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Protocol
 
+from scheduler.load import Load
 from scheduler.places import SERVER, Places, offer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from scheduler.latency import LatencyModel
-    from scheduler.policy import Decision, Load
+    from scheduler.load import Decision
 
 # Of a batch's time, what the server has at least; and the margin of what is kept to read here instead.
 LEAST_SHARE, MARGIN = 0.5, 1.1
@@ -78,7 +79,9 @@ class Elsewhere:
         if math.isfinite(left_ms) and isinstance(latency, Places):
             fixed = decision.load is None
             instead = latency.twin(point) if fixed else latency.cheapest_here
-            every, one = (MARGIN * latency.predict_ms(instead, n) for n in (faces, faces if fixed else 1))
+            every, one = (
+                MARGIN * latency.predict_ms(instead, n, Load(n, left_ms)) for n in (faces, faces if fixed else 1)
+            )
             least_ms = max(min(decision.predicted_ms, left_ms - one), LEAST_SHARE * left_ms)
             left_ms = max(left_ms - every, least_ms)
         self._server.before(left_ms, newcomers)
@@ -88,10 +91,11 @@ class Elsewhere:
         frame, the server is not chosen in this frame again."""
         self.unanswered += 1
         point, faces = decision.point, decision.serve
-        took_ms = max(waited_ms, self._latency.expect_ms(point, faces))
+        usual_ms = self._latency.profile.median_ms(point, faces) * self._latency.slowdown
+        took_ms = max(waited_ms, usual_ms)
         left_ms = load.left_ms if math.isfinite(load.left_ms) else None
         self.note("unanswered", **point.to_json(), faces=faces, left_ms=left_ms, took_ms=took_ms, first=first)
-        self._latency.observe(point, faces, took_ms, not first)
+        self._latency.observe(point, faces, took_ms, load)
         if first:
             self._offer(False)
         return took_ms
