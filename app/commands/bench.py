@@ -172,7 +172,7 @@ def numbers(text: str, name: str, least: int, most: int) -> list[int]:
 
 BENCHMARKS = {
     "exits": Benchmark(
-        about="what stopping early saves, and its memory",
+        about="what stopping early saves in time, and costs in memory",
         flags=(
             flag("--rounds", type=int, default=60, help="measurements per figure; default 60"),
             *(MODEL, DEVICE, JSON),
@@ -180,7 +180,7 @@ BENCHMARKS = {
         measure=_exits,
     ),
     "crowd": Benchmark(
-        about="auto live while crowds and other programs come and go",
+        about="the scheduler live, while crowds and other programs come and go",
         flags=(
             flag(
                 "--minutes",
@@ -229,7 +229,7 @@ BENCHMARKS = {
         measure=_front_end,
     ),
     "footage": Benchmark(
-        about="how fast a file is read at 480x270, 1280x720 and 3840x2160, and whether memory stays as it is",
+        about="how fast a file is read at 480x270, 1280x720 and 3840x2160, and whether memory stays flat",
         flags=(
             flag("clip", type=Path, metavar="CLIP", help="a video with faces; it is fitted into each size"),
             frames(90),
@@ -247,7 +247,7 @@ BENCHMARKS = {
         measure=_footage,
     ),
     "following": Benchmark(
-        about="how near the follower is to its teacher, how long it holds a face, how still it keeps, and what it takes",
+        about="the network that follows faces: error, drift, steadiness, time",
         flags=(*PICTURES[:1], *PICTURES[2:], *DETECTION, CLIPS, *(MODEL, JSON)),
         measure=_following,
     ),
@@ -287,12 +287,12 @@ BENCHMARKS = {
         measure=_tracking,
     ),
     "estimates": Benchmark(
-        about="how steady what is shown of a person is",
+        about="how steady the age, gender and expression shown of a person are",
         flags=(CLIPS, *PICTURES, MODEL, JSON),
         measure=_estimates,
     ),
     "alignment": Benchmark(
-        about="what tilt, turn, the edge and size do",
+        about="what tilt, turn, size and the picture's edge do to a reading",
         flags=(*PICTURES, MODEL, JSON),
         measure=_alignment,
     ),
@@ -306,7 +306,7 @@ BENCHMARKS = {
         measure=_idle,
     ),
     "responsiveness": Benchmark(
-        about="by how much the window's event loop comes late while everything runs",
+        about="how late the window's event loop comes while everything runs",
         flags=(flag("--faces", metavar="N", help="crowd size; default 10"), frames(500), MODEL, JSON),
         measure=_responsiveness,
     ),

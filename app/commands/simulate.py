@@ -35,7 +35,7 @@ def add(sub: argparse._SubParsersAction) -> None:
     p.add_argument(
         "--crowd",
         default="step",
-        help="step, ramp, burst, clips (recorded), demo, const:N, or a log whose crowd comes again: LOG.jsonl, or LOG.jsonl:N with N people at its fullest; default step",
+        help="step, ramp, burst, clips (recorded), demo, const:N, or the crowd of a log: LOG.jsonl, or LOG.jsonl:N scaled to N people; default step",
     )
     p.add_argument("--budget-ms", type=float, default=33.0, metavar="MS", help="time a frame may take; default 33")
     p.add_argument("--frames", type=int, default=3000, metavar="N", help="default 3000")
@@ -49,29 +49,29 @@ def add(sub: argparse._SubParsersAction) -> None:
         "--noise",
         type=Path,
         metavar="LOG.jsonl",
-        help="a log, or the --json of `bench crowd`, whose ups and downs are drawn from; default: none",
+        help="take the machine's ups and downs from this log, or --json of `bench crowd`; default: none",
     )
     p.add_argument(
         "--front-ms",
         type=float,
         default=0.0,
         metavar="MS",
-        help="what the front end takes of the budget, a frame; default 0",
+        help="milliseconds that the front end takes of each frame; default 0",
     )
-    p.add_argument("--front-ms-per-face", type=float, default=0.0, metavar="MS", help="and for each face; default 0")
+    p.add_argument("--front-ms-per-face", type=float, default=0.0, metavar="MS", help="and of each face; default 0")
     p.add_argument(
         "--memory-s",
         type=float,
         default=3.0,
         metavar="S",
-        help="after which an answer on screen is worth 1/e; default 3",
+        help="seconds after which an answer on screen is worth 1/e; default 3",
     )
     p.add_argument(
         "--batches-apart",
         action="store_true",
-        help="further batches of a frame have a noise of their own; else its first batch's",
+        help="draw the noise anew for each further batch of a frame",
     )
-    p.add_argument("--seed", type=int, default=1, help="of the draws from the noise; default 1")
+    p.add_argument("--seed", type=int, default=1, help="of the random draws; default 1")
     p.add_argument("--json", type=Path, metavar="OUT.json", help="write the table as JSON")
 
 
