@@ -151,6 +151,7 @@ def _in_window(settings: Settings, notice: str | None, teller: Teller, started_s
         language=settings.language,
         labels=settings.told,
         notice=notice,
+        pin=settings.pin,
         keeps=settings.keeps,
     )
     claim = alone(lock_file()) if settings.fullscreen else nullcontext()

@@ -260,5 +260,29 @@
         <source>exposure</source>
         <translation>valotus</translation>
     </message>
+    <message>
+        <source>keys</source>
+        <translation>näppäimet</translation>
+    </message>
+    <message>
+        <source>back</source>
+        <translation>takaisin</translation>
+    </message>
+    <message>
+        <source>For the operator</source>
+        <translation>Ylläpitäjälle</translation>
+    </message>
+    <message>
+        <source>wait a moment</source>
+        <translation>odota hetki</translation>
+    </message>
+    <message>
+        <source>not this one</source>
+        <translation>ei tämä</translation>
+    </message>
+    <message>
+        <source>PIN</source>
+        <translation>PIN</translation>
+    </message>
 </context>
 </TS>

@@ -260,5 +260,29 @@
         <source>exposure</source>
         <translation>exponering</translation>
     </message>
+    <message>
+        <source>keys</source>
+        <translation>tangenter</translation>
+    </message>
+    <message>
+        <source>back</source>
+        <translation>tillbaka</translation>
+    </message>
+    <message>
+        <source>For the operator</source>
+        <translation>För operatören</translation>
+    </message>
+    <message>
+        <source>wait a moment</source>
+        <translation>vänta ett ögonblick</translation>
+    </message>
+    <message>
+        <source>not this one</source>
+        <translation>inte den här</translation>
+    </message>
+    <message>
+        <source>PIN</source>
+        <translation>PIN</translation>
+    </message>
 </context>
 </TS>
