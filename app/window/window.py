@@ -271,7 +271,11 @@ class KioskWindow(QWidget):
     def _paint_over(self, canvas: QtCanvas, now_s: float) -> None:
         """People under panel and notice, which they keep off as far as labels go."""
         laid = panel.lay_out(self._history, self._setting(), canvas, self.theme, self.say) if self.panel else None
-        text = self._notice if self.look.notice is not None else cards.standing(self.say, keeps=self.look.keeps)
+        text = (
+            self._notice
+            if self.look.notice is not None
+            else cards.standing(self.say, keeps=self.look.keeps, sends=self.look.sends)
+        )
         notice = cards.notice_area(text, canvas, self.theme)
         if self._shown is not None and self._status.state is not SourceState.LOST:
             loads = self._progress is not None
