@@ -122,7 +122,7 @@ def template() -> str:
             group = option.group
             lines += ["", f"# --- {group} ---"]
         lines += ["", *_wrapped(f"{option.help}. Default: {default_text(option)}.")]
-        example = dataclasses.replace(option, hidden_path=False)
+        example = dataclasses.replace(option, hidden_path=False, secret=False)
         value = option.example if option.default is None else option.default
         lines.append(f"#{option.name} = {shown(example, value)}")
     return "\n".join(lines) + "\n"
@@ -165,6 +165,8 @@ def shown(option: Option, value: Any) -> str:
     if option.kind in (str, Path):
         text = str(value).encode("utf-8", "backslashreplace").decode()  # a name that is not UTF-8 must not end a print
         text = re.sub(r"//[^/]*@", "//...@", text)
+        if option.secret:
+            return '"..."'
         if option.hidden_path:
             text = re.sub(r"(://[^/?]*)[/?].+", r"\1/...", text)
         return json.dumps(re.sub(r"(://[^?]*\?).*", r"\1...", text), ensure_ascii=False)

@@ -23,6 +23,7 @@ from models.manifest import DEFAULT_MODEL
 APP_NAME = "elastic-faces"
 DEFAULT_FPS = 15.0
 SIZE = re.compile(r"[1-9]\d{1,4}[xX][1-9]\d{1,4}")
+PIN = re.compile("[0-9]{4,8}")
 WORDS = ("age", "expression", "gender")  # that labels may tell
 # Credentials stand in the environment alone: they are no settings, and are neither shown nor logged.
 SECRETS = {
@@ -48,6 +49,7 @@ class Option:
     least: float | None = None
     most: float | None = None
     hidden_path: bool = False  # of a URL whose path may be a secret
+    secret: bool = False  # never shown
 
     @property
     def flag(self) -> str:
@@ -316,6 +318,14 @@ class Settings:
         False, "window", "fill the screen, and cut off the picture's edges (Z), as for an upright screen"
     )
     panel: bool = _option(False, "window", "start with the operator's panel (P)")
+    pin: str | None = _option(
+        None,
+        "window",
+        "digits that unlock the operator's menu (a long press in a corner) and all keys but L and C; 4 to 8 of them",
+        metavar="DIGITS",
+        example="4711",
+        secret=True,
+    )
     high_contrast: bool = _option(False, "window", "white and yellow on black (C)")
     language: str = _option(
         "auto",
@@ -411,6 +421,8 @@ class Settings:
             raise UsageError(f"--camera-size is WIDTHxHEIGHT in pixels, as 1280x720, got {self.camera_size[:80]!r}")
         if not set(self.told) <= set(WORDS):
             raise UsageError(f"--labels takes {', '.join(WORDS)} with commas between, got {self.labels[:80]!r}")
+        if self.pin is not None and not PIN.fullmatch(self.pin):
+            raise UsageError("--pin is 4 to 8 digits, as 4711")
         if self.profile and self.recalibrate:
             raise UsageError("give --profile or --recalibrate, not both")
         if self.profile and any(same_file(Path(self.profile), path) for path in self.written.values()):
