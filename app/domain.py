@@ -39,6 +39,7 @@ class DropCause(StrEnum):
 
     GRAB_FULL = "newer frame came before this one was taken up"
     FRONT_END_FULL = "newer frame was prepared before this one reached the network"
+    SETTLED = "known well enough: another reading is not worth its time yet"
     NO_BUDGET = "no operating point fits all faces into what is left of the budget"
     MAX_FACES = "more faces in view than --max-faces"
     UNCONFIRMED = "not yet certain to be a face"
@@ -157,6 +158,7 @@ class Stats:
     dropped: int  # frames dropped so far, all causes
     provider: str
     why: str  # the scheduler's reason, for people
+    server: bool | None = None  # whether the server of --server answers; None: there is none
 
 
 @dataclass(frozen=True, slots=True)

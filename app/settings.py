@@ -183,12 +183,37 @@ class Settings:
         "the mirror image too",
         metavar="NAME",
     )
+    policy: str = _option(
+        "value-per-person",
+        "time and network",
+        "how `--exit auto` decides: `value-per-person` reads those of whom the screen shows the most wrong, "
+        "`deepest-that-fits` everybody at the deepest exit whose measured time fits the budget (← → in the panel)",
+        choices=("value-per-person", "deepest-that-fits"),
+    )
+    economy: float = _option(
+        1.0,
+        "time and network",
+        "with `value-per-person`: how much a reading must be worth; 0 reads everybody whenever there is time, 3 saves the "
+        "most processor time",
+        metavar="TIMES",
+        least=0,
+        most=100,
+    )
     device: str = _option(
         "auto",
         "time and network",
         "`auto`, `cpu`, `cuda`, or `openvino` beside the CPU (also `openvino:CPU`, `openvino:GPU`; needs `pip install -r "
         "requirements-openvino.txt`); what does not work fails with a diagnosis, and `auto` says what it got",
         choices=("auto", "cpu", "cuda", "openvino", "openvino:CPU", "openvino:GPU"),
+    )
+    server: str | None = _option(
+        None,
+        "time and network",
+        "let a server read faces, too, over KServe v2 as Triton has it (`grpc://`, or `grpcs://` with TLS): crops of faces "
+        "leave this machine; `main.py export --triton` writes what it has to load; needs `pip install -r "
+        "requirements-server.txt`",
+        metavar="URL",
+        example="grpc://server.example:8001",
     )
     model: str = _option(DEFAULT_MODEL, "time and network", "a shipped network's name, or the path of a manifest")
     max_faces: int = _option(

@@ -3,18 +3,24 @@
 header  {"type": "header", "schema", "created", "machine", "model", "settings", "policy", "profile", "correction"}
 frame   {"type": "frame", "id", "time_s", "faces", "wanted", "new", "served", "exit", "size", "bucket", "budget_ms",
          "left_ms", "probe", "predicted_ms", "measured_ms", "slowdown", "tail", "age_ms", "stages_ms": {...}, "miss",
-         "provider"}
+         "provider", "known": [[waited_ms, error, moved, sharpness] or null, ...]}
+        "known": what the rule may know of each of those wanted, in the order of their turns (policy.Known); null: nothing is
+         shown of them
         "engine": "openvino", only where it was another than ONNX Runtime; also in each entry of
         "more": [{"left_ms", "served", "exit", "size", "predicted_ms", "measured_ms"}, ...]  each time that it was decided on
          again; "served" 0 and the last where no further batch was run. "served", "exit", ... of the frame are its first batch's
 drop    {"type": "drop", "id", "cause"}
 event   {"type": "event", "name", ...}: what changed between two frames; the name says what else is in it
          "policy"  {"policy": {...}}  the rule from the next frame on
+         "server"  {"there"}  whether a server's points may be chosen from the next frame on
+         "unanswered"  {"exit", "size", "engine", "faces", "left_ms", "took_ms", "first"}  it did not read a batch; where that
+         was the first one, the next frame's numbers are of what was decided and read here instead
 face    drops of single faces are counted in the frame's "unserved": {cause: faces}
 
 Schema 1 had no "new" and no events, and its predictions came from another correction of the profile: such logs are read,
 but their decisions cannot be made again bit for bit. Nor can schema 2's, which had no "more" and a tail for each point.
 Schema 3 had no "probe": nobody looked, and its decisions are made again as they were. Schema 4 had no "engine": there was one.
+Schema 5 had no "known", and another rule and correction (before.py), which still replay it.
 
 A batch is one execution of the network for some faces of a frame; in a policy's parameters they are called "runs".
 
@@ -26,18 +32,26 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field, fields
 from math import inf
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 
-from scheduler.latency import LatencyModel, OperatingPoint, Profile
-from scheduler.policy import Fixed, policy_from_json
+from scheduler.before import FormerLatency
+from scheduler.load import Known
+from scheduler.places import SERVER, latency_model
+from scheduler.policy import Fixed
+from scheduler.profile import OperatingPoint, Profile
+from scheduler.rules import policy_from_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-SCHEMA = 5
-READABLE = (1, 2, 3, 4, 5)
-REPEATABLE = (3, 4, 5)
+    from scheduler.latency import LatencyModel
+    from scheduler.load import Decision
+
+SCHEMA = 6
+READABLE = (1, 2, 3, 4, 5, 6)
+REPEATABLE = (3, 4, 5, 6)
+LAST_FORMER = 5  # schema of the correction of before.py
 MOST_FACES = 10_000
 # A frame's line has about 500 bytes, a header some thousands; a day at 25 frames a second is about 1 GB.
 MOST_BYTES, LONGEST_LINE = 2**31, 1_000_000
@@ -69,6 +83,11 @@ class Batch(NamedTuple):
     def point(self) -> OperatingPoint:
         return OperatingPoint(self.exit, self.size, self.engine)
 
+    @classmethod
+    def of(cls, decision: Decision, left_ms: float, measured_ms: float) -> Self:
+        exit, size, engine = decision.point
+        return cls(left_ms, decision.serve, exit, size, decision.predicted_ms, measured_ms, engine)
+
 
 # Not frozen: a frozen one takes twice as long to make, and reading a log a sixth longer.
 @dataclass(slots=True, kw_only=True)
@@ -98,6 +117,7 @@ class FrameRecord:
     probe: float = 0.0  # how many times slower than usual the machine was when the scheduler decided; 0: about as usual
     engine: str = ""
     further: tuple[Batch, ...] = ()  # after the first batch, whose numbers are above
+    people: tuple[Known, ...] = ()  # of those wanted, in the order of their turns; older logs have none
 
     @property
     def point(self) -> OperatingPoint:
@@ -118,7 +138,7 @@ class FrameRecord:
                 yield batch.point, batch.served, batch.measured_ms
 
 
-_FIELDS = tuple(f.name for f in fields(FrameRecord) if f.name != "further")
+_FIELDS = tuple(f.name for f in fields(FrameRecord) if f.name not in ("further", "people"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,11 +164,17 @@ class LatencyLog:
     @property
     def repeatable(self) -> bool:
         """Whether this version decides as the one did that wrote it."""
-        return self.header["schema"] in REPEATABLE
+        former_server = self.header["schema"] <= LAST_FORMER and any(
+            p.point.engine == SERVER for p in self.profile.points
+        )
+        return self.header["schema"] in REPEATABLE and not former_server
 
     def latency(self) -> LatencyModel:
         """The latency model that the run began with."""
-        return LatencyModel(self.profile, **(FIRST_CORRECTION | self.header.get("correction", {})))
+        numbers = self.header.get("correction", {})
+        if self.header["schema"] > LAST_FORMER:
+            return latency_model(self.profile, numbers)
+        return FormerLatency(self.profile, **(FIRST_CORRECTION | numbers))
 
     @property
     def policy(self) -> Mapping[str, Any]:
@@ -179,7 +205,8 @@ class LogWriter:
         values = _without_engine({f: getattr(record, f) for f in _FIELDS})
         if record.budget_ms == inf:  # JSON has no such number
             values["budget_ms"] = values["left_ms"] = None
-        self._write({"type": "frame", **values, "more": more})
+        people = [None if known.waited_ms == inf else list(known) for known in record.people]
+        self._write({"type": "frame", **values, "more": more, "known": people})
 
     def drop(self, frame_id: int, cause: str) -> None:
         self._write({"type": "drop", "id": frame_id, "cause": cause})
@@ -287,6 +314,15 @@ def _event(record: Mapping[str, Any], before: int, points: set[OperatingPoint]) 
         raise ValueError("the name of an event")
     if record["name"] == "policy":
         _check_policy(details["policy"], points)
+    if record["name"] == "server" and type(details["there"]) is not bool:
+        raise ValueError("there")
+    if record["name"] == "unanswered":
+        if OperatingPoint.from_json(details) not in points or type(details["faces"]) is not int:
+            raise ValueError("what was not answered")
+        if not 1 <= details["faces"] <= MOST_FACES or not (_is_positive(details["took_ms"]) and details["took_ms"]):
+            raise ValueError("what was not answered")
+        if details["left_ms"] is not None and not _is_number(details["left_ms"]):
+            raise ValueError("left_ms")
     return Event(before, record["name"], details)
 
 
@@ -294,6 +330,7 @@ def _frame(record: Mapping[str, Any], points: set[OperatingPoint]) -> FrameRecor
     values = dict(record)
     del values["type"]
     values["further"] = further = tuple([Batch(**batch) for batch in values.pop("more", ())])
+    values["people"] = people = tuple([Known(*one) if one else Known() for one in values.pop("known", ())])
     endless = values["budget_ms"] is None and values["left_ms"] is None
     if endless:
         values["budget_ms"] = values["left_ms"] = 0.0
@@ -319,6 +356,10 @@ def _frame(record: Mapping[str, Any], points: set[OperatingPoint]) -> FrameRecor
                 raise ValueError(f"stages_ms or unserved of frame {frame.id}")
     if not (frame.served <= frame.wanted <= frame.faces <= MOST_FACES and frame.new <= frame.wanted):
         raise ValueError(f"faces of frame {frame.id}")
+    if people and (
+        len(people) != frame.wanted or not all(_is_positive(v) for one in people if one != Known() for v in one)
+    ):
+        raise ValueError(f"known of frame {frame.id}")
     if bool(frame.served) != bool(frame.exit) or (frame.served and frame.measured_ms <= 0):
         raise ValueError(f"exit of frame {frame.id}")
     if frame.exit and frame.point not in points:

@@ -36,7 +36,9 @@ def flag(name: str, **how: Any) -> Flag:
 
 
 def frames(default: int) -> Flag:
-    return flag("--frames", type=int, default=default, metavar="N", help=f"frames per crowd; default {default}")
+    return flag(
+        "--frames", type=int, default=default, metavar="N", help=f"frames of each crowd or clip; default {default}"
+    )
 
 
 MODEL = flag("--model", default=DEFAULT_MODEL, help="a shipped network's name, or the path of a manifest")
@@ -73,6 +75,14 @@ def _front_end(args: argparse.Namespace) -> int:
 
     settings = Settings(model=args.model, detector=args.detector, min_face=args.min_face)
     return bench_front_end(args.faces, args.frames, settings, args.clips, args.json)
+
+
+def _footage(args: argparse.Namespace) -> int:
+    from app.bench.footage import bench_footage
+    from app.settings import Settings
+
+    settings = Settings(model=args.model, device=args.device, detector=args.detector, min_face=args.min_face)
+    return bench_footage(args.clip, args.frames, args.rounds, args.looped, settings, args.json)
 
 
 def _following(args: argparse.Namespace) -> int:
@@ -113,6 +123,12 @@ def _responsiveness(args: argparse.Namespace) -> int:
     from app.bench.responsiveness import bench_responsiveness
 
     return bench_responsiveness(args.faces, args.frames, args.model, args.json)
+
+
+def _idle(args: argparse.Namespace) -> int:
+    from app.bench.idle import bench_idle
+
+    return bench_idle(args.seconds, args.model, args.window, args.json)
 
 
 def _engines(args: argparse.Namespace) -> int:
@@ -179,6 +195,24 @@ BENCHMARKS = {
         ),
         measure=_front_end,
     ),
+    "footage": Benchmark(
+        about="how fast a file is read at 480x270, 1280x720 and 3840x2160, and whether memory stays as it is",
+        flags=(
+            flag("clip", type=Path, metavar="CLIP", help="a video with faces; it is fitted into each size"),
+            frames(90),
+            flag("--rounds", type=int, default=3, help="how often each size is read each way, in turn; default 3"),
+            flag(
+                "--looped",
+                type=int,
+                default=0,
+                metavar="N",
+                help="also watch memory over so many frames of the clip, looped; an hour at 30 a second is 108000",
+            ),
+            *DETECTION,
+            *(MODEL, DEVICE, JSON),
+        ),
+        measure=_footage,
+    ),
     "following": Benchmark(
         about="how near the follower is to its teacher, how long it holds a face, how still it keeps, and what it takes",
         flags=(*PICTURES[:1], *PICTURES[2:], *DETECTION, CLIPS, *(MODEL, JSON)),
@@ -209,6 +243,15 @@ BENCHMARKS = {
         flags=(*PICTURES, MODEL, JSON),
         measure=_alignment,
     ),
+    "idle": Benchmark(
+        about="processor time while nobody is in view, and while one visitor stays",
+        flags=(
+            flag("--seconds", type=float, default=20.0, metavar="S", help="how long each is measured; default 20"),
+            flag("--no-window", dest="window", action="store_false", help="without the window"),
+            *(MODEL, JSON),
+        ),
+        measure=_idle,
+    ),
     "responsiveness": Benchmark(
         about="by how much the window's event loop comes late while everything runs",
         flags=(flag("--faces", metavar="N", help="crowd size; default 10"), frames(500), MODEL, JSON),
@@ -222,7 +265,7 @@ def add(sub: argparse._SubParsersAction) -> None:
         sub,
         "bench",
         run,
-        "Measure on this machine: what stopping early saves, the scheduler under crowds, the front end, and more.",
+        "Measure this machine: early exits, crowds, front end, more.",
         "bench crowd --minutes 3",
     )
     p.otherwise = "exits"

@@ -20,6 +20,7 @@ from align.geometry import AlignmentError, Template, residual
 from align.landmarks import BOX_SIDE
 from align.steady import Steady
 from app.domain import Box, DropCause, Face, Frame
+from app.faces.calm import Pace
 from app.faces.detector import distinct, same_place
 from app.faces.follower import Place
 from app.faces.tracker import distances
@@ -96,7 +97,10 @@ class FrontEnd:
         tracker: Tracker,
         max_faces: int = 32,
         clock: Callable[[], float] = time.monotonic,
+        pace: Pace | None = None,
     ) -> None:
+        """`pace` is the one that search and second look go by; whoever runs the front end may set it."""
+        self.pace = pace or Pace()
         self._follow, self._search, self._second_look = follower, search, second_look
         self._template, self._tracker, self._max_faces, self._clock = template, tracker, max_faces, clock
         self._steady, self._shape = Steady(), (0, 0)
@@ -132,6 +136,11 @@ class FrontEnd:
             (*(one.box for one in seen), *suspects, *known.values()),
             reasons,
         )
+
+    def begin(self, frame: Frame) -> None:
+        """Of a frame that comes later: what does not depend on those before it is done meanwhile, on other threads."""
+        if self._second_look:
+            self._second_look.begin(frame.image, frame.time_s)
 
     def close(self) -> None:
         if self._second_look:

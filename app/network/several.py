@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from app.domain import Reading
     from app.network.engine import Engine
-    from scheduler.latency import OperatingPoint
+    from scheduler.profile import OperatingPoint
 
 JOINED = " + "
 
@@ -36,6 +36,10 @@ class Several:
 
     def read(self, point: OperatingPoint, faces: NDArray[np.uint8]) -> list[Reading]:
         return self._engine[point].read(point, faces)
+
+    def part(self, point: OperatingPoint) -> Engine:
+        """The one that has the point."""
+        return self._engine[point]
 
     def close(self) -> None:
         for engine in self.engines:

@@ -95,20 +95,23 @@ def figures(stats: Stats, say: Texts) -> list[tuple[str, str, bool]]:
         network = say("{ms} ms, {predicted} predicted").format(
             ms=milliseconds(stats.measured_ms, say), predicted=milliseconds(stats.predicted_ms, say)
         )
-    return [
+    rows = [
         (say("faces"), read, False),
         (say("frame age"), f"{milliseconds(stats.frame_age_ms, say)} ms", stats.frame_age_ms > stats.budget_ms),
         (say("network"), network, False),
         (say("misses"), f"{stats.misses}{share}", False),
         (say("dropped frames"), f"{stats.dropped}", False),
-        (say("provider"), stats.provider.removesuffix("ExecutionProvider"), False),
+        (say("provider"), stats.provider.partition(" + server ")[0].removesuffix("ExecutionProvider"), False),
     ]
+    if stats.server is not None:
+        rows.append((say("server"), say("answers") if stats.server else say("does not answer"), not stats.server))
+    return rows
 
 
 def settings(setting: Setting, say: Texts) -> list[tuple[str, str, str]]:
     """Keys, name and value of what the operator may change."""
     name, _, size = setting.exit.partition("@")
-    chosen = say("auto") if name == "auto" else point(name, int(size or 0), say)
+    chosen = say("auto") if name == "auto" else point(name, int(size), say) if size else name
     keys = "← →" if setting.choices > 1 else ""
     rows = [
         ("↑ ↓", say("budget"), f"{say.number(setting.budget_ms, 1) if math.isfinite(setting.budget_ms) else '∞'} ms"),
