@@ -323,7 +323,7 @@ class Pipeline:
         """One batch: who was read, and the milliseconds that it took. Raises Unanswered where a server does not read it."""
         started = self._clock()
         new = sum(self._people.estimate(f.person) is None for f in chosen)
-        self._elsewhere.before(decision, left_ms, len(chosen), new)
+        self._elsewhere.before(decision, left_ms, new)
         crops = crop_batch(frame.image, [f.matrix for f in chosen], decision.point.size)
         for face, reading in zip(chosen, self._engine.read(decision.point, crops), strict=True):
             self._people.read(face.person, reading, frame.id, frame.time_s)

@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from scheduler.latency import LatencyModel
     from scheduler.policy import Decision, Load
 
-# Of a batch's time, what the server has at least; and the margin of what is kept to read here instead.
-LEAST_SHARE, MARGIN = 0.5, 1.1
-
 
 class Server(Protocol):
     """What is known of a server beside its answers."""
@@ -69,19 +66,13 @@ class Elsewhere:
         self._out_s, self.losses = self._clock(), self.losses + 1
         self.tell(f"server out: {self._server.text}. Faces are read here until it answers again")
 
-    def before(self, decision: Decision, left_ms: float, faces: int, newcomers: int) -> None:
-        """Gives a batch that the server is to read its time: what is left, less what reading all of it here would take; but no
-        less than what was predicted, as long as somebody can still be read here."""
-        point, latency = decision.point, self._latency
-        if self._server is None or point.engine != SERVER:
-            return
-        if math.isfinite(left_ms) and isinstance(latency, Places):
-            fixed = decision.load is None
-            instead = latency.twin(point) if fixed else latency.cheapest_here
-            every, one = (MARGIN * latency.predict_ms(instead, n) for n in (faces, faces if fixed else 1))
-            least_ms = max(min(decision.predicted_ms, left_ms - one), LEAST_SHARE * left_ms)
-            left_ms = max(left_ms - every, least_ms)
-        self._server.before(left_ms, newcomers)
+    def before(self, decision: Decision, left_ms: float, newcomers: int) -> None:
+        """Gives a batch that the server is to read its time."""
+        if self._server and decision.point.engine == SERVER:
+            latency = self._latency
+            self._server.before(
+                latency.limit_ms(decision, left_ms) if isinstance(latency, Places) else left_ms, newcomers
+            )
 
     def failed(self, decision: Decision, load: Load, waited_ms: float, *, first: bool) -> float:
         """The batch was not answered. Returns how long it counts to have taken: no less than usual. After the first batch of a
