@@ -6,6 +6,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
+# PyPI has no PyQt5 for aarch64 (Raspberry Pi, Jetson): Debian's python3-pyqt5 is used there.
+VENV_WITH := $(if $(filter aarch64,$(shell uname -m)),--system-site-packages)
 
 # The CNN that looks for faces a second time is a file in this package. Its dependencies would replace our OpenCV by one that
 # breaks PyQt5, so they are left out. Without it the application goes on with Viola-Jones alone, and says so.
@@ -57,7 +59,7 @@ setup-dev: $(VENV)/.requirements-dev
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed; name one with PYTHON=..."; exit 1; }
-	@$(PYTHON) -m venv $(VENV) || { echo "No environment could be made: on Debian and Ubuntu run 'apt-get install python3-venv'"; rm -rf $(VENV); exit 1; }
+	@$(PYTHON) -m venv $(VENV_WITH) $(VENV) || { echo "No environment could be made: on Debian and Ubuntu run 'apt-get install python3-venv'"; rm -rf $(VENV); exit 1; }
 
 $(VENV)/.requirements: requirements.txt | $(VENV)/bin/python
 	@echo "Installing what the application needs into $(VENV); this takes a few minutes the first time"

@@ -28,7 +28,7 @@ from app.commands import (
     run,
     simulate,
     soak,
-    study_elastic,
+    study,
     train,
     train_follower,
     train_landmarks,
@@ -44,7 +44,7 @@ COMMANDS = (
     *(run, cameras, doctor, config),
     *(calibrate, replay, simulate, bench, soak),
     *(models, evaluate, card),
-    *(prepare, train, export, networks, flops, train_landmarks, train_follower, study_elastic),
+    *(prepare, train, export, networks, flops, train_landmarks, train_follower, study),
 )
 
 

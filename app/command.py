@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import tomllib
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from app.errors import ModelError, OutputError, UsageError
 
@@ -44,6 +45,17 @@ def add_config_file(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="TOML file with the options of `run`, - written as _; default: the user's own, where there is one",
     )
+
+
+def key_value(text: str) -> tuple[str, Any]:
+    """What `--option KEY=VALUE` says; VALUE as in TOML, or plain text."""
+    key, separator, value = text.partition("=")
+    if not key or not separator:
+        raise UsageError(f"--option {text}: KEY=VALUE is needed")
+    try:
+        return key, tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key, value
 
 
 @contextmanager

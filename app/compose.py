@@ -18,6 +18,7 @@ from align.geometry import Template
 from app.controls import Controls
 from app.errors import ModelError, UsageError
 from app.faces.at_once import AtOnce
+from app.faces.calm import Calm, Pace
 from app.faces.detectors import missing_detector, open_detectors
 from app.faces.follower import Follower
 from app.faces.front_end import FrontEnd
@@ -182,7 +183,8 @@ def begin(settings: Settings, controls: Controls | None = None, *, source: Sourc
         tracker = AtOnce() if not source.live and source.frame_count == 1 else None
         make = partial(make_front_end, settings, manifest.template, source.live, tracker)
         # Live, so that landmarks do not hold up window and network; a file loses nothing by waiting.
-        front_end = FrontEndProcess(make) if source.live else make()
+        calm = None if settings.every_frame else Calm()
+        front_end = FrontEndProcess(make, calm) if source.live else make()
         undo.callback(front_end.close)
         ready = Once(front_end.ready if isinstance(front_end, FrontEndProcess) else lambda: None)
         people = People(manifest.genders, manifest.expressions)
@@ -313,13 +315,15 @@ def make_front_end(
     Raises ModelError and UsageError."""
     follower, first, second = (_finders if live else _shared_finders)(settings.detector)
     share = BESIDE_SHARE if second else ALONE_SHARE
-    search = Search(first, settings.min_face, share, every_frame=settings.every_frame) if first else None
+    pace = Pace()
+    search = Search(first, settings.min_face, share, every_frame=settings.every_frame, pace=pace) if first else None
     look: SecondLook | None = None
     if second and live and not settings.every_frame:
-        look = LookBeside(second, settings.min_face, settings.look_share)
+        look = LookBeside(second, settings.min_face, settings.look_share, pace=pace)
     elif second:
         look = TimedLook(second, settings.min_face, 0.0 if settings.every_frame else FILE_EVERY_S)
-    return FrontEnd(follower, search, look, Template(tuple(template)), tracker or Tracker(), settings.max_faces)
+    shape = Template(tuple(template))
+    return FrontEnd(follower, search, look, shape, tracker or Tracker(), settings.max_faces, pace=pace)
 
 
 def _finders(detector: str) -> tuple[Follower, Detector | None, Detector | None]:

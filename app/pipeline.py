@@ -147,7 +147,7 @@ class Pipeline:
     def equip(self, scheduling: Scheduling, outlets: Outlets) -> None:
         """From now on faces are read, counted and written."""
         self._policy, self._latency, self._probe = scheduling.policy, scheduling.latency, scheduling.probe
-        self._sinks, self._spare = tuple(outlets.sinks), scheduling.spare
+        self._sinks, self.spare = tuple(outlets.sinks), scheduling.spare
         self._elsewhere = Elsewhere(scheduling.server, self._latency, self._clock)
         self._elsewhere.tell = lambda text: self.faults.tell(text)
         if outlets.log:
@@ -203,7 +203,7 @@ class Pipeline:
             self._deliver(result)
             self._latest = result
             if self._source.live and not found.faces:
-                self._spare()
+                self.spare()
 
     def _preview(self, found: FrameFaces) -> None:
         """Boxes without words, for the window alone."""

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from app.command import command, training_errors
+from app.command import command, key_value, training_errors
 from app.errors import ModelError, UsageError
 from app.files import check_writable
 
@@ -46,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"--size must be at least 16, got {args.size}")
     if args.json:
         check_writable(args.json)
-    options = dict(map(_option, args.options))
+    options = dict(map(key_value, args.options))
     with training_errors():
         from models.networks.backbones import build_backbone
         from models.networks.inspect import inspect_backbone
@@ -67,13 +66,3 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         args.json.write_text(json.dumps(lines, indent=1) + "\n", encoding="utf-8")
     return 0
-
-
-def _option(text: str) -> tuple[str, Any]:
-    key, separator, value = text.partition("=")
-    if not key or not separator:
-        raise UsageError(f"--option {text}: KEY=VALUE is needed")
-    try:
-        return key, tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        return key, value

@@ -71,6 +71,12 @@ def add(sub: argparse._SubParsersAction) -> None:
         action="store_true",
         help="further batches of a frame have a noise of their own; else its first batch's",
     )
+    _add_site(p)
+    p.add_argument("--seed", type=int, default=1, help="of the draws from the noise; default 1")
+    p.add_argument("--json", type=Path, metavar="OUT.json", help="write the table as JSON")
+
+
+def _add_site(p: argparse.ArgumentParser) -> None:
     site = p.add_argument_group("many kiosks before one server")
     site.add_argument("--kiosks", type=int, metavar="N", help="so many, each with the crowd; --profile is a kiosk's")
     site.add_argument("--server-profile", type=Path, metavar="FILE", help="what `calibrate --out` wrote at the server")
@@ -84,8 +90,6 @@ def add(sub: argparse._SubParsersAction) -> None:
         "--workers", type=int, default=1, metavar="N", help="batches that the server reads at once; default 1"
     )
     site.add_argument("--seconds", type=float, default=5.0, metavar="S", help="default 5")
-    p.add_argument("--seed", type=int, default=1, help="of the draws from the noise; default 1")
-    p.add_argument("--json", type=Path, metavar="OUT.json", help="write the table as JSON")
 
 
 def run(args: argparse.Namespace) -> int:

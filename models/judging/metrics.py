@@ -24,6 +24,12 @@ def spread(probabilities: ArrayLike) -> NDArray[np.float64]:
     return np.maximum(deviation(probabilities), 0.5)
 
 
+def true_age(age: ArrayLike, age_mean: ArrayLike) -> NDArray[np.float64]:
+    """(n,) years that an estimate is held against: the mean of people's guesses, not rounded, where it is known (not nan)."""
+    mean = np.asarray(age_mean, np.float64)
+    return np.where(np.isnan(mean), np.asarray(age, np.float64), mean)
+
+
 def mae(estimate: ArrayLike, age: ArrayLike) -> float:
     """Mean absolute error in years."""
     return float(np.abs(np.asarray(estimate) - np.asarray(age)).mean())

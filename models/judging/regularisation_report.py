@@ -84,27 +84,31 @@ def make_report(out: Path) -> dict[str, Any]:
     """Everything that the finished seeds in `out` say, ready for JSON. Raises DataError where there are none."""
     lines = read_results(out)
     if not lines:
-        raise DataError(f"{out} holds no finished seed: run `main.py study-elastic --faces DIR --out {out}` first")
+        raise DataError(
+            f"{out} holds no finished seed: run `main.py study regularisation --faces DIR --out {out}` first"
+        )
     sizes = sorted({line["faces"] for line in lines})
     return {"sizes": [_size_report(out, [line for line in lines if line["faces"] == n]) for n in sizes]}
 
 
 def _size_report(out: Path, lines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     errors = [_errors(out, line) for line in lines]
+    arms = [arm for arm in ARMS if arm in lines[0]["train_loss"]]
     last = max(key.partition("/")[2] for key in errors[0])
     report: dict[str, Any] = {
         "faces": lines[0]["faces"],
         "held_out": len(next(iter(errors[0].values()))),
         "seeds": [line["seed"] for line in lines],
         "settings": lines[0]["settings"],
-        "equal": sum(bool(line["equal"]) for line in lines),
+        # of the seeds that had both arms; None: the second was not trained
+        "equal": sum(bool(line["equal"]) for line in lines) if "stopped" in arms else None,
         "seconds": [line["seconds"] for line in lines],
         "mae": {key: float(np.mean([e[key].mean() for e in errors])) for key in errors[0]},
-        "mae_by_seed": {arm: [float(e[f"{arm}/{last}"].mean()) for e in errors] for arm in ARMS},
-        **{k: {arm: float(np.mean([line[k][arm] for line in lines])) for arm in ARMS} for k in _LOSSES},
+        "mae_by_seed": {arm: [float(e[f"{arm}/{last}"].mean()) for e in errors] for arm in arms},
+        **{k: {arm: float(np.mean([line[k][arm] for line in lines])) for arm in arms} for k in _LOSSES},
         "differences": {},
     }
-    for arm in list(ARMS)[1:]:
+    for arm in arms[1:]:
         faces = np.stack([e[f"{arm}/{last}"] - e[f"last/{last}"] for e in errors])
         seeds = faces.mean(axis=1)
         report["differences"][arm] = {
@@ -167,29 +171,38 @@ def markdown(report: Mapping[str, Any]) -> list[str]:
     lines = []
     for size in report["sizes"]:
         settings, exits = size["settings"], sorted({k.partition("/")[2] for k in size["mae"]})
-        equal = f"{size['equal']} of {len(size['seeds'])}"
+        arms = {arm: title for arm, title in ARMS.items() if arm in size["train_loss"]}
+        minutes = f"{sum(size['seconds']) / 60:.0f} minutes."
+        if size["equal"] is not None:
+            minutes += f" Arm 3 equals arm 1 to the bit in {size['equal']} of {len(size['seeds'])} seeds."
         lines += [
             f"### {size['faces']:,} training faces",
             "",
             f"{len(size['seeds'])} seeds, {settings['epochs']} epochs, rate {settings['learning_rate']:g}, "
-            f"{settings['size']} px, alpha {settings['alpha']:g}; {size['held_out']} held-out faces; "
-            f"{sum(size['seconds']) / 60:.0f} minutes. Arm 3 equals arm 1 to the bit in {equal} seeds.",
+            f"{settings['size']} px, {_network(settings)}, {settings.get('dataset', 'utkface')}; "
+            f"{size['held_out']} held-out faces; {minutes}",
             "",
             "| MAE in years, mean over seeds | " + " | ".join(e.removeprefix("exit_") for e in exits) + " |",
             "|---|" + "---|" * len(exits),
             *(
                 f"| {title} | " + " | ".join(_number(size["mae"].get(f"{arm}/{e}")) for e in exits) + " |"
-                for arm, title in ARMS.items()
+                for arm, title in arms.items()
             ),
             "",
             "| last exit | training loss | held-out loss | MAE | minus arm 1 | 95 %, seeds | 95 %, seeds and faces |",
             "|---|---|---|---|---|---|---|",
-            *(_last_row(size, arm, title, exits[-1]) for arm, title in ARMS.items()),
+            *(_last_row(size, arm, title, exits[-1]) for arm, title in arms.items()),
             "",
-            *(sentence(size, arm) for arm in ("elastic", "divided")),
+            *(sentence(size, arm) for arm in ("elastic", "divided") if arm in arms),
             "",
         ]
     return lines[:-1]
+
+
+def _network(settings: Mapping[str, Any]) -> str:
+    """The backbone as its configuration names it; older results have the width of a MobileNet v1 alone."""
+    options = settings.get("options", {"alpha": settings.get("alpha")})
+    return " ".join([settings.get("backbone", "mobilenet_v1"), *(f"{k} {v}" for k, v in options.items())])
 
 
 def _last_row(size: Mapping[str, Any], arm: str, title: str, last: str) -> str:

@@ -11,7 +11,7 @@ import hashlib
 import math
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,11 +22,12 @@ from models.data.batches import Augmentation, TrainingBatches, prefetched, to_in
 from models.data.views import Views, load_views
 from models.judging import metrics
 from models.judging.regularisation_report import ARMS, read_results, save_result
-from models.networks.backbones import MobileNetV1
+from models.networks.backbones import build_backbone
 from models.networks.elastic import ElasticNetwork, exit_name
-from models.networks.keras_weights import load_keras_weights
+from models.networks.elastify import papers_exits
 from models.training.batch_norm import for_size
 from models.training.config import TrainingError
+from models.training.folder import load_initial
 from models.training.losses import class_loss
 from models.training.train import predict
 
@@ -39,8 +40,6 @@ if TYPE_CHECKING:
 
     from models.networks.elastic import ExitOutput
 
-EXITS = (7, 8, 9, 10, 11, 12, 13)
-LAST = exit_name(EXITS[-1])
 # Up to so many faces a training set is small: it is gone through more often, so that the steps are about as many.
 SMALL, EPOCHS_SMALL, EPOCHS_LARGE = 6_000, 15, 3
 # Faces from which batch norm's statistics are measured anew before an arm is judged.
@@ -65,7 +64,30 @@ class Recipe:
     zoom: float = 0.1
     shift: float = 0.05
     size: int = 64
-    alpha: float = 0.25
+    #: as in a configuration's [network]; exits are those of the paper's rule
+    backbone: str = "mobilenet_v1"
+    options: Mapping[str, Any] = field(default_factory=lambda: {"alpha": 0.25})
+    #: a set of `prepare`, with ages
+    dataset: str = "utkface"
+    #: what is trained of ARMS; "last" must be among them
+    arms: tuple[str, ...] = tuple(ARMS)
+
+    def __post_init__(self) -> None:
+        if not set(self.arms) <= set(ARMS) or "last" not in self.arms or len(self.arms) < 2:
+            raise TrainingError(f"arms: `last` and some of {', '.join(a for a in ARMS if a != 'last')}")
+
+    def network(self, arm: str = "elastic") -> ElasticNetwork:
+        """An arm's network, its weights at random or its library's."""
+        try:
+            backbone = build_backbone(self.backbone, size=self.size, **self.options)
+        except (ValueError, TypeError) as error:
+            raise TrainingError(f"{self.backbone}: {error}") from error
+        least = getattr(backbone, "minimum_size", 16)
+        if self.size < least:
+            raise TrainingError(f"{self.backbone} needs inputs of {least} px at least")
+        exits = list(papers_exits(len(backbone.channels)))
+        stopped = exits[:-1] if arm == "stopped" else ()
+        return ElasticNetwork(backbone, exits[-1:] if arm == "last" else exits, stop_gradient=stopped)
 
     def rate(self, step: int, steps: int) -> float:
         """The learning rate of a step, from 0."""
@@ -87,14 +109,12 @@ class Arm:
     """A network, its optimiser, and which exits it learns from."""
 
     def __init__(self, name: str, start: ElasticNetwork, recipe: Recipe) -> None:
-        exits = EXITS[-1:] if name == "last" else EXITS
-        stopped = EXITS[:-1] if name == "stopped" else ()
-        self.network = ElasticNetwork(MobileNetV1(recipe.alpha), exits, stop_gradient=stopped)
+        self.network = recipe.network(name)
         mine = self.network.state_dict()
         self.network.load_state_dict({key: tensor for key, tensor in start.state_dict().items() if key in mine})
         device = next(start.parameters()).device
         self.network = self.network.to(device, memory_format=torch.channels_last).train()
-        self.weight = 1 / len(exits) if name == "divided" else 1.0
+        self.weight = 1 / len(self.network.exits) if name == "divided" else 1.0
         self.optimiser = torch.optim.SGD(
             self.network.parameters(), recipe.learning_rate, momentum=recipe.momentum, foreach=True
         )
@@ -107,7 +127,11 @@ class Arm:
         self.optimiser.zero_grad(set_to_none=True)
         (torch.stack(list(losses.values())) * self.weight).sum().backward()
         self.optimiser.step()
-        return float(losses[LAST].detach())
+        return float(losses[last_exit(self.network)].detach())
+
+
+def last_exit(network: ElasticNetwork) -> str:
+    return exit_name(network.exits[-1])
 
 
 def age_losses(outputs: Mapping[str, ExitOutput], age: Tensor) -> dict[str, Tensor]:
@@ -118,9 +142,9 @@ def age_losses(outputs: Mapping[str, ExitOutput], age: Tensor) -> dict[str, Tens
 def first_network(initial: Path | None, recipe: Recipe, seed: int, device: torch.device) -> ElasticNetwork:
     """Pre-trained backbone, heads at random by the seed."""
     torch.manual_seed(seed)
-    network = ElasticNetwork(MobileNetV1(recipe.alpha), EXITS)
+    network = recipe.network()
     if initial:
-        load_keras_weights(network.backbone, initial)
+        load_initial(network, initial)
     return network.to(device, memory_format=torch.channels_last).train()
 
 
@@ -141,11 +165,16 @@ class Faces:
     usable: NDArray[np.int64]
     held_out: Views
 
+    @property
+    def truth(self) -> NDArray[np.float64]:
+        """What is judged by: the mean of the guesses where people guessed, otherwise the label; (n,) years."""
+        return metrics.true_age(self.held_out.age, self.held_out.age_mean)
+
     @classmethod
-    def read(cls, folder: Path) -> Faces:
-        """UTKFace as `prepare` left it. Raises DataError where it is missing."""
-        views, held_out = load_views(folder, "utkface")
-        with np.load(folder / "utkface.labels.npz") as labels:
+    def read(cls, folder: Path, dataset: str = "utkface") -> Faces:
+        """A set as `prepare` left it. Raises DataError where it is missing."""
+        views, held_out = load_views(folder, dataset)
+        with np.load(folder / f"{dataset}.labels.npz") as labels:
             names = labels["names"] if "names" in labels else np.arange(len(views)).astype(str)
         known = views.age >= 0
         judged = views.take(np.flatnonzero(held_out & known))
@@ -178,7 +207,7 @@ def train_seed(
     start.backbone.requires_grad_(False)
     heads = torch.optim.SGD(start.heads.parameters(), recipe.heads_learning_rate, momentum=recipe.momentum)
     arms: dict[str, Arm] = {}
-    losses: dict[str, list[float]] = {name: [] for name in ARMS}
+    losses: dict[str, list[float]] = {name: [] for name in recipe.arms}
     # An arm a thread, each on one core: so small a network gains little from two, and loses all of it on a busy machine.
     with ThreadPoolExecutor(threads) as pool:
         for step, batch in enumerate(prefetched(batches, range(heads_steps + steps)), start=-heads_steps):
@@ -189,7 +218,7 @@ def train_seed(
                 torch.stack(list(age_losses(start(inputs), age).values())).sum().backward()
                 heads.step()
             else:
-                arms = arms or {name: Arm(name, start, recipe) for name in ARMS}
+                arms = arms or {name: Arm(name, start, recipe) for name in recipe.arms}
                 rate = recipe.rate(step, steps)
                 done = {name: pool.submit(arm.learn, inputs, age, rate) for name, arm in arms.items()}
                 for name, future in done.items():
@@ -213,7 +242,7 @@ def judge(
     """Estimated years of the held-out faces by exit, (n,) float64, and the last exit's cross-entropy."""
     network = for_size(arm.network, [(faces.views, chosen, STATISTICS_BATCH)], recipe.size, device)
     predictions = predict(network, faces.held_out.pixels, recipe.size, device)
-    p = predictions[LAST]["age"][np.arange(len(faces.held_out)), faces.held_out.age]
+    p = predictions[last_exit(network)]["age"][np.arange(len(faces.held_out)), faces.held_out.age]
     estimates = {name: metrics.expectation(heads["age"]) for name, heads in predictions.items()}
     return estimates, float(-np.log(np.maximum(p, 1e-12)).mean())
 
@@ -240,14 +269,23 @@ def run_seed(
     line = {
         "faces": count,
         "seed": seed,
-        "equal": equal_to_the_bit(arms["last"].network, arms["stopped"].network)
-        and np.array_equal(estimates[f"last/{LAST}"], estimates[f"stopped/{LAST}"]),
-        "mae": {key: metrics.mae(years, faces.held_out.age) for key, years in estimates.items()},
+        "equal": _arms_are_equal(arms, estimates),
+        "mae": {key: metrics.mae(years, faces.truth) for key, years in estimates.items()},
         "train_loss": train_loss,
         "held_out_loss": held_out_loss,
         "seconds": round(time.monotonic() - began, 1),
     }
     return line, estimates
+
+
+def _arms_are_equal(arms: Mapping[str, Arm], estimates: Mapping[str, NDArray]) -> bool | None:
+    """Whether the arms that must be alike are, to the bit; None where the second was not trained."""
+    if "stopped" not in arms:
+        return None
+    last = last_exit(arms["last"].network)
+    return equal_to_the_bit(arms["last"].network, arms["stopped"].network) and np.array_equal(
+        estimates[f"last/{last}"], estimates[f"stopped/{last}"]
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -280,13 +318,14 @@ def run_study(
     Raises TrainingError, DataError and WeightsError.
     """
     device = workers.torch_device()
-    faces = Faces.read(folder)
+    faces = Faces.read(folder, recipe.dataset)
     count = len(faces.usable) if count is None else count
     if count > len(faces.usable):
         raise TrainingError(f"--train-faces {count}: there are {len(faces.usable)} to train on; or say `all`")
     recipe = recipe.for_faces(count)
     settings = asdict(recipe) | {
-        "initial": hashlib.sha256(initial.read_bytes()).hexdigest()[:16] if initial else "random",
+        "arms": list(recipe.arms),
+        "initial": _hash_of(initial) if initial else "random",
         "held_out": hashlib.sha256(faces.held_out.age.tobytes()).hexdigest()[:16],
     }
     finished = [line for line in read_results(out) if line["faces"] == count]
@@ -301,6 +340,12 @@ def run_study(
     try:
         for seed in todo:
             line, estimates = run_seed(faces, count, initial, recipe, seed, device, workers.threads, progress)
-            save_result(out, line | {"settings": settings}, estimates, faces.held_out.age)
+            save_result(out, line | {"settings": settings}, estimates, faces.truth)
     finally:
         torch.set_num_threads(before)
+
+
+def _hash_of(initial: Path) -> str:
+    """Of a file, or of a training's folder its checkpoint."""
+    file = initial / "checkpoint.pt" if initial.is_dir() else initial
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:16]

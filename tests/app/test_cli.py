@@ -266,7 +266,7 @@ def test_every_command_has_help_with_an_example(capsys):
         "networks",
         "train-follower",
         "train-landmarks",
-        "study-elastic",
+        "study",
     }
     for name, command in commands.items():
         text = command.format_help()

@@ -204,11 +204,11 @@ def test_results_without_their_estimates_are_named(tmp_path):
 
 def test_report_alone_reads_what_is_there_and_tells_when_arms_were_not_alike(tmp_path, capsys):
     keep(tmp_path, 1, {"last": [1.0, 2.0]})
-    assert main(["study-elastic", "--out", str(tmp_path), "--report"]) == 0
+    assert main(["study", "regularisation", "--out", str(tmp_path), "--report"]) == 0
     assert "4,000 training faces" in (tmp_path / "report.md").read_text()
     assert json.loads((tmp_path / "report.json").read_text())["sizes"][0]["differences"]["elastic"]["interval"] is None
     keep(tmp_path, 2, {"last": [1.0, 2.0]}, equal=False)
-    assert main(["study-elastic", "--out", str(tmp_path), "--report"]) != 0
+    assert main(["study", "regularisation", "--out", str(tmp_path), "--report"]) != 0
     assert "do not trust" in capsys.readouterr().err
 
 
@@ -228,10 +228,35 @@ def test_report_alone_reads_what_is_there_and_tells_when_arms_were_not_alike(tmp
 )
 def test_what_cannot_be_is_said_before_anything_is_trained(folder, monkeypatch, capsys, given, says):
     monkeypatch.setattr(regularisation, "train_seed", lambda *_: pytest.fail("it trained"))
-    assert main(["study-elastic", "--faces", str(folder), "--out", str(folder / "run"), *given]) != 0
+    assert main(["study", "regularisation", "--faces", str(folder), "--out", str(folder / "run"), *given]) != 0
     assert says in capsys.readouterr().err
 
 
 def test_faces_are_needed_to_train(tmp_path, capsys):
-    assert main(["study-elastic", "--out", str(tmp_path)]) == 2
+    assert main(["study", "regularisation", "--out", str(tmp_path)]) == 2
     assert "--faces" in capsys.readouterr().err
+
+
+def test_another_network_and_set_and_fewer_arms(folder, monkeypatch):
+    """ResNet50 has its eight exits; the set's own means of guesses are what is judged by; what was not trained is not reported."""
+    labels = dict(np.load(folder / "utkface.labels.npz"))
+    age_mean = labels["age"] + np.float32(0.25)
+    np.savez(folder / "mine.labels.npz", **labels, age_mean=age_mean, age_std=np.ones(15, np.float32))
+    (folder / "mine.npy").write_bytes((folder / "utkface.npy").read_bytes())
+    recipe = Recipe(
+        epochs=1, size=32, batch=4, backbone="resnet50", options={}, dataset="mine", arms=("last", "elastic")
+    )
+    run_study(folder, None, folder / "run", count=4, seeds=1, recipe=recipe)
+    [size] = make_report(folder / "run")["sizes"]
+    assert (
+        size["equal"] is None
+        and set(size["differences"]) == {"elastic"}
+        and set(size["mae_by_seed"]) == {"last", "elastic"}
+    )
+    assert [k for k in size["mae"] if k.startswith("elastic")] == [f"elastic/exit_{k:02d}" for k in range(9, 17)]
+    np.testing.assert_allclose(np.load(folder / "run" / "faces_4_seed_1.npz")["age"] % 1, 0.25)
+    assert "32 px, resnet50, mine;" in "\n".join(markdown({"sizes": [size]}))
+    with pytest.raises(TrainingError, match="75 px"):
+        Recipe(backbone="inception_v3", options={}).network()
+    with pytest.raises(TrainingError, match="arms"):
+        Recipe(arms=("elastic", "divided"))

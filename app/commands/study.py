@@ -1,12 +1,12 @@
-"""`study-elastic`: does elastic training make the last exit better? The study is in models/, the answer on the screen."""
+"""`study`: the paper's claims, asked again on your data. The studies are in models/, the answers on the screen."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from app.command import command, training_errors
+from app.command import command, key_value, training_errors
 from app.errors import ModelError, UsageError
 from app.files import check_writable
 
@@ -17,17 +17,38 @@ if TYPE_CHECKING:
 def add(sub: argparse._SubParsersAction) -> None:
     p = command(
         sub,
-        "study-elastic",
-        run,
-        "Does elastic training make the last exit better? Paired trainings in four arms, and what follows.",
-        "study-elastic --faces cache/faces --initial mobilenet_0.25_imdb64.npz --out runs/regularisation --train-faces 4000 --seeds 5",
+        "study",
+        lambda args: args.study(args),
+        "Ask the paper's claims again: does elastic training make the last exit better?",
+        "study regularisation --faces cache/faces --initial mobilenet_0.25_imdb64.npz --out runs/regularisation",
     )
-    p.add_argument("--faces", type=Path, metavar="DIR", help="what `prepare` wrote of UTKFace")
+    which = p.add_subparsers(
+        title="studies", required=True, metavar="WHAT", help="`main.py study WHAT --help` has its flags"
+    )
+    about = "Does elastic training make the last exit better? Paired trainings in up to four arms, and what follows."
+    one = which.add_parser("regularisation", help=about, description=about)
+    one.set_defaults(study=regularisation)
+    _add_regularisation(one)
+
+
+def _add_regularisation(p: argparse.ArgumentParser) -> None:
+    p.add_argument("--faces", type=Path, metavar="DIR", help="what `prepare` wrote")
+    p.add_argument("--set", dest="dataset", default="utkface", metavar="NAME", help="which set of it; default utkface")
     p.add_argument(
-        "--initial",
-        type=Path,
-        metavar="WEIGHTS",
-        help="Keras weights (.npz, .h5) that every arm starts from; default: at random",
+        "--backbone",
+        default="mobilenet_v1",
+        help="mobilenet_v1, resnet50, inception_v3, or anybody's as module:callable; default mobilenet_v1",
+    )
+    p.add_argument(
+        "--option",
+        dest="options",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="handed to the backbone, as often as needed; default alpha=0.25 for mobilenet_v1",
+    )
+    p.add_argument(
+        "--initial", type=Path, metavar="WEIGHTS", help="what every arm starts from, as in `train`; default: at random"
     )
     p.add_argument(
         "--out",
@@ -35,6 +56,11 @@ def add(sub: argparse._SubParsersAction) -> None:
         required=True,
         metavar="DIR",
         help="the study's folder; seeds that it holds are not trained again",
+    )
+    p.add_argument(
+        "--arms",
+        default="last,elastic,stopped,divided",
+        help="what is compared: last and some of elastic, stopped, divided; default all",
     )
     p.add_argument(
         "--train-faces",
@@ -48,13 +74,6 @@ def add(sub: argparse._SubParsersAction) -> None:
         "--learning-rate", type=float, default=0.1, metavar="RATE", help="the highest rate, of every arm; default 0.1"
     )
     p.add_argument("--size", type=int, default=64, metavar="PX", help="input size; default 64")
-    p.add_argument(
-        "--alpha",
-        type=float,
-        default=0.25,
-        choices=(0.25, 0.5, 0.75, 1.0),
-        help="width of the MobileNet v1; default 0.25",
-    )
     p.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="default cpu")
     p.add_argument(
         "--threads",
@@ -66,7 +85,7 @@ def add(sub: argparse._SubParsersAction) -> None:
     p.add_argument("--report", action="store_true", help="train nothing: only report what the folder holds")
 
 
-def run(args: argparse.Namespace) -> int:
+def regularisation(args: argparse.Namespace) -> int:
     count = _count(args.train_faces)
     for option, number, least in (
         ("--seeds", args.seeds, 1),
@@ -80,27 +99,12 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"--learning-rate must be above 0 and at most 1, got {args.learning_rate:g}")
     if args.faces is None and not args.report:
         raise UsageError("--faces says where `prepare` left the faces; with --report alone it is not needed")
-    from tqdm import tqdm
-
     out = args.out
     with training_errors():
-        from models.judging.regularisation_report import RESULTS, make_report, markdown
-        from models.training.regularisation import Recipe, Workers, run_study
+        from models.judging.regularisation_report import make_report, markdown
 
         if not args.report:
-            out.mkdir(parents=True, exist_ok=True)
-            check_writable(out / RESULTS)
-            recipe = Recipe(epochs=args.epochs or 0, learning_rate=args.learning_rate, size=args.size, alpha=args.alpha)
-            run_study(
-                args.faces,
-                args.initial,
-                out,
-                count=count,
-                seeds=args.seeds,
-                recipe=recipe,
-                workers=Workers(device=args.device, threads=args.threads),
-                progress=lambda **k: tqdm(dynamic_ncols=True, **k),
-            )
+            _train(args, count)
         report = make_report(out)
     text = "\n".join(markdown(report)) + "\n"
     for name, content in (("report.md", text), ("report.json", json.dumps(report, indent=1) + "\n")):
@@ -108,12 +112,44 @@ def run(args: argparse.Namespace) -> int:
         (out / name).write_text(content, encoding="utf-8")
     print(text)
     print(f"written to {out / 'report.md'} and {out / 'report.json'}")
-    if any(one["equal"] < len(one["seeds"]) for one in report["sizes"]):
+    if any(one["equal"] is not None and one["equal"] < len(one["seeds"]) for one in report["sizes"]):
         raise ModelError(
             "elastic training on stopped gradients differs from training the last exit alone, which it must not: "
             "the arms were not trained alike, so do not trust this study's figures"
         )
     return 0
+
+
+def _train(args: argparse.Namespace, count: int | None) -> None:
+    from tqdm import tqdm
+
+    from models.judging.regularisation_report import RESULTS
+    from models.training.regularisation import Recipe, Workers, run_study
+
+    options: dict[str, Any] = dict(map(key_value, args.options))
+    if args.backbone == "mobilenet_v1":
+        options.setdefault("alpha", 0.25)
+    recipe = Recipe(
+        epochs=args.epochs or 0,
+        learning_rate=args.learning_rate,
+        size=args.size,
+        backbone=args.backbone,
+        options=options,
+        dataset=args.dataset,
+        arms=tuple(args.arms.split(",")),
+    )
+    args.out.mkdir(parents=True, exist_ok=True)
+    check_writable(args.out / RESULTS)
+    run_study(
+        args.faces,
+        args.initial,
+        args.out,
+        count=count,
+        seeds=args.seeds,
+        recipe=recipe,
+        workers=Workers(device=args.device, threads=args.threads),
+        progress=lambda **k: tqdm(dynamic_ncols=True, **k),
+    )
 
 
 def _count(text: str) -> int | None:
