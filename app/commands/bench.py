@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from app.command import command
+from app.errors import UsageError
 from models.manifest import DEFAULT_MODEL
 
 if TYPE_CHECKING:
@@ -127,6 +128,20 @@ def _engines(args: argparse.Namespace) -> int:
     return bench_engines(args.model, args.rounds, args.cpu_time, args.utkface, args.list, args.count, args.json)
 
 
+def _server(args: argparse.Namespace) -> int:
+    from app.bench.server import Task, bench_server
+
+    try:
+        clients, faces = ([int(n) for n in text.split(",")] for text in (args.clients, args.faces))
+    except ValueError:
+        raise UsageError("--clients and --faces are numbers with commas between, as 1,4,16") from None
+    return bench_server(
+        Task(clients=clients, faces=faces, seconds=args.seconds, server=args.server, slower=args.slower),
+        args.model,
+        args.json,
+    )
+
+
 BENCHMARKS = {
     "exits": Benchmark(
         about="what stopping early saves, and its memory",
@@ -199,6 +214,24 @@ BENCHMARKS = {
             *(MODEL, JSON),
         ),
         measure=_recall,
+    ),
+    "server": Benchmark(
+        about="deadlines kept by many clients of one server: ours, a fixed exit, and the server's timeout alone",
+        flags=(
+            flag("--clients", default="1,4,16", metavar="N,N", help="kiosks at once; default 1,4,16"),
+            flag("--faces", default="1,4,8", metavar="N,N", help="in each frame; default 1,4,8"),
+            flag("--seconds", type=float, default=3.0, metavar="S", help="for each row; default 3"),
+            flag(
+                "--slower",
+                type=float,
+                default=4.0,
+                metavar="N",
+                help="a kiosk's own processor is so many times as slow as this machine's; default 4",
+            ),
+            flag("--server", metavar="URL", help="default: a Triton on loopback (`make triton`)"),
+            *(MODEL, JSON),
+        ),
+        measure=_server,
     ),
     "tracking": Benchmark(
         about="how people keep their identity, on crowds whose truth is known",
