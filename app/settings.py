@@ -183,6 +183,22 @@ class Settings:
         "the mirror image too",
         metavar="NAME",
     )
+    policy: str = _option(
+        "value-per-person",
+        "time and network",
+        "how `--exit auto` decides: `value-per-person` reads those of whom the screen shows the most wrong, "
+        "`deepest-that-fits` everybody at the deepest exit whose measured time fits the budget (← → in the panel)",
+        choices=("value-per-person", "deepest-that-fits"),
+    )
+    economy: float = _option(
+        1.0,
+        "time and network",
+        "with `value-per-person`: how much a reading must be worth; 0 reads everybody whenever there is time, 3 saves the "
+        "most processor time",
+        metavar="TIMES",
+        least=0,
+        most=100,
+    )
     device: str = _option(
         "auto",
         "time and network",

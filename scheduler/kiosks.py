@@ -4,13 +4,16 @@ Each kiosk has its own processor, its own crowd and its own rule, which knows tw
 round trip to the server, waits there, is read together with whatever waits for the same point, newcomers first, and comes
 back. A worker of the server reads one batch at a time. What has waited for longer than it may is thrown away unread.
 
-Three ways to use the server:
-OURS     the rule, with what it does about late answers
+Ways to use the server:
+OURS     the rule of `--exit auto`; what is not answered in time is read by the kiosk, in the same frame
+DEEPEST  the same with DeepestThatFits, which reads everybody in every frame, as the ways below do
 FIXED    always one point at the server, however long it takes
 TIMEOUT  the same, but given up at the frame's deadline, which is all that a server's own timeout can do
+HERE     DEEPEST without the server
 
 Events in the order of their time; chance comes from outside, and the same site gives the same figures. Not modelled: batches
-after the first of a frame, kiosks' own ups and downs, and what it costs the server to be asked whether it is back.
+after the first of a frame, kiosks' own ups and downs, expressions that move, and what it costs the server to be asked whether
+it is back.
 """
 
 from __future__ import annotations
@@ -22,18 +25,20 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
 
-from scheduler.latency import OperatingPoint, PointProfile, Profile
+from scheduler.load import Decision, Known, Load
 from scheduler.places import SERVER, Places
-from scheduler.policy import Decision, Load
+from scheduler.policy import DeepestThatFits, ValuePerPerson
+from scheduler.profile import OperatingPoint, PointProfile, Profile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from scheduler.latency import LatencyModel
+    from scheduler.policy import Rule
 
-    Rule = Callable[[Load, LatencyModel], Decision]
-
-OURS, FIXED, TIMEOUT = "ours", "fixed exit", "server's timeout alone"
+OURS, DEEPEST, FIXED = "ours", "deepest that fits", "fixed exit"
+TIMEOUT, HERE = "server's timeout alone", "without a server"
+WAYS = (OURS, DEEPEST, FIXED, TIMEOUT, HERE)
+NOBODY = Load(0, 0.0)
 MOST_FACES, QUEUE = 32, 256  # of a batch and of requests for a point, as the exported configuration has them
 # As app/network/remote.py and watch.py have them.
 LATE, FIRST_S, MOST_S, STEADY_S = 2, 0.25, 30.0, 10.0
@@ -122,17 +127,48 @@ class Frame(NamedTuple):
     new: int
 
 
+class Visitors:
+    """Who stands before a kiosk, and what is known of each."""
+
+    def __init__(self, rule: Rule) -> None:
+        self._rule, self._people = rule, list[list[float]]()  # when they were last read, and by a point of which error
+
+    def come_and_go(self, faces: int, arrivals: int) -> None:
+        """Who came first goes first."""
+        arrivals = max(arrivals, faces - len(self._people))
+        del self._people[: len(self._people) + arrivals - faces]
+        self._people += [[-math.inf, math.inf] for _ in range(arrivals)]
+
+    def load(self, now_ms: float, left_ms: float, late: bool) -> Load:
+        """What the rule is asked; its order of people is kept."""
+        known = [Known(now_ms - seen, error) for seen, error in self._people]
+        order = self._rule.rank(known)
+        self._people = [self._people[i] for i in order]
+        new = sum(seen == -math.inf for seen, _ in self._people)
+        return Load(len(known), left_ms, new, late, people=tuple([known[i] for i in order]))
+
+    def read(self, now_ms: float, count: int, error: float) -> None:
+        for person in self._people[:count]:
+            person[:] = now_ms, error
+
+
+def rule_of(how: str, period_ms: float) -> Rule:
+    return ValuePerPerson(period_ms=period_ms, batches=1) if how == OURS else DeepestThatFits()
+
+
 @dataclass
 class Kiosk:
     """One of many. What it is doing: nothing, reading `frame` here, or waiting for `request`."""
 
-    latency: LatencyModel
+    latency: Places
     rule: Rule
+    visitors: Visitors
     begin: int  # in the crowd
     frame: Frame | None = None
     waiting: Frame | None = None  # the newest one that came meanwhile
     request: int = -1
     decision: Decision | None = None
+    load: Load = NOBODY
     started_ms: float = 0.0
     late: bool = False
     strikes: int = 0
@@ -144,14 +180,13 @@ class Kiosk:
 class Simulation:
     """Runs once."""
 
-    def __init__(
-        self, site: Site, how: str, make_rule: Callable[[], Rule], fixed: OperatingPoint, chance: Callable[[], float]
-    ) -> None:
+    def __init__(self, site: Site, how: str, fixed: OperatingPoint, chance: Callable[[], float]) -> None:
         """`fixed` is the point of FIXED and TIMEOUT, without an engine; `chance` gives numbers in [0, 1)."""
         self._site, self._how, self._fixed, self._chance = site, how, fixed._replace(engine=SERVER), chance
         known = site.known
-        self._mae = {p.point: p.mae for p in known.points}
-        self._kiosks = [Kiosk(Places(known), make_rule(), int(chance() * len(site.faces))) for _ in range(site.kiosks)]
+        self._figures = {p.point: p for p in known.points}
+        rules = [rule_of(how, 1000 / site.fps) for _ in range(site.kiosks)]
+        self._kiosks = [Kiosk(Places(known), r, Visitors(r), int(chance() * len(site.faces))) for r in rules]
         self._events: list[tuple[float, int, Callable[[float], None]]] = []
         self._numbers = count()
         self._queues: dict[OperatingPoint, tuple[deque[Request], deque[Request]]] = {}
@@ -196,31 +231,34 @@ class Simulation:
         kiosk = self._kiosks[number]
         kiosk.frame, kiosk.started_ms = frame, now
         left_ms = self._site.budget_ms - (now - frame.born_ms)
-        load = Load(frame.faces, left_ms, frame.new, kiosk.late)
-        if self._how == OURS:
-            assert isinstance(kiosk.latency, Places)
-            kiosk.latency.server(now >= kiosk.out_until_ms)
-            decision = kiosk.latency.here(kiosk.rule(load, kiosk.latency), 0.0)
-            limit_ms = kiosk.latency.limit_ms(decision, left_ms)
+        kiosk.visitors.come_and_go(frame.faces, frame.new)
+        load = kiosk.load = kiosk.visitors.load(frame.born_ms, left_ms, kiosk.late)
+        if self._how in (OURS, DEEPEST, HERE):
+            kiosk.latency.server(self._how != HERE and now >= kiosk.out_until_ms)
+            decision = kiosk.latency.here(kiosk.rule(load, kiosk.latency), load)
+            limit_ms = kiosk.latency.limit_ms(decision, load)
         else:
-            decision = Decision(self._fixed, frame.faces, 0.0, load)
+            decision = Decision(self._fixed, load.faces, 0.0, load)
             limit_ms = max(left_ms, 1.0) if self._how == TIMEOUT else math.inf
-        if decision.point.engine == SERVER:
-            self._send(number, frame, decision, now, limit_ms)
+        if decision.serve and decision.point.engine == SERVER:
+            self._send(number, load, decision, now, limit_ms)
         else:
             self._read_here(number, decision, now)
 
     def _read_here(self, number: int, decision: Decision, now: float) -> None:
         kiosk = self._kiosks[number]
         kiosk.decision = decision
+        if not decision.serve:
+            self._done(number, decision, now)
+            return
         ms = self._site.here.median_ms(decision.point, decision.serve)
-        kiosk.latency.observe(decision.point, decision.serve, ms)
+        kiosk.latency.observe(decision.point, decision.serve, ms, kiosk.load)
         self._at(now + ms, lambda t: self._done(number, decision, t))
 
-    def _send(self, number: int, frame: Frame, decision: Decision, now: float, limit_ms: float) -> None:
+    def _send(self, number: int, load: Load, decision: Decision, now: float, limit_ms: float) -> None:
         kiosk = self._kiosks[number]
         request = Request(
-            next(self._numbers), number, decision.point, decision.serve, now, now + limit_ms, frame.new > 0
+            next(self._numbers), number, decision.point, decision.serve, now, now + limit_ms, load.new > 0
         )
         kiosk.request, kiosk.decision = request.number, decision
         self._at(now + self._way_ms(), lambda t: self._arrive(request, t))
@@ -232,7 +270,7 @@ class Simulation:
         if kiosk.request != request.number or kiosk.decision is None:
             return  # it was given up
         kiosk.request, kiosk.strikes = -1, 0
-        kiosk.latency.observe(request.point, request.faces, now - request.sent_ms)
+        kiosk.latency.observe(request.point, request.faces, now - request.sent_ms, kiosk.load)
         self._done(request.kiosk, kiosk.decision, now)
 
     def _give_up(self, request: Request, now: float) -> None:
@@ -245,17 +283,14 @@ class Simulation:
             self._free(request.kiosk, now, late=True)
             return
         latency = kiosk.latency
-        assert isinstance(latency, Places)
-        latency.observe(
-            request.point, request.faces, max(now - request.sent_ms, latency.expect_ms(request.point, request.faces))
-        )
+        took_ms = latency.unanswered(request.point, request.faces, now - request.sent_ms)
+        latency.observe(request.point, request.faces, took_ms, kiosk.load)
         kiosk.strikes += 1
         if kiosk.strikes >= LATE:
             self._out(kiosk, now)
         latency.server(False)
-        frame = kiosk.frame
-        load = Load(frame.faces, self._site.budget_ms - (now - frame.born_ms), frame.new, kiosk.late)
-        self._read_here(request.kiosk, latency.here(kiosk.rule(load, latency), 0.0), now)
+        load = kiosk.load = kiosk.load._replace(left_ms=self._site.budget_ms - (now - kiosk.frame.born_ms))
+        self._read_here(request.kiosk, latency.here(kiosk.rule(load, latency), load), now)
 
     def _out(self, kiosk: Kiosk, now: float) -> None:
         """Asked again after a while, twice as long each time, as Watch does it; the answer is taken to be good."""
@@ -269,12 +304,14 @@ class Simulation:
         kiosk, figures = self._kiosks[number], self.figures
         assert kiosk.frame is not None
         late = now - kiosk.frame.born_ms > self._site.budget_ms
+        known = self._figures[decision.point]
+        kiosk.visitors.read(kiosk.frame.born_ms, decision.serve, known.error)
         figures.read += decision.serve
         figures.by[decision.point.engine] += decision.serve
         if not late:
             figures.in_time += 1
             figures.read_in_time += decision.serve
-            figures.years += decision.serve * self._mae[decision.point]
+            figures.years += decision.serve * known.mae
         self._free(number, now, late=late)
 
     def _free(self, number: int, now: float, *, late: bool) -> None:

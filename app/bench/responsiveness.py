@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from app.errors import UsageError
 from app.files import check_writable
-from scheduler.latency import quantile
+from scheduler.profile import quantile
 
 if TYPE_CHECKING:
     from app.pipeline import Pipeline
@@ -160,13 +160,13 @@ def _pipeline(side: Any, people: int, model: str) -> Pipeline:
     from app.settings import Settings
     from app.sources.demo import DemoSource
     from scheduler.latency import LatencyModel
-    from scheduler.policy import LeastError
+    from scheduler.policy import ValuePerPerson
 
     manifest = load_manifest(model)
     engine = CpuEngine(manifest)
     profile, _ = load_profile(engine, manifest)
     stages = Stages(front_end=side, people=People(manifest.genders, manifest.expressions))
     pipeline = Pipeline(DemoSource(lambda _: people, loop=True), stages, Controls(Settings().frame_budget_ms))
-    policy, latency = LeastError(period_ms=40.0), LatencyModel(profile)
+    policy, latency = ValuePerPerson(period_ms=40.0), LatencyModel(profile)
     pipeline.equip(Scheduling(engine=engine, policy=policy, latency=latency, probe=probe_of(engine)), Outlets())
     return pipeline

@@ -1,9 +1,10 @@
-"""`bench server`: one server on loopback under the load of many kiosks, used in three ways, and not at all.
+"""`bench server`: one server on loopback under the load of many kiosks, used in the ways of scheduler/kiosks.py.
 
 Requests, the server and its queues are real. What a kiosk reads by itself is waited for, `--slower` times as long as this
 machine takes when nobody else asks, and not computed: sixteen kiosks have sixteen processors, and this machine has not.
 Clients are threads of one process; they, and the server where it runs here too, share this machine. The fixed exit is the one
-with the least error that takes up to half of the budget while nobody else asks.
+with the least error that takes up to half of the budget while nobody else asks. The row without a server shows what this
+machine's own hiccups leave of the deadline.
 """
 
 from __future__ import annotations
@@ -26,9 +27,8 @@ from app.errors import DeviceError, UsageError
 from app.files import check_writable
 from app.network.elsewhere import Elsewhere
 from app.network.engine import Unanswered
-from scheduler.kiosks import FIXED, OURS, TIMEOUT
+from scheduler.kiosks import FIXED, HERE, TIMEOUT, WAYS, Visitors, rule_of
 from scheduler.places import SERVER, decide, latency_model
-from scheduler.policy import Decision, LeastError, Load
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -38,12 +38,12 @@ if TYPE_CHECKING:
     from app.network.beside import Beside
     from app.network.remote import RemoteEngine
     from models.manifest import Manifest
-    from scheduler.latency import OperatingPoint, Profile
+    from scheduler.load import Decision, Load
+    from scheduler.profile import OperatingPoint, Profile
 
 ROOT = Path(__file__).parents[2]
 PYTHON, SERVE = ROOT / ".venv-triton" / "bin" / "python", ROOT / "deploy" / "triton" / "serve.py"
 FPS, BUDGET_MS = 25.0, 40.0
-HERE = "without a server"  # what the machine's own hiccups leave of the deadline, and what a kiosk does by itself
 SHARE = 0.5  # of the budget that a fixed exit may take while nobody else asks
 STARTING_S = 120.0
 NEVER_S = 5.0  # a fixed exit without a timeout waits so long
@@ -88,7 +88,9 @@ class Client:
         if how == HERE:
             profile = replace(profile, points=tuple(p for p in profile.points if p.point.engine != SERVER))
         self._profile = profile
-        self._latency, self._rule = latency_model(profile), LeastError(period_ms=1000 / FPS, batches=1)
+        self._latency, self._rule = latency_model(profile), rule_of(how, 1000 / FPS)
+        self._visitors = Visitors(self._rule)
+        self._visitors.come_and_go(faces, faces)
         self._elsewhere = Elsewhere(remote, self._latency, time.monotonic)
         self._crops = {p.size: made_crops(faces, p.size) for p in remote.points}
         self._nobody = threading.Event()  # is never set: what waits on it waits its time
@@ -112,8 +114,8 @@ class Client:
 
     def _frame(self, born_s: float) -> tuple[OperatingPoint, int] | None:
         """Who read how many; None: nobody."""
-        if self._how in (OURS, HERE):
-            return self._ours(born_s)
+        if self._how not in (FIXED, TIMEOUT):
+            return self._decided(born_s)
         limit_s = NEVER_S if self._how == FIXED else max(self._left_ms(born_s) / 1e3, 1e-3)
         try:
             self._remote.request(self._fixed, self._crops[self._fixed.size], limit_s)
@@ -121,24 +123,28 @@ class Client:
             return None
         return self._fixed, self._faces
 
-    def _ours(self, born_s: float) -> tuple[OperatingPoint, int]:
+    def _decided(self, born_s: float) -> tuple[OperatingPoint, int]:
         self._elsewhere.heed()
-        load = Load(self._faces, self._left_ms(born_s))
+        load = self._visitors.load(born_s * 1e3, self._left_ms(born_s), False)
         decision, began_s = decide(self._rule, load, self._latency), time.monotonic()
         try:
-            self._read(decision, load.left_ms)
+            self._read(decision, load)
         except Unanswered:
             self._elsewhere.failed(decision, load, (time.monotonic() - began_s) * 1e3, first=True)
             load, began_s = load._replace(left_ms=self._left_ms(born_s)), time.monotonic()
             decision = decide(self._rule, load, self._latency)
-            self._read(decision, load.left_ms)
-        self._latency.observe(decision.point, decision.serve, max((time.monotonic() - began_s) * 1e3, 1e-3))
+            self._read(decision, load)
+        if decision.serve:
+            self._latency.observe(decision.point, decision.serve, (time.monotonic() - began_s) * 1e3, load)
+            self._visitors.read(born_s * 1e3, decision.serve, self._profile.error(decision.point))
         return decision.point, decision.serve
 
-    def _read(self, decision: Decision, left_ms: float) -> None:
+    def _read(self, decision: Decision, load: Load) -> None:
         point, serve = decision.point, decision.serve
+        if not serve:
+            return
         if point.engine == SERVER:
-            self._elsewhere.before(decision, left_ms, 0)
+            self._elsewhere.before(decision, load, min(load.new, serve))
             self._remote.read(point, self._crops[point.size][:serve])
         else:
             self._sleep(self._profile.median_ms(point, serve) / 1e3)
@@ -202,7 +208,7 @@ def _rows(task: Task, profile: Profile, engine: Beside, url: str) -> Iterator[di
     for clients in task.clients:
         remotes = [another(engine, url) for _ in range(clients)]
         for faces in task.faces:
-            for how in (HERE, OURS, FIXED, TIMEOUT):
+            for how in WAYS:
                 row = {"clients": clients, "faces": faces, "way": how, "fixed": str(fixed_point(profile, faces))}
                 row |= load_with([Client(how, profile, r, faces) for r in remotes], task.seconds, faces)
                 mae = f"{row['mae']:.2f}" if row["mae"] is not None else "-"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from models.manifest import Manifest
-    from scheduler.latency import Profile
+    from scheduler.profile import Profile
 
 
 def add(sub: argparse._SubParsersAction) -> None:
@@ -26,7 +26,7 @@ def add(sub: argparse._SubParsersAction) -> None:
         sub,
         "calibrate",
         run,
-        "Measure how long every operating point takes on this machine; remembered for `run`, and written as a file.",
+        "Measure every operating point's time on this machine. `run` remembers the times; `--out` writes them to a file.",
         "calibrate --out profile.json",
     )
     p.add_argument("--model", default=DEFAULT_MODEL, help="a shipped network's name, or the path of a manifest")

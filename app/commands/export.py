@@ -18,8 +18,7 @@ def add(sub: argparse._SubParsersAction) -> None:
         sub,
         "export",
         run,
-        "Write a trained network as ONNX with its manifest, after comparing its outputs with torch's; or a network as a model "
-        "repository for a Triton server.",
+        "Write a trained network as ONNX with its manifest, or for a Triton server.",
         "export --run runs/mine --faces cache/faces --out models/weights",
     )
     p.add_argument("--run", dest="folder", type=Path, metavar="DIR", help="a training's folder")

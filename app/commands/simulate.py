@@ -14,7 +14,7 @@ from app.files import check_writable
 if TYPE_CHECKING:
     import argparse
 
-    from scheduler.latency import Profile
+    from scheduler.profile import Profile
     from scheduler.simulate import Outcome, World
 
 
@@ -23,7 +23,7 @@ def add(sub: argparse._SubParsersAction) -> None:
         sub,
         "simulate",
         run,
-        "What a machine would do with a crowd, under one rule or all of them, from its profile alone.",
+        "Try scheduling rules on made crowds, without a camera. Needs only a machine's latency profile.",
         "simulate --profile profile.json --crowd const:20 --budget-ms 33",
     )
     p.add_argument(
@@ -158,8 +158,8 @@ def _site(args: argparse.Namespace) -> int:
 def _outcomes(world: World, profile: Profile, policy: str, memory_s: float) -> list[Outcome]:
     """Of every rival, or of one rule."""
     from scheduler.latency import LatencyModel
-    from scheduler.policy import policy_from_text
     from scheduler.rivals import compete, ours
+    from scheduler.rules import policy_from_text
     from scheduler.simulate import simulate
 
     if policy == "all":

@@ -19,7 +19,7 @@ def add(sub: argparse._SubParsersAction) -> None:
         sub,
         "study",
         lambda args: args.study(args),
-        "Ask the paper's claims again: does elastic training make the last exit better?",
+        "Ask the paper's claims again, on data of yours. Does elastic training make the last exit better?",
         "study regularisation --faces cache/faces --initial mobilenet_0.25_imdb64.npz --out runs/regularisation",
     )
     which = p.add_subparsers(

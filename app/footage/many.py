@@ -206,8 +206,9 @@ class _Batch:
 
     def _run(self, job: Job, outcome: Outcome, table: Writer | None, title: str) -> None:
         from app.compose import begin, load
+        from app.footage.path import FootagePath
 
-        begun = begin(job.settings)
+        begun = begin(job.settings, of_files=FootagePath)
         # A camera among the files needs more points than the best one.
         app = load(begun, engine=None if begun.source.live else self._engine, watch=[Tally(outcome, table)])
         self._engine, self._pipeline = None if begun.source.live else app.engine, app.pipeline

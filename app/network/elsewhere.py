@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from scheduler.latency import LatencyModel
-    from scheduler.policy import Decision, Load
+    from scheduler.load import Decision, Load
 
 
 class Server(Protocol):
@@ -66,23 +66,22 @@ class Elsewhere:
         self._out_s, self.losses = self._clock(), self.losses + 1
         self.tell(f"server out: {self._server.text}. Faces are read here until it answers again")
 
-    def before(self, decision: Decision, left_ms: float, newcomers: int) -> None:
+    def before(self, decision: Decision, load: Load, newcomers: int) -> None:
         """Gives a batch that the server is to read its time."""
         if self._server and decision.point.engine == SERVER:
             latency = self._latency
-            self._server.before(
-                latency.limit_ms(decision, left_ms) if isinstance(latency, Places) else left_ms, newcomers
-            )
+            limit_ms = latency.limit_ms(decision, load) if isinstance(latency, Places) else load.left_ms
+            self._server.before(limit_ms, newcomers)
 
     def failed(self, decision: Decision, load: Load, waited_ms: float, *, first: bool) -> float:
         """The batch was not answered. Returns how long it counts to have taken: no less than usual. After the first batch of a
         frame, the server is not chosen in this frame again."""
         self.unanswered += 1
         point, faces = decision.point, decision.serve
-        took_ms = max(waited_ms, self._latency.expect_ms(point, faces))
+        took_ms = self._latency.unanswered(point, faces, waited_ms) if isinstance(self._latency, Places) else waited_ms
         left_ms = load.left_ms if math.isfinite(load.left_ms) else None
         self.note("unanswered", **point.to_json(), faces=faces, left_ms=left_ms, took_ms=took_ms, first=first)
-        self._latency.observe(point, faces, took_ms, not first)
+        self._latency.observe(point, faces, took_ms, load)
         if first:
             self._offer(False)
         return took_ms

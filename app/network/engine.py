@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from models.manifest import Manifest
-    from scheduler.latency import OperatingPoint
+    from scheduler.profile import OperatingPoint
 
 AGE_CLASSES = 101
 CPU_BUCKETS = (1, 2, 4, 8, 16)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from app.network.graphs import Graph
     from models.manifest import Manifest
-    from scheduler.latency import OperatingPoint
+    from scheduler.profile import OperatingPoint
 
 CUDA = "CUDAExecutionProvider"
 # Each is another session of every point; a GPU takes hardly longer for what they are filled up with.

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from app.domain import Reading
     from models.manifest import Manifest
-    from scheduler.latency import OperatingPoint
+    from scheduler.profile import OperatingPoint
 
 MISSING = "a server is asked with tritonclient: run `pip install -r requirements-server.txt`"
 PORT = 8001

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 from app.errors import UsageError
 from app.files import read_bounded
 from app.reports.worlds import known_profile, read_crowd
-from scheduler.kiosks import FIXED, OURS, SERVER, TIMEOUT, Figures, Simulation, Site
-from scheduler.policy import LeastError
+from scheduler.kiosks import WAYS, Figures, Simulation, Site
+from scheduler.places import SERVER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from scheduler.latency import OperatingPoint
+    from scheduler.profile import OperatingPoint
 
 MOST_KIOSKS, MOST_BYTES = 100_000, 10_000_000
 NUMBER = re.compile(r"\d+(?:\.\d+)?")
@@ -73,11 +73,10 @@ def simulate_site(plan: Plan, here: Path | None, crowd: str, budget_ms: float, f
 
 
 def outcomes(site: Site, seed: int) -> Iterator[Figures]:
-    """Of the three ways, each with the same crowds."""
+    """Of all ways, each with the same crowds."""
     best = best_in_common(site)
-    for how in (OURS, FIXED, TIMEOUT):
-        rule = lambda: LeastError(period_ms=1000 / site.fps, batches=1)  # noqa: E731 - one for each kiosk
-        yield Simulation(site, how, rule, best, random.Random(seed).random).run()
+    for how in WAYS:
+        yield Simulation(site, how, best, random.Random(seed).random).run()
 
 
 def best_in_common(site: Site) -> OperatingPoint:
