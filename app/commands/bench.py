@@ -170,6 +170,17 @@ def numbers(text: str, name: str, least: int, most: int) -> list[int]:
     return given
 
 
+def _server(args: argparse.Namespace) -> int:
+    from app.bench.server import Task, bench_server
+
+    clients, faces = numbers(args.clients, "--clients", 1, 64), numbers(args.faces, "--faces", 1, 32)
+    return bench_server(
+        Task(clients=clients, faces=faces, seconds=args.seconds, server=args.server, slower=args.slower),
+        args.model,
+        args.json,
+    )
+
+
 BENCHMARKS = {
     "exits": Benchmark(
         about="what stopping early saves in time, and costs in memory",
@@ -280,6 +291,24 @@ BENCHMARKS = {
             JSON,
         ),
         measure=_truth,
+    ),
+    "server": Benchmark(
+        about="deadlines kept by many clients of one server: ours, a fixed exit, and the server's timeout alone",
+        flags=(
+            flag("--clients", default="1,4,16", metavar="N,N", help="kiosks at once; default 1,4,16"),
+            flag("--faces", default="1,8", metavar="N,N", help="in each frame; default 1,8"),
+            flag("--seconds", type=float, default=3.0, metavar="S", help="for each row; default 3"),
+            flag(
+                "--slower",
+                type=float,
+                default=4.0,
+                metavar="N",
+                help="a kiosk's own processor is so many times as slow as this machine's; default 4",
+            ),
+            flag("--server", metavar="URL", help="default: a Triton on loopback (`make triton`)"),
+            *(MODEL, JSON),
+        ),
+        measure=_server,
     ),
     "tracking": Benchmark(
         about="how people keep their identity, on crowds whose truth is known",

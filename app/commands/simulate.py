@@ -71,12 +71,31 @@ def add(sub: argparse._SubParsersAction) -> None:
         action="store_true",
         help="draw the noise anew for each further batch of a frame",
     )
+    _add_site(p)
     p.add_argument("--seed", type=int, default=1, help="of the random draws; default 1")
     p.add_argument("--json", type=Path, metavar="OUT.json", help="write the table as JSON")
 
 
+def _add_site(p: argparse.ArgumentParser) -> None:
+    site = p.add_argument_group("many kiosks before one server")
+    site.add_argument("--kiosks", type=int, metavar="N", help="so many, each with the crowd; --profile is a kiosk's")
+    site.add_argument("--server-profile", type=Path, metavar="FILE", help="what `calibrate --out` wrote at the server")
+    site.add_argument(
+        "--round-trips",
+        type=Path,
+        metavar="FILE",
+        help="of the network: milliseconds, one a line, or what `ping` printed; default half a millisecond",
+    )
+    site.add_argument(
+        "--workers", type=int, default=1, metavar="N", help="batches that the server reads at once; default 1"
+    )
+    site.add_argument("--seconds", type=float, default=5.0, metavar="S", help="default 5")
+
+
 def run(args: argparse.Namespace) -> int:
     """Raises UsageError for what makes no sense."""
+    if args.kiosks is not None:
+        return _site(args)
     from app.reports.outcomes import outcome_table
     from app.reports.worlds import Camera, Recording, known_profile, simulated_world
     from scheduler.simulate import FrontEnd
@@ -113,6 +132,26 @@ def run(args: argparse.Namespace) -> int:
         figures = {name: getattr(args, name) for name in ("crowd", "budget_ms", "fps", "memory_s", "seed")}
         everything = {**figures, "profile": profile.to_json(), "runs": [o.to_json() for o in outcomes]}
         args.json.write_text(json.dumps(everything, indent=1) + "\n")
+    return 0
+
+
+def _site(args: argparse.Namespace) -> int:
+    from app.reports.sites import Plan, simulate_site
+
+    plan = Plan(
+        kiosks=args.kiosks,
+        server=args.server_profile,
+        round_trips=args.round_trips,
+        workers=args.workers,
+        seconds=args.seconds,
+    )
+    if not (1 <= args.budget_ms <= 10_000 and 1 <= args.fps <= 1000):
+        raise UsageError("--budget-ms must be from 1 to 10000, and --fps from 1 to 1000")
+    if args.json:
+        check_writable(args.json)
+    figures = simulate_site(plan, args.profile, args.crowd, args.budget_ms, args.fps, args.seed)
+    if args.json:
+        args.json.write_text(json.dumps(figures, indent=1) + "\n")
     return 0
 
 
