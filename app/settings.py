@@ -64,6 +64,9 @@ class Option:
             raise UsageError(f"{self.flag} must be from {self.least:g} to {self.most:g}, got {got}")
 
 
+MOST_JOBS = 64
+
+
 def _option(default: Any, group: str, help: str, **more: Any) -> Any:
     return dataclasses.field(default=default, metadata={"option": {"group": group, "help": help, **more}})
 
@@ -152,6 +155,14 @@ class Settings:
     )
     resume: bool = _option(
         False, "picture", "of several files, skip those whose outputs are complete from an earlier run"
+    )
+    jobs: int = _option(
+        1,
+        "picture",
+        "of several files, how many are read at once; one keeps two cores busy",
+        metavar="N",
+        least=1,
+        most=MOST_JOBS,
     )
     strict: bool = _option(
         False, "picture", "end with exit code 9 when a file is damaged or cut off, instead of a warning"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from app.command import command
+from app.errors import UsageError
 from models.manifest import DEFAULT_MODEL
 
 if TYPE_CHECKING:
@@ -137,6 +138,38 @@ def _engines(args: argparse.Namespace) -> int:
     return bench_engines(args.model, args.rounds, args.cpu_time, args.utkface, args.list, args.count, args.json)
 
 
+def _truth(args: argparse.Namespace) -> int:
+    from app.bench.truth import Plan, bench_truth
+    from app.bench.truth_readings import Faces
+    from app.reports.worlds import recorded_moments
+
+    faces = None
+    if args.utkface and args.fer2013:
+        faces = Faces(
+            utkface=args.utkface, fer2013=args.fer2013, count=args.count, names=args.list, votes=args.votes,
+            without=args.without,
+        )  # fmt: skip
+    plan = Plan(
+        people=tuple(numbers(args.people, "--people", 1, 32)),
+        budgets_ms=tuple(map(float, numbers(args.budgets, "--budgets", 1, 10_000))),
+        noises={path.stem: recorded_moments(path) for path in args.noise} or {"steady": []},
+        seeds=args.seeds,
+        seconds=args.seconds,
+    )
+    return bench_truth(faces, args.readings, args.profile, plan, args.json)
+
+
+def numbers(text: str, name: str, least: int, most: int) -> list[int]:
+    """Whole numbers with commas between. Raises UsageError."""
+    try:
+        given = [int(one) for one in text.split(",")]
+    except ValueError:
+        given = []
+    if not given or not all(least <= n <= most for n in given):
+        raise UsageError(f"{name} takes whole numbers from {least} to {most} with commas between, got {text[:80]!r}")
+    return given
+
+
 BENCHMARKS = {
     "exits": Benchmark(
         about="what stopping early saves in time, and costs in memory",
@@ -227,6 +260,26 @@ BENCHMARKS = {
             *(MODEL, JSON),
         ),
         measure=_recall,
+    ),
+    "truth": Benchmark(
+        about="every scheduling rule before people whose age, gender and expression are known, by what the screen shows",
+        flags=(
+            flag("--utkface", type=Path, metavar="DIR", help="folder of UTKFace's pictures; held-out ones are taken"),
+            flag("--fer2013", type=Path, metavar="DIR", help="FER2013's folder, with train/ and validation/"),
+            flag("--list", type=Path, metavar="NAMES.txt", help="UTKFace: the held-out pictures; default: worked out"),
+            flag("--votes", type=Path, metavar="CSV", help="FER+'s table: its majority is the true expression"),
+            flag("--without", type=Path, metavar="NAMES.txt", help="FER2013: leave these pictures out"),
+            flag("--count", type=int, default=160, metavar="N", help="pictures of each; default 160"),
+            flag("--readings", type=Path, metavar="FILE.npz", help="keep what was read there, and take it from there"),
+            flag("--profile", type=Path, metavar="FILE", help="as in `simulate`; default: this machine's"),
+            flag("--noise", type=Path, nargs="+", default=[], metavar="FILE", help="as in `simulate`, one or more"),
+            flag("--people", default="3,12", metavar="N,N", help="how many are in view; default 3,12"),
+            flag("--budgets", default="16,33,66", metavar="MS,MS", help="milliseconds; default 16,33,66"),
+            flag("--seeds", type=int, default=5, metavar="N", help="crowds in each world; default 5"),
+            flag("--seconds", type=float, default=40.0, metavar="S", help="of each crowd; default 40"),
+            JSON,
+        ),
+        measure=_truth,
     ),
     "tracking": Benchmark(
         about="how people keep their identity, on crowds whose truth is known",
