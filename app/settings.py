@@ -62,7 +62,7 @@ class Option:
             raise UsageError(f"{self.flag} must be {known}, got {str(value)[:80]!r}")
         if self.least is not None and self.most is not None and not self.least <= value <= self.most:
             # Not :g at once: neither it nor str() can write an integer of thousands of digits.
-            got = f"{value:g}" if abs(value) < 1e18 or value != value else "a number out of all bounds"
+            got = f"{value:g}" if abs(value) < 1e18 or value != value else "a number out of range"
             raise UsageError(f"{self.flag} must be from {self.least:g} to {self.most:g}, got {got}")
 
 
@@ -500,7 +500,7 @@ def resolved(path: Path) -> Path:
     try:
         return path.resolve()
     except (OSError, ValueError, RuntimeError) as error:  # a zero byte, too long a name, a loop of links
-        raise UsageError(f"{str(path)[:200]!r} is no usable path: {error}") from error
+        raise UsageError(f"{str(path)[:200]!r} is not a usable path: {error}") from error
 
 
 def same_file(a: Path, b: Path) -> bool:
