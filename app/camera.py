@@ -14,12 +14,12 @@ from __future__ import annotations
 import dataclasses
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from app.domain import DropCause, SourceState, SourceStatus
 from app.errors import DeviceError, SourceStalled
 from app.faults import FRONT_END
-from app.mailbox import Mailbox, WhenFull
+from app.mailbox import WhenFull
 from app.totals import Totals
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from app.faces.front_end import FrameFaces, FrontEnd
     from app.faces.front_end_process import FrontEndProcess
     from app.faults import Faults
+    from app.mailbox import Mailbox
     from app.sources.source import Source
 
 # Longer than any pause of a healthy source; sources themselves report a stall after 5 s where they can.
@@ -55,15 +56,21 @@ class Camera:
     """The loops of one view, and what is counted of it."""
 
     def __init__(
-        self, view: View, controls: Controls, faults: Faults, clock: Callable[[], float], changed: threading.Condition
+        self,
+        view: View,
+        controls: Controls,
+        faults: Faults,
+        clock: Callable[[], float],
+        box: Callable[..., Mailbox[Any]],
+        changed: threading.Condition,
     ) -> None:
-        """`changed` is shared by the mailboxes that one pipeline looks at."""
+        """`box` makes a mailbox, of which the pipeline's are made with `changed`."""
         self.name, self.source, self.protect = view.name, view.source, view.protect
         self.front_end, self._front_end_ready = view.front_end, view.front_end_ready
         self._controls, self._faults, self._clock = controls, faults, clock
         when_full = WhenFull.DROP_OLDEST if view.source.live else WhenFull.WAIT
-        self.grabbed: Mailbox[Frame] = Mailbox(1, when_full)
-        self.aligned: Mailbox[FrameFaces] = Mailbox(1, when_full, changed)
+        self.grabbed: Mailbox[Frame] = box(when_full)
+        self.aligned: Mailbox[FrameFaces] = box(when_full, changed)
         self.totals = Totals()
         self.latest: Result | None = None
         self.alive: set[int] = set()  # people who may come back, as of the newest frame

@@ -12,8 +12,9 @@ import threading
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from scheduler.latency import OperatingPoint, Profile
-from scheduler.policy import Fixed, Policy, policy_from_json
+from scheduler.policy import DeepestThatFits, Fixed, Policy
+from scheduler.profile import OperatingPoint, Profile
+from scheduler.rules import policy_from_json
 
 AUTO = "auto"
 LEAST_MS, MOST_MS = 1.0, 10_000.0
@@ -31,21 +32,24 @@ class Operation:
 
 
 class Controls:
-    """The operation from the next frame on. Any thread may read and change it."""
+    """The operation from the next frame on. Any thread may read and change it.
+
+    `exit` is "auto" (the rule of `--exit auto`), "deepest-that-fits" (the plain one), or an operating point.
+    """
 
     def __init__(self, budget_ms: float) -> None:
-        self._auto: dict[str, object] | None = None
+        self._rules: dict[str, dict[str, object]] = {}
         self._lock = threading.Lock()
         self.now = Operation(budget_ms, None, AUTO)
 
     def offer(self, policy: Policy, profile: Profile, points: Collection[OperatingPoint]) -> None:
         """`points` are those of the profile that are ready. With a fixed exit there is one, and no auto."""
-        fixed = isinstance(policy, Fixed)
+        fixed, plain = isinstance(policy, Fixed), DeepestThatFits()
+        rules = {} if fixed else {AUTO: policy.to_json(), str(plain.to_json()["name"]): plain.to_json()}
+        exit = str(policy.point) if isinstance(policy, Fixed) else AUTO
         with self._lock:
-            self._auto = None if fixed else policy.to_json()
-            self.now = Operation(
-                self.now.budget_ms, policy, str(policy.point) if fixed else AUTO, profile, tuple(points)
-            )
+            self._rules = rules
+            self.now = Operation(self.now.budget_ms, policy, exit, profile, tuple(points))
 
     def allow(self, points: Collection[OperatingPoint], profile: Profile | None = None) -> None:
         """These may be chosen, too. `profile`: one that was measured anew."""
@@ -66,7 +70,7 @@ class Controls:
     @property
     def exits(self) -> tuple[str, ...]:
         """None before `offer`."""
-        return (*([AUTO] if self._auto else []), *map(str, sorted(self.now.points)))
+        return (*self._rules, *map(str, sorted(self.now.points)))
 
     @property
     def budget_ms(self) -> float:
@@ -98,5 +102,6 @@ class Controls:
             raise ValueError(f"unknown exit {exit!r}; known: {', '.join(self.exits)}")
         with self._lock:
             named = {str(point): point for point in self.now.points}
-            policy = policy_from_json(self._auto) if exit == AUTO and self._auto else Fixed(named[exit])
+            rule = self._rules.get(exit)
+            policy = policy_from_json(rule) if rule else Fixed(named[exit])
             self.now = dataclasses.replace(self.now, policy=policy, exit=exit)

@@ -20,7 +20,7 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -30,14 +30,16 @@ from app.controls import Controls, Operation
 from app.domain import DropCause, Face, Frame, Person, Result, SourceEvent, SourceEventKind, Stats
 from app.errors import AppError, InternalError, OutputError
 from app.faults import NETWORK, OUTPUT, Diary, Faults
-from app.mailbox import Closed, take_of_each
+from app.mailbox import Closed, Mailbox, WhenFull, take_of_each
 from app.network.elsewhere import Elsewhere
 from app.network.engine import Unanswered, bucket_of
+from app.people.movement import Movement
 from app.served import Seen, Served, count, round_record
 from app.totals import Totals
+from scheduler.load import Decision, Known, Load
 from scheduler.log import Batch, LogWriter
 from scheduler.places import decide
-from scheduler.policy import Decision, Load
+from scheduler.policy import Policy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -46,8 +48,8 @@ if TYPE_CHECKING:
     from app.network.elsewhere import Server
     from app.network.engine import Engine
     from app.people.estimates import People
-    from scheduler.latency import LatencyModel, OperatingPoint
-    from scheduler.policy import Policy
+    from scheduler.latency import LatencyModel
+    from scheduler.profile import OperatingPoint
 
 # What is known of frames that come before the network.
 LOADING = Stats(
@@ -108,7 +110,7 @@ class Pipeline:
         self.live = all(view.source.live for view in views)
         self.faults, self.totals = Faults(self.live), Totals()
         self._changed = threading.Condition()
-        self.cameras = tuple(Camera(view, controls, self.faults, clock, self._changed) for view in views)
+        self.cameras = tuple(Camera(view, controls, self.faults, clock, self._box, self._changed) for view in views)
         for camera in self.cameras:
             self._connect(camera)
         # Says to the user that a source is lost or back.
@@ -122,6 +124,7 @@ class Pipeline:
         self.failure: AppError | None = None
         self._latest: Result | None = None
         self._late = False
+        self._movement = Movement()
         self._round = 0
         self._stopping = threading.Event()
         self._done = threading.Event()
@@ -136,6 +139,10 @@ class Pipeline:
         self._threads.append(
             threading.Thread(target=self._guard, args=(self._infer, self._done.set, None), name="infer", daemon=True)
         )
+
+    def _box(self, when_full: WhenFull, changed: threading.Condition | None = None) -> Mailbox[Any]:
+        """What lies between two loops."""
+        return Mailbox(1, when_full, changed=changed)
 
     def _connect(self, camera: Camera) -> None:
         if len(self.cameras) == 1:
@@ -174,13 +181,20 @@ class Pipeline:
                     for camera, found in taken:
                         self._preview(camera, found)
                     continue
-                self._take_up(self.controls.now)
-                self._elsewhere.heed()
-                seen = [Seen(camera, found, camera.born_s(found)) for camera, found in taken]
-                self._finish(seen, self._serve(seen))
+                self._one(taken)
         finally:
             if failed := [c.failure for c in self.cameras if c.failure]:  # the others have ended, too
                 self._keep(failed[0])
+
+    def _one(self, taken: Sequence[tuple[Camera, FrameFaces]]) -> None:
+        """From the faces of a round to its results, delivered."""
+        self._take_up(self.controls.now)
+        self._elsewhere.heed()
+        seen = [Seen(camera, found, self._born_s(camera, found)) for camera, found in taken]
+        self._finish(seen, self._serve(seen))
+
+    def _born_s(self, camera: Camera, found: FrameFaces) -> float:
+        return camera.born_s(found)
 
     def _finish(self, seen: Sequence[Seen], served: Served) -> None:
         """What becomes of a round that was read."""
@@ -191,7 +205,11 @@ class Pipeline:
                     one.camera, one.found.frame, DropCause.FAILED
                 )  # no decision that a replay could repeat
         elif self._log:
-            bucket = bucket_of(self._engine.buckets, served.decision.serve) if served.decision else 0
+            bucket = (
+                bucket_of(self._engine.buckets, served.decision.serve)
+                if served.decision and served.decision.serve
+                else 0
+            )
             self._log.frame(round_record(self._round, seen, served, [r.stats for r in results], bucket))
         self._late = any(r.stats.frame_age_ms > r.stats.budget_ms for r in results)
         for one, result in zip(seen, results, strict=True):
@@ -264,38 +282,57 @@ class Pipeline:
         self._round += 1
         for one in seen:
             one.camera.alive = one.found.alive
-        self._people.keep(set().union(*(camera.alive for camera in self.cameras)))
+        alive = set[int]().union(*(camera.alive for camera in self.cameras))
+        self._people.keep(alive)
+        self._movement.keep(alive)
         faces = [face for one in seen for face in one.found.faces]
+        known = [self._known(face, one.found.frame.time_s) for one in seen for face in one.found.faces]
         new = sum(self._people.estimate(f.person) is None for f in faces)
         hurried = any(math.isfinite(one.found.frame.budget_ms) for one in seen)
         probe = self._probe() if faces and hurried else 0.0
-        served = Served(Load(len(faces), self._left_ms(seen), new, self._late, probe=probe))
+        order = self._policy.rank(known)
+        waiting, people = [faces[i] for i in order], tuple(known[i] for i in order)
+        served = Served(Load(len(people), self._left_ms(seen), new, self._late, probe=probe, people=people))
+        served.order = tuple(face.person for face in waiting)
         if not faces:
             return served
         decision = decide(self._policy, served.load, self._latency)
         self.chosen = decision.point
-        served.slowdown, served.tail = self._latency.slowdown, self._latency.tail(decision.point)
+        served.slowdown, served.tail = self._latency.slowdown, self._latency.tail
         try:
-            self._run(seen, decision, served)
+            self._run(seen, waiting, decision, served)
         except Exception as error:
             self.faults.survive(NETWORK, error)
             return Served(served.load)
         self.faults.well(NETWORK)
         return served
 
-    def _run(self, seen: Sequence[Seen], decision: Decision, served: Served) -> None:
-        """Reads the chosen faces, and others while the policy finds time for them; notes in `served` what was done."""
-        waiting = self._people.stalest_first([face for one in seen for face in one.found.faces])
+    def _known(self, face: Face, time_s: float) -> Known:
+        """What the policy may know of somebody."""
+        sharpness = self._movement.sharpness(face.person, face.box)
+        seen = self._people.known(face.person, time_s)
+        if seen is None:
+            return Known()
+        error = self._offered[0].error_at(seen.exit, seen.size)
+        return Known(seen.waited_s * 1e3, error, seen.moved, sharpness)
+
+    def _run(self, seen: Sequence[Seen], waiting: Sequence[Face], decision: Decision, served: Served) -> None:
+        """Reads the first of those who wait, and others while the policy finds time; notes in `served` what was done."""
+        served.decision = decision
+        if not decision.serve:
+            return
         began_s = self._clock()
         try:
-            read, measured_ms = self._read(seen, waiting[: decision.serve], decision, served.load.left_ms)
+            read, measured_ms = self._read(seen, waiting[: decision.serve], decision, served.load)
         except Unanswered:
             self._elsewhere.failed(decision, served.load, (self._clock() - began_s) * 1e3, first=True)
             served.load = served.load._replace(left_ms=self._left_ms(seen))
-            decision = decide(self._policy, served.load, self._latency)
-            read, measured_ms = self._read(seen, waiting[: decision.serve], decision, 0.0)
+            decision = served.decision = decide(self._policy, served.load, self._latency)
+            if not decision.serve:
+                return
+            read, measured_ms = self._read(seen, waiting[: decision.serve], decision, served.load)
         load = served.load
-        self._latency.observe(decision.point, decision.serve, measured_ms, probe=load.probe)
+        self._latency.observe(decision.point, decision.serve, measured_ms, load)
         further = list[Batch]()
         while len(read) < len(waiting):
             left_ms, began_s = self._left_ms(seen), self._clock()
@@ -305,8 +342,8 @@ class Pipeline:
                 further.append(Batch(left_ms))
                 break
             try:
-                others, took_ms = self._read(seen, waiting[len(read) :][: again.serve], again, left_ms)
-                self._latency.observe(again.point, again.serve, took_ms, further=True)
+                others, took_ms = self._read(seen, waiting[len(read) :][: again.serve], again, rest)
+                self._latency.observe(again.point, again.serve, took_ms, rest)
             except Unanswered:
                 others, waited_ms = set(), (self._clock() - began_s) * 1e3
                 took_ms = self._elsewhere.failed(again, rest, waited_ms, first=False)
@@ -314,7 +351,7 @@ class Pipeline:
             if not others:
                 break
             read |= others
-        served.decision, served.people, served.measured_ms, served.further = decision, read, measured_ms, tuple(further)
+        served.people, served.measured_ms, served.further = read, measured_ms, tuple(further)
 
     def _left_ms(self, seen: Sequence[Seen]) -> float:
         """Of the frame that has the least left."""
@@ -322,12 +359,12 @@ class Pipeline:
         return min(one.found.frame.budget_ms - (now_s - one.born_s) * 1e3 for one in seen)
 
     def _read(
-        self, seen: Sequence[Seen], chosen: Sequence[Face], decision: Decision, left_ms: float
+        self, seen: Sequence[Seen], chosen: Sequence[Face], decision: Decision, load: Load
     ) -> tuple[set[int], float]:
         """One batch: who was read, and the milliseconds that it took. Raises Unanswered where a server does not read it."""
         started, people = self._clock(), {f.person for f in chosen}
         new = sum(self._people.estimate(person) is None for person in people)
-        self._elsewhere.before(decision, left_ms, len(chosen), new)
+        self._elsewhere.before(decision, load, new)
         if len(seen) == 1:
             parts = [(seen[0].found.frame, list(chosen))]
         else:
@@ -354,8 +391,8 @@ class Pipeline:
             fps=camera.fps(now_s),
             faces=len(people),
             served=len(read),
-            exit=decision.point.exit if decision else "",
-            input_size=decision.point.size if decision else 0,
+            exit=decision.point.exit if decision and decision.serve else "",
+            input_size=decision.point.size if decision and decision.serve else 0,
             budget_ms=found.frame.budget_ms,
             left_ms=served.load.left_ms,
             predicted_ms=decision.predicted_ms if decision else 0.0,

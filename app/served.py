@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from app.domain import Stats
     from app.faces.front_end import FrameFaces
     from app.totals import Totals
+    from scheduler.load import Decision, Load
     from scheduler.log import Batch
-    from scheduler.policy import Decision, Load
 
 
 class Seen(NamedTuple):
@@ -36,6 +36,7 @@ class Served:
     decision: Decision | None = None
     slowdown: float = 1.0  # as believed before the round
     tail: float = 1.0
+    order: tuple[int, ...] = ()  # everybody, in the order of their turns
     people: set[int] = field(default_factory=set)  # who was read
     measured_ms: float = 0.0  # the first batch, cropping included
     further: tuple[Batch, ...] = ()  # what was decided after it
@@ -46,8 +47,13 @@ class Served:
 
     def unserved(self, found: FrameFaces) -> dict[DropCause, int]:
         """Faces of a frame that were not read, by cause."""
-        waiting = len(found.faces) - len(self.of(found)) if self.decision else 0
-        return {**found.unserved, **({DropCause.NO_BUDGET: waiting} if waiting else {})}
+        if not self.decision:
+            return dict(found.unserved)
+        asked = len(self.order) if self.decision.due is None else self.decision.due
+        due, read = {*self.order[: max(asked, len(self.people))]}, len(self.of(found))
+        mine = sum(face.person in due for face in found.faces)
+        waiting = {DropCause.NO_BUDGET: mine - read, DropCause.SETTLED: len(found.faces) - mine}
+        return {**found.unserved, **{cause: n for cause, n in waiting.items() if n}}
 
 
 def count(totals: Totals, found: FrameFaces, served: Served, age_ms: float, now_s: float) -> None:
@@ -61,7 +67,7 @@ def count(totals: Totals, found: FrameFaces, served: Served, age_ms: float, now_
     totals.drops.update(served.unserved(found))
     totals.first_result_s, totals.last_result_s = totals.first_result_s or now_s, now_s
     if served.decision and found.faces:
-        totals.exits[str(served.decision.point)] += 1
+        totals.exits[str(served.decision.point)] += served.decision.serve > 0
 
 
 def round_record(number: int, seen: Sequence[Seen], served: Served, stats: Sequence[Stats], bucket: int) -> FrameRecord:
@@ -95,7 +101,8 @@ def round_record(number: int, seen: Sequence[Seen], served: Served, stats: Seque
         provider=figures.provider,
         stages_ms=seen[oldest].found.stages_ms,
         unserved=unserved,
-        engine=served.decision.point.engine if served.decision else "",
+        engine=served.decision.point.engine if served.decision and served.decision.serve else "",
+        people=load.people,
         further=served.further,
         cameras=tuple(_line(one, served, s) for one, s in zip(seen, stats, strict=True)) if several else (),
     )

@@ -20,7 +20,7 @@ from app.errors import UsageError
 from app.files import check_writable
 from app.sources.demo import FPS as DRAWN_FPS
 from app.sources.demo import DemoCrowd
-from scheduler.latency import quantile
+from scheduler.profile import quantile
 
 if TYPE_CHECKING:
     from app.camera import Camera

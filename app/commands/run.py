@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from app.settings import Settings
     from app.sources.source import Source
     from app.totals import Totals
-    from scheduler.latency import Profile
+    from scheduler.profile import Profile
 
 TITLE = "Elastic Faces"
 POLL_S = 0.1
@@ -108,9 +108,10 @@ def watch(settings: Settings) -> int:
 
 def _without_window(settings: Settings, teller: Teller, started_s: float) -> int:
     from app.compose import build
+    from app.footage.path import FootagePath
     from app.outputs.systemd import notify
 
-    app = build(settings, _calibration_bar())
+    app = build(settings, _calibration_bar(), of_files=FootagePath)
     pipeline = app.pipeline
     _listen(pipeline, teller)
     with ends_on_signals(pipeline.stop):
@@ -159,6 +160,7 @@ def _in_window(settings: Settings, notice: str | None, teller: Teller, started_s
         language=settings.language,
         labels=settings.told,
         notice=notice,
+        pin=settings.pin,
         keeps=settings.keeps,
         sends=bool(settings.server),
     )
@@ -312,7 +314,7 @@ def _watch(app: App) -> None:
 
 def camera_lines(cameras: Sequence[Camera]) -> Iterator[str]:
     """One for each of several cameras."""
-    from scheduler.latency import quantile
+    from scheduler.profile import quantile
 
     for one in cameras if len(cameras) > 1 else ():
         totals = one.totals
@@ -323,7 +325,7 @@ def camera_lines(cameras: Sequence[Camera]) -> Iterator[str]:
 
 def summary(totals: Totals, started_s: float, budget_ms: float) -> list[str]:
     """The run in figures, for people; `budget_ms` is the last one, if it was changed on the way."""
-    from scheduler.latency import quantile
+    from scheduler.profile import quantile
 
     if not totals.frames or totals.first_result_s is None or totals.last_result_s is None:
         return ["no frame was processed"]

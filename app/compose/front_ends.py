@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -13,12 +14,16 @@ from app.faces.front_end import FrontEnd
 from app.faces.search import ALONE_SHARE, BESIDE_SHARE, Search
 from app.faces.second_look import FILE_EVERY_S, LookBeside, SecondLook, TimedLook
 from app.faces.tracker import Tracker
+from app.network.cores import available_cores
+from app.settings import MOST_JOBS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from app.faces.detector import Detector
     from app.settings import Settings
+
+MOST_LOOKS = 4  # at a file's pictures, beside each other
 
 
 def make_front_end(
@@ -37,7 +42,8 @@ def make_front_end(
     if second and live and not settings.every_frame:
         look = LookBeside(second, settings.min_face, settings.look_share, pace=pace)
     elif second:
-        look = TimedLook(second, settings.min_face, 0.0 if settings.every_frame else FILE_EVERY_S)
+        every_s, threads = 0.0 if settings.every_frame else FILE_EVERY_S, min(available_cores(), MOST_LOOKS)
+        look = TimedLook(second, settings.min_face, every_s, threads)
     shape = Template(tuple(template))
     return FrontEnd(follower, search, look, shape, tracker or Tracker(), settings.max_faces, pace=pace)
 
@@ -46,5 +52,12 @@ def _finders(detector: str) -> tuple[Follower, Detector | None, Detector | None]
     return (Follower(), *open_detectors(detector))
 
 
-# They keep nothing of a picture, so that many files one after the other need only one of each.
-_shared_finders = lru_cache(maxsize=1)(_finders)
+def _shared_finders(detector: str) -> tuple[Follower, Detector | None, Detector | None]:
+    """They keep nothing of a picture, so that many files one after the other need only one of each. OpenCV's cascade is not to
+    be used by two threads at once, so each thread that opens files has its own."""
+    return _finders_of(detector, threading.get_ident())
+
+
+@lru_cache(maxsize=MOST_JOBS)
+def _finders_of(detector: str, thread: int) -> tuple[Follower, Detector | None, Detector | None]:
+    return _finders(detector)

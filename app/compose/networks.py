@@ -30,8 +30,8 @@ from app.network.profiles import read_profile
 from app.pipeline import Scheduling
 from app.settings import cache_folder
 from models.manifest import Manifest, ManifestError, find_manifest
-from scheduler.latency import OperatingPoint, Profile
 from scheduler.places import SERVER, latency_model
+from scheduler.profile import OperatingPoint, Profile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence

@@ -38,7 +38,7 @@ from app.sources.open import Playing, Watching, open_source
 from app.sources.selection import Selection
 from app.sources.source import FALLBACK_FPS
 from scheduler.places import SERVER
-from scheduler.policy import Fixed, LeastError
+from scheduler.policy import DeepestThatFits, Fixed, ValuePerPerson
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -50,8 +50,8 @@ if TYPE_CHECKING:
     from app.settings import Settings
     from app.sources.source import Source
     from models.manifest import Manifest
-    from scheduler.latency import OperatingPoint
     from scheduler.policy import Policy
+    from scheduler.profile import OperatingPoint
 
 
 class Once:
@@ -109,13 +109,21 @@ def build(
     sources: Sequence[Source] = (),
     wrap: Callable[[Engine], Engine] = lambda engine: engine,
     watch: Sequence[Sink] = (),
+    of_files: type[Pipeline] = Pipeline,
 ) -> App:
     """`begin` and `load`: whatever was opened is closed again on failure; `watch` are given every result too."""
-    return load(begin(settings, sources=sources), progress, wrap=wrap, watch=watch)
+    return load(begin(settings, sources=sources, of_files=of_files), progress, wrap=wrap, watch=watch)
 
 
-def begin(settings: Settings, controls: Controls | None = None, *, sources: Sequence[Source] = ()) -> Begun:
-    """Checks what is cheap to check, then opens sources and front ends. `sources` take the place of the settings' own."""
+def begin(
+    settings: Settings,
+    controls: Controls | None = None,
+    *,
+    sources: Sequence[Source] = (),
+    of_files: type[Pipeline] = Pipeline,
+) -> Begun:
+    """Checks what is cheap to check, then opens sources and front ends. `sources` take the place of the settings' own;
+    `of_files` is the pipeline of a file."""
     _check_outputs(settings)
     address = parse_address(settings.metrics, public=settings.metrics_public) if settings.metrics else None
     secrets = {field: os.environ.get(name, "") for field, name in SECRETS.items()}
@@ -134,7 +142,8 @@ def begin(settings: Settings, controls: Controls | None = None, *, sources: Sequ
         controls = controls or Controls(settings.frame_budget_ms)
         if not source.live:
             controls.lift_deadline()
-        pipeline = Pipeline(views, People(manifest.genders, manifest.expressions), controls)
+        people = People(manifest.genders, manifest.expressions)
+        pipeline = (Pipeline if source.live else of_files)(views, people, controls)
         opened = undo.pop_all()
     return Begun(
         settings=settings, source=source, manifest=manifest, fixed=fixed, pipeline=pipeline,
@@ -210,7 +219,7 @@ def load(
             points = [fixed] if fixed else candidates(manifest)
             engine = open_engine(manifest, settings.device, settings.threads, points=points, server=settings.server)
             undo.callback(engine.close)
-        policy: Policy = Fixed(fixed) if fixed else LeastError(period_ms=_period_ms(settings, pipeline))
+        policy: Policy = Fixed(fixed) if fixed else _rule(settings, pipeline)
         network = open_network(settings, source, manifest, policy, engine, progress)
         if fixed and fixed.engine == SERVER and not network.server:
             policy = Fixed(fixed._replace(engine=""))
@@ -234,6 +243,14 @@ def load(
         loading.start()
         undo.pop_all()
     return App(settings, source, network, pipeline, metrics, senders, missing_detector(settings.detector))
+
+
+def _rule(settings: Settings, pipeline: Pipeline) -> Policy:
+    """What `--policy` and `--economy` ask for."""
+    if settings.policy == "deepest-that-fits":
+        return DeepestThatFits()
+    rule = ValuePerPerson(period_ms=_period_ms(settings, pipeline))
+    return dataclasses.replace(rule, least=rule.least * settings.economy)
 
 
 def _period_ms(settings: Settings, pipeline: Pipeline) -> float:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from app.network.graphs import Graph
     from models.manifest import Manifest
-    from scheduler.latency import OperatingPoint
+    from scheduler.profile import OperatingPoint
 
 AGE_CLASSES = 101
 CPU_BUCKETS = (1, 2, 4, 8, 16)

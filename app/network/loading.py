@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING
 
 from app.errors import DeviceError, ModelError
 from scheduler.latency import LatencyModel
-from scheduler.policy import Load, policy_from_json
+from scheduler.load import Load
+from scheduler.rules import policy_from_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from app.network.engine import Engine
-    from scheduler.latency import OperatingPoint, Profile
     from scheduler.policy import Policy
+    from scheduler.profile import OperatingPoint, Profile
 
 FEW = 3  # faces that the first point is chosen for
 LEFT = 0.6  # share of the budget that it is chosen for: the front end takes some

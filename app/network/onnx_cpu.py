@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from app.network.graphs import Graph
     from models.manifest import Manifest
-    from scheduler.latency import OperatingPoint
+    from scheduler.profile import OperatingPoint
 
 CPU = "CPUExecutionProvider"
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from app.network.graphs import Graph
     from models.manifest import Manifest
-    from scheduler.latency import OperatingPoint
+    from scheduler.profile import OperatingPoint
 
 CUDA = "CUDAExecutionProvider"
 # Each is another session of every point; a GPU takes hardly longer for what they are filled up with.
@@ -61,7 +61,7 @@ class CudaEngine(OnnxEngine):
             for bucket in self.buckets:
                 session = self._session(point, graph.content)
                 if provider_of(session) != CUDA:  # ONNX Runtime says nothing
-                    raise DeviceError(f"{point} for {bucket} faces came to run on the CPU")
+                    raise DeviceError(f"{point} for {bucket} faces ran on the CPU instead of the GPU")
                 self._try(session, point, bucket)
                 loaded[point, bucket] = session
         except (ModelError, DeviceError) as error:

@@ -16,10 +16,13 @@ def controls(policy, points):
 
 def test_a_run_on_auto_may_take_any_exit_and_go_back():
     operations = controls(DeepestThatFits(margin=1.3), POINTS)
-    assert operations.exits == ("auto", "exit_07@96", "exit_10@96", "exit_13@96") and operations.exit == "auto"
+    rules = ("auto", "deepest-that-fits")
+    assert operations.exits == (*rules, "exit_07@96", "exit_10@96", "exit_13@96") and operations.exit == "auto"
     before = operations.now
     operations.exit = "exit_10@96"
     assert operations.now.policy == Fixed(POINTS[1]) and before.exit == "auto", "what a frame has, it keeps"
+    operations.exit = "deepest-that-fits"
+    assert operations.now.policy == DeepestThatFits()
     operations.exit = "auto"
     assert operations.now.policy == DeepestThatFits(margin=1.3) and operations.now.policy is not before.policy
 
@@ -42,11 +45,11 @@ def test_a_budget_that_makes_no_sense_is_refused(budget):
 
 def test_points_come_when_they_are_loaded_and_may_be_withdrawn():
     operations = controls(DeepestThatFits(), POINTS[:1])
-    assert operations.exits == ("auto", "exit_07@96")
+    assert operations.exits == ("auto", "deepest-that-fits", "exit_07@96")
     operations.allow(POINTS[2:])
     assert operations.now.points == (POINTS[0], POINTS[2])
     operations.withdraw(POINTS[:1])
-    assert operations.exits == ("auto", "exit_13@96")
+    assert operations.exits == ("auto", "deepest-that-fits", "exit_13@96")
     with pytest.raises(ValueError, match="no operating point"):
         operations.withdraw(POINTS)
     before, anew = operations.now.profile, make_profile((1.0, 2.0, 3.0)).only(POINTS[1:])

@@ -84,9 +84,9 @@ def make(source: FakeSource, boxes=None, engine: Engine | None = None, **changes
         kind(**{f.name: values.pop(f.name) for f in dataclasses.fields(kind) if f.name in values})
         for kind in (Scheduling, Outlets)
     )
-    equipped = values.pop("equipped", True)
+    equipped, path = values.pop("equipped", True), values.pop("path", Pipeline)
     assert not values, f"no part of a pipeline: {values}"
-    pipeline = Pipeline([view], people, Controls(budget_ms), clock)
+    pipeline = path([view], people, Controls(budget_ms), clock)
     if equipped:
         pipeline.equip(scheduling, outlets)
     return pipeline, sink

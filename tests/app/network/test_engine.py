@@ -27,7 +27,7 @@ from app.network.open import load_all, open_engine
 from models.manifest import DEFAULT_MODEL, Manifest
 from models.onnx_file import at_size
 from models.session import cpu_session
-from scheduler.latency import OperatingPoint
+from scheduler.profile import OperatingPoint
 from tests.support.fakes import FakeClock, FakeEngine
 
 
