@@ -137,8 +137,8 @@ def _measured(app: App, devices: list[Pictures], seconds: float) -> list[dict[st
     pipeline.start()
     try:
         until_s = time.monotonic() + MOST_WARM_S
-        while len(pipeline.controls.exits) <= len(app.network.engine.points) and time.monotonic() < until_s:
-            wait(0.2)  # until all points are measured: "auto" is an exit, too
+        while len(pipeline.controls.now.points) < len(app.network.engine.points) and time.monotonic() < until_s:
+            wait(0.2)  # until all points are loaded and measured
             if pipeline.finished():
                 break
         wait(WARM_S)
