@@ -89,7 +89,7 @@ def _add_ferplus_and_spoilt(p: argparse.ArgumentParser) -> None:
     p.add_argument(
         "--spoilt",
         action="store_true",
-        help="on faces of 60 and 30 px that are spoilt as cameras do, in 17 ways of three strengths: means and worsts",
+        help="judge faces of 60 and 30 px, spoilt as cameras do in 17 ways at three strengths",
     )
     p.add_argument(
         "--sample",

@@ -152,6 +152,7 @@ def _in_window(settings: Settings, notice: str | None, teller: Teller, started_s
         language=settings.language,
         labels=settings.told,
         notice=notice,
+        pin=settings.pin,
         keeps=settings.keeps,
         sends=bool(settings.server),
     )
