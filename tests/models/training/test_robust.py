@@ -13,7 +13,7 @@ from models.data.views import Views
 from models.networks.elastic import ExitOutput
 from models.training.config import Config, TrainingError
 from models.training.losses import class_loss, elastic_loss, expression_loss
-from models.training.train import drawn_more_often
+from models.training.parts import drawn_more_often
 
 
 def views(n: int = 12) -> Views:
