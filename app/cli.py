@@ -37,15 +37,35 @@ from app.console.telling import complain, open_streams
 from app.errors import AppError
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Sequence
 
-# In the order of the help: watching, time, networks that are there, networks that are made.
-COMMANDS = (
-    *(run, cameras, doctor, config),
-    *(calibrate, replay, simulate, bench, soak),
-    *(models, evaluate, card),
-    *(prepare, train, export, networks, flops, train_landmarks, train_follower, study),
-)
+# Who uses what. A new command goes into its group, in the order of the help.
+GROUPS = {
+    "Kiosk and footage": (run, cameras),
+    "Care": (doctor, config, calibrate, soak),
+    "Measuring and replay": (replay, simulate, bench),
+    "Networks and research": (
+        *(models, networks, prepare, train, export, evaluate, card, flops),
+        *(train_landmarks, train_follower, study),
+    ),
+}
+COMMANDS = tuple(command for group in GROUPS.values() for command in group)
+
+EXAMPLES = """\
+  main.py run                                           the camera; without one, the demo crowd
+  main.py run --source clip.mp4 --results people.jsonl  a file: everybody in every frame
+  main.py doctor                                        what this machine lacks
+  main.py replay latency.jsonl --budget-ms 33           what another budget would have done
+  main.py bench exits                                   what stopping early saves here"""
+
+BEGIN = """\
+Age, gender and expression of every face in view. To begin:
+
+  main.py run                      the camera; without one, the demo crowd
+  main.py run --source clip.mp4    a video file
+  main.py doctor                   what this machine lacks, and what to do about it
+  main.py --help                   all commands"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -67,12 +87,31 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def build_parser() -> Parser:
-    parser = Parser(
-        prog="main.py",
-        description="Age, gender and expression of every face in view, at the frame rate asked for.",
-        epilog="`main.py COMMAND --help` explains a command.",
-    )
-    sub = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for command in COMMANDS:
-        command.add(sub)
+    parser = _Main(prog="main.py")
+    sub = parser.add_subparsers(metavar="COMMAND", parser_class=Parser)
+    for title, modules in GROUPS.items():
+        known = len(sub._choices_actions)
+        for module in modules:
+            module.add(sub)
+        parser.groups[title] = sub._choices_actions[known:]
     return parser
+
+
+class _Main(Parser):
+    """The parser of `main.py` alone: its help is an overview, a line a command, by who uses it."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog=prog)
+        self.groups: dict[str, list[argparse.Action]] = {}
+        self.set_defaults(run=_begin)
+
+    def format_help(self) -> str:
+        lines = ["usage: main.py COMMAND [options]", "", "Age, gender and expression of every face in view.", ""]
+        for title, commands in self.groups.items():
+            lines += [f"{title}:", *(f"  {command.dest:<16}{command.help}" for command in commands)]
+        return "\n".join([*lines, "", "Examples (`main.py COMMAND --help` explains a command):", EXAMPLES, ""])
+
+
+def _begin(args: argparse.Namespace) -> int:
+    print(BEGIN)
+    return 0

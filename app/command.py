@@ -32,7 +32,9 @@ class Parser(argparse.ArgumentParser):
 
 
 def command(sub: argparse._SubParsersAction, name: str, run: Run, text: str, example: str) -> Parser:
-    parser = sub.add_parser(name, help=text, description=text, epilog=f"example: main.py {example}")
+    """Adds a command. The first sentence of `text` stands in the overview of all commands: at most 62 characters."""
+    first = text.split(". ")[0].rstrip(".") + "."
+    parser = sub.add_parser(name, help=first, description=text, epilog=f"example: main.py {example}")
     parser.set_defaults(run=run)
     return parser
 

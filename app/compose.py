@@ -18,6 +18,7 @@ from align.geometry import Template
 from app.controls import Controls
 from app.errors import ModelError, UsageError
 from app.faces.at_once import AtOnce
+from app.faces.calm import Calm, Pace
 from app.faces.detectors import missing_detector, open_detectors
 from app.faces.follower import Follower
 from app.faces.front_end import FrontEnd
@@ -27,6 +28,7 @@ from app.faces.second_look import FILE_EVERY_S, LookBeside, SecondLook, TimedLoo
 from app.faces.tracker import Tracker
 from app.files import TextFile, check_writable
 from app.mailbox import WhenFull
+from app.network.beside import Beside
 from app.network.calibrate import (
     best_point,
     cached_profile,
@@ -37,7 +39,7 @@ from app.network.calibrate import (
     remember,
     unmeasured,
 )
-from app.network.engine import Engine, default_threads
+from app.network.engine import Engine, Unanswered, default_threads
 from app.network.mending import STEADY_TAIL, Mender
 from app.network.open import open_engine
 from app.network.probe import probe_of
@@ -58,14 +60,16 @@ from app.sources.open import Playing, Watching, open_source
 from app.sources.selection import Selection
 from app.sources.source import FALLBACK_FPS, Source
 from models.manifest import Manifest, ManifestError, find_manifest
-from scheduler.latency import LatencyModel, OperatingPoint, Profile
+from scheduler.latency import OperatingPoint, Profile
 from scheduler.log import LogWriter
+from scheduler.places import SERVER, latency_model
 from scheduler.policy import Fixed, LeastError, Policy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from app.faces.detector import Detector
+    from app.network.remote import RemoteEngine
     from app.outputs.sender import Sender, Transport
 
 
@@ -179,7 +183,8 @@ def begin(settings: Settings, controls: Controls | None = None, *, source: Sourc
         tracker = AtOnce() if not source.live and source.frame_count == 1 else None
         make = partial(make_front_end, settings, manifest.template, source.live, tracker)
         # Live, so that landmarks do not hold up window and network; a file loses nothing by waiting.
-        front_end = FrontEndProcess(make) if source.live else make()
+        calm = None if settings.every_frame else Calm()
+        front_end = FrontEndProcess(make, calm) if source.live else make()
         undo.callback(front_end.close)
         ready = Once(front_end.ready if isinstance(front_end, FrontEndProcess) else lambda: None)
         people = People(manifest.genders, manifest.expressions)
@@ -212,11 +217,12 @@ def load(
     pipeline = begun.pipeline
     with begun.opened as undo:
         points = [fixed] if fixed else candidates(manifest)
-        engine = engine or open_engine(manifest, settings.device, settings.threads, points=points, progress=progress)
-        if source.live or settings.log or settings.profile or settings.recalibrate:
-            profile, profile_from = _profile(settings, engine, manifest, progress)
-        else:
-            profile, profile_from = unmeasured(engine, manifest, engine.points), ""
+        engine = engine or open_engine(
+            manifest, settings.device, settings.threads, points=points, progress=progress, server=settings.server
+        )
+        profile, profile_from = _profile(settings, source, engine, manifest, progress)
+        server = _server(engine, profile)
+        fixed = fixed._replace(engine="") if fixed and fixed.engine == SERVER and not server else fixed
         policy = Fixed(fixed) if fixed else LeastError(period_ms=1000 / (source.fps or FALLBACK_FPS))
         begun.front_end_ready()
         budget_ms = settings.frame_budget_ms if source.live else math.inf
@@ -227,7 +233,7 @@ def load(
             undo.callback(told.close)
             sinks.append(told)
             senders = told.senders
-        latency, metrics = LatencyModel(profile), begun.metrics
+        latency, metrics = latency_model(profile), begun.metrics
         if metrics:
             metrics.senders = senders
             about = {"network": manifest.name, "provider": engine.provider, "exit": settings.exit}
@@ -239,31 +245,28 @@ def load(
                 latency=latency,
                 probe=probe_of(engine),
                 spare=_mending(settings, profile, engine, manifest, points),
+                server=server,
             ),
             Outlets(sinks=[*sinks, *([metrics] if metrics else []), *watch], log=log),
         )
         undo.pop_all()
+    missing = missing_detector(settings.detector)
     return App(
-        settings,
-        source,
-        manifest,
-        engine,
-        profile,
-        profile_from,
-        pipeline,
-        metrics,
-        senders,
-        missing_detector(settings.detector),
-    )
+        settings, source, manifest, engine, profile, profile_from, pipeline, metrics, senders, missing,
+    )  # fmt: skip
 
 
 def _profile(
     settings: Settings,
+    source: Source,
     engine: Engine,
     manifest: Manifest,
     progress: Callable[[int, int], None] | None,
 ) -> tuple[Profile, str]:
-    """Out of the file that was named, or this machine's; and where it comes from. Raises UsageError."""
+    """Out of the file that was named, or this machine's; and where it comes from: "" where nothing had to be measured. Raises
+    UsageError."""
+    if not (source.live or settings.log or settings.profile or settings.recalibrate):
+        return unmeasured(engine, manifest, engine.points), ""
     if settings.profile:
         path = Path(settings.profile)
         file = read_profile(path).only(engine.points)
@@ -272,16 +275,28 @@ def _profile(
         if missing and len(engine.points) == 1:
             raise UsageError(f"profile {path} lacks {min(missing)}: leave out --profile, or name another --exit")
         return file.profile, f"{path}{', ' if remark else ''}{remark}"
-    profile, remembered = load_profile(engine, manifest, settings.threads, settings.recalibrate, progress)
-    return profile, "remembered from an earlier run" if remembered else "measured now"
+    measured, note = partial(load_profile, engine, manifest, settings.threads, settings.recalibrate, progress), ""
+    try:
+        profile, remembered = measured()
+    except Unanswered as error:
+        assert isinstance(engine, Beside)
+        profile, remembered = measured(points=engine.local.points)
+        note = f"; the server cannot be measured and is not used in this run: {error}"
+    return profile, ("remembered from an earlier run" if remembered else "measured now") + note
+
+
+def _server(engine: Engine, profile: Profile) -> RemoteEngine | None:
+    """The server whose times are known."""
+    known = any(p.point.engine == SERVER for p in profile.points)
+    return engine.server if isinstance(engine, Beside) and known else None
 
 
 def _mending(
     settings: Settings, profile: Profile, engine: Engine, manifest: Manifest, points: Sequence[OperatingPoint]
 ) -> Callable[[], None]:
     """What to do while nobody is in view: nothing, or measuring again what was measured beside other work."""
-    if settings.profile or profile.tail <= STEADY_TAIL:
-        return lambda: None
+    if settings.profile or settings.server or profile.tail <= STEADY_TAIL:
+        return lambda: None  # a server has others to read for
     threads = settings.threads or default_threads()
     path = profile_path(cache_folder(), engine, manifest, threads, points)
     return Mender(
@@ -300,13 +315,15 @@ def make_front_end(
     Raises ModelError and UsageError."""
     follower, first, second = (_finders if live else _shared_finders)(settings.detector)
     share = BESIDE_SHARE if second else ALONE_SHARE
-    search = Search(first, settings.min_face, share, every_frame=settings.every_frame) if first else None
+    pace = Pace()
+    search = Search(first, settings.min_face, share, every_frame=settings.every_frame, pace=pace) if first else None
     look: SecondLook | None = None
     if second and live and not settings.every_frame:
-        look = LookBeside(second, settings.min_face, settings.look_share)
+        look = LookBeside(second, settings.min_face, settings.look_share, pace=pace)
     elif second:
         look = TimedLook(second, settings.min_face, 0.0 if settings.every_frame else FILE_EVERY_S)
-    return FrontEnd(follower, search, look, Template(tuple(template)), tracker or Tracker(), settings.max_faces)
+    shape = Template(tuple(template))
+    return FrontEnd(follower, search, look, shape, tracker or Tracker(), settings.max_faces, pace=pace)
 
 
 def _finders(detector: str) -> tuple[Follower, Detector | None, Detector | None]:
@@ -326,8 +343,13 @@ def load_profile(
     points: Sequence[OperatingPoint] | None = None,
 ) -> tuple[Profile, bool]:
     """The remembered profile of this machine, or a new one; and whether it was remembered. It holds `points`, or all of the
-    engine's."""
-    measure = partial(calibrate, engine, manifest, progress, points=points, probe=probe_of(engine))
+    engine's. Raises Unanswered where a server is to be measured that is out."""
+
+    def measure() -> Profile:
+        if isinstance(engine, Beside) and not points and not engine.server.there:
+            raise Unanswered(engine.server.text)
+        return calibrate(engine, manifest, progress, points=points, probe=probe_of(engine))
+
     return cached_profile(cache_folder(), engine, manifest, threads or default_threads(), measure, again, points)
 
 
@@ -364,7 +386,9 @@ def _fixed(settings: Settings, manifest: Manifest) -> OperatingPoint | None:
     if settings.exit == "auto":
         return None
     engine, _, exit = settings.exit.rpartition("/")
-    if engine and not settings.device.startswith("openvino"):
+    if engine == SERVER and not settings.server:
+        raise UsageError(f"--exit {settings.exit} needs --server, or name it without {engine}/")
+    if engine not in ("", SERVER) and not settings.device.startswith("openvino"):
         raise UsageError(f"--exit {settings.exit} needs --device openvino, or name it without {engine}/")
     name, _, size = exit.partition("@")
     try:
@@ -379,6 +403,8 @@ def _fixed(settings: Settings, manifest: Manifest) -> OperatingPoint | None:
 
 def _one_engine(settings: Settings) -> str:
     """Of a run whose point is fixed, unless it names another."""
+    if settings.server:
+        return SERVER
     return "openvino" if settings.device.startswith("openvino") else ""
 
 
@@ -425,7 +451,7 @@ def _outputs(
         },
         "policy": policy.to_json(),
         "profile": profile.to_json(),
-        "correction": LatencyModel(profile).to_json(),
+        "correction": latency_model(profile).to_json(),
     }
     file = TextFile(settings.log)
     undo.callback(file.close)

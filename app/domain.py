@@ -158,6 +158,7 @@ class Stats:
     dropped: int  # frames dropped so far, all causes
     provider: str
     why: str  # the scheduler's reason, for people
+    server: bool | None = None  # whether the server of --server answers; None: there is none
 
 
 @dataclass(frozen=True, slots=True)

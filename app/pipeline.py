@@ -28,10 +28,12 @@ from app.domain import Box, DropCause, Face, Frame, Person, Result, SourceEvent,
 from app.errors import AppError, DeviceError, InternalError, OutputError, SourceStalled
 from app.faults import FRONT_END, NETWORK, OUTPUT, Diary, Faults
 from app.mailbox import Closed, Mailbox, WhenFull
-from app.network.engine import bucket_of
+from app.network.elsewhere import Elsewhere
+from app.network.engine import Unanswered, bucket_of
 from app.served import Served, count, frame_record
 from app.totals import Totals
 from scheduler.log import Batch, LogWriter
+from scheduler.places import decide
 from scheduler.policy import Decision, Load, Policy
 
 if TYPE_CHECKING:
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 
     from app.faces.front_end import FrameFaces, FrontEnd
     from app.faces.front_end_process import FrontEndProcess
+    from app.network.elsewhere import Server
     from app.network.engine import Engine
     from app.people.estimates import People
     from app.sources.source import Source
@@ -83,6 +86,8 @@ class Scheduling:
     probe: Callable[[], float] = lambda: 0.0
     #: has something to do, some milliseconds long, where a live frame has nobody to read
     spare: Callable[[], None] = lambda: None
+    #: of the engine's points that are elsewhere
+    server: Server | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,10 +147,13 @@ class Pipeline:
     def equip(self, scheduling: Scheduling, outlets: Outlets) -> None:
         """From now on faces are read, counted and written."""
         self._policy, self._latency, self._probe = scheduling.policy, scheduling.latency, scheduling.probe
-        self._sinks, self._spare = tuple(outlets.sinks), scheduling.spare
+        self._sinks, self.spare = tuple(outlets.sinks), scheduling.spare
+        self._elsewhere = Elsewhere(scheduling.server, self._latency, self._clock)
+        self._elsewhere.tell = lambda text: self.faults.tell(text)
         if outlets.log:
             self._log = log = Diary(outlets.log, self.faults, self._keep)
             self.faults.note = lambda part, text: log.event("fault", part=part, text=text)
+            self._elsewhere.note = log.event
         self.controls.offer(self._policy, tuple(p.point for p in self._latency.profile.points))
         self._engine = scheduling.engine  # last: the loops take it for a sign
         self._may_infer.set()
@@ -185,6 +193,7 @@ class Pipeline:
                 self._preview(found)
                 continue
             self._take_up(self.controls.now.policy)
+            self._elsewhere.heed()
             born_s = self._born_s(found)
             served = self._serve(found, born_s)
             result = self._result(found, served, born_s)
@@ -194,7 +203,7 @@ class Pipeline:
             self._deliver(result)
             self._latest = result
             if self._source.live and not found.faces:
-                self._spare()
+                self.spare()
 
     def _preview(self, found: FrameFaces) -> None:
         """Boxes without words, for the window alone."""
@@ -264,7 +273,7 @@ class Pipeline:
         served = Served(Load(len(found.faces), self._left_ms(found.frame, born_s), new, self._late, probe=probe))
         if not found.faces:
             return served
-        decision = self._policy(served.load, self._latency)
+        decision = decide(self._policy, served.load, self._latency)
         served.slowdown, served.tail = self._latency.slowdown, self._latency.tail(decision.point)
         try:
             self._run(found, decision, served, born_s)
@@ -276,38 +285,45 @@ class Pipeline:
 
     def _run(self, found: FrameFaces, decision: Decision, served: Served, born_s: float) -> None:
         """Reads the chosen faces, and others while the policy finds time for them; notes in `served` what was done."""
-        frame, load, waiting = found.frame, served.load, self._people.stalest_first(found.faces)
-        read, measured_ms = self._read(frame, waiting[: decision.serve], decision)
+        frame, waiting = found.frame, self._people.stalest_first(found.faces)
+        began_s = self._clock()
+        try:
+            read, measured_ms = self._read(frame, waiting[: decision.serve], decision, served.load.left_ms)
+        except Unanswered:
+            self._elsewhere.failed(decision, served.load, (self._clock() - began_s) * 1e3, first=True)
+            served.load = served.load._replace(left_ms=self._left_ms(frame, born_s))
+            decision = decide(self._policy, served.load, self._latency)
+            read, measured_ms = self._read(frame, waiting[: decision.serve], decision, 0.0)
+        load = served.load
         self._latency.observe(decision.point, decision.serve, measured_ms, probe=load.probe)
         further = list[Batch]()
         while len(read) < len(waiting):
-            left_ms = self._left_ms(frame, born_s)
-            again = self._policy.again(load.after(len(read), left_ms, 1 + len(further)), self._latency)
+            left_ms, began_s = self._left_ms(frame, born_s), self._clock()
+            rest = load.after(len(read), left_ms, 1 + len(further))
+            again = self._policy.again(rest, self._latency)
             if again is None:
                 further.append(Batch(left_ms))
                 break
-            others, took_ms = self._read(frame, waiting[len(read) :][: again.serve], again)
-            self._latency.observe(again.point, again.serve, took_ms, further=True)
-            further.append(
-                Batch(
-                    left_ms,
-                    again.serve,
-                    again.point.exit,
-                    again.point.size,
-                    again.predicted_ms,
-                    took_ms,
-                    again.point.engine,
-                )
-            )
+            try:
+                others, took_ms = self._read(frame, waiting[len(read) :][: again.serve], again, left_ms)
+                self._latency.observe(again.point, again.serve, took_ms, further=True)
+            except Unanswered:
+                others, waited_ms = set(), (self._clock() - began_s) * 1e3
+                took_ms = self._elsewhere.failed(again, rest, waited_ms, first=False)
+            further.append(Batch.of(again, left_ms, took_ms))
+            if not others:
+                break
             read |= others
         served.decision, served.people, served.measured_ms, served.further = decision, read, measured_ms, tuple(further)
 
     def _left_ms(self, frame: Frame, born_s: float) -> float:
         return frame.budget_ms - (self._clock() - born_s) * 1e3
 
-    def _read(self, frame: Frame, chosen: Sequence[Face], decision: Decision) -> tuple[set[int], float]:
-        """One batch: who was read, and the milliseconds that it took."""
+    def _read(self, frame: Frame, chosen: Sequence[Face], decision: Decision, left_ms: float) -> tuple[set[int], float]:
+        """One batch: who was read, and the milliseconds that it took. Raises Unanswered where a server does not read it."""
         started = self._clock()
+        new = sum(self._people.estimate(f.person) is None for f in chosen)
+        self._elsewhere.before(decision, left_ms, len(chosen), new)
         crops = crop_batch(frame.image, [f.matrix for f in chosen], decision.point.size)
         for face, reading in zip(chosen, self._engine.read(decision.point, crops), strict=True):
             self._people.read(face.person, reading, frame.id, frame.time_s)
@@ -320,6 +336,7 @@ class Pipeline:
         age_ms = (now_s - born_s) * 1e3
         self._times.append(now_s)
         unserved = served.unserved(found)
+        totals.unanswered, totals.server_losses = self._elsewhere.unanswered, self._elsewhere.losses
         count(totals, found, served, unserved, age_ms, now_s)
         span = self._times[-1] - self._times[0]
         stats = Stats(
@@ -337,6 +354,7 @@ class Pipeline:
             frames=totals.frames,
             dropped=totals.drops[DropCause.GRAB_FULL] + totals.drops[DropCause.FRONT_END_FULL],
             provider=self._engine.provider,
+            server=self._elsewhere.there,
             why=decision.why if decision else "the network failed" if found.faces else "nobody in view",
         )
         if found.faces and not decision:

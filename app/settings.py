@@ -190,6 +190,15 @@ class Settings:
         "requirements-openvino.txt`); what does not work fails with a diagnosis, and `auto` says what it got",
         choices=("auto", "cpu", "cuda", "openvino", "openvino:CPU", "openvino:GPU"),
     )
+    server: str | None = _option(
+        None,
+        "time and network",
+        "let a server read faces, too, over KServe v2 as Triton has it (`grpc://`, or `grpcs://` with TLS): crops of faces "
+        "leave this machine; `main.py export --triton` writes what it has to load; needs `pip install -r "
+        "requirements-server.txt`",
+        metavar="URL",
+        example="grpc://server.example:8001",
+    )
     model: str = _option(DEFAULT_MODEL, "time and network", "a shipped network's name, or the path of a manifest")
     max_faces: int = _option(
         32, "time and network", "read at most N faces a frame, the largest", metavar="N", least=1, most=256

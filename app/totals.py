@@ -24,5 +24,7 @@ class Totals:
     drops: Counter[DropCause] = field(default_factory=Counter)
     ages_ms: deque[float] = field(default_factory=lambda: deque(maxlen=AGES_KEPT))
     reconnects: int = 0
+    unanswered: int = 0  # batches that a server did not read, and this machine did instead
+    server_losses: int = 0
     first_result_s: float | None = None
     last_result_s: float | None = None

@@ -10,6 +10,9 @@ frame   {"type": "frame", "id", "time_s", "faces", "wanted", "new", "served", "e
 drop    {"type": "drop", "id", "cause"}
 event   {"type": "event", "name", ...}: what changed between two frames; the name says what else is in it
          "policy"  {"policy": {...}}  the rule from the next frame on
+         "server"  {"there"}  whether a server's points may be chosen from the next frame on
+         "unanswered"  {"exit", "size", "engine", "faces", "left_ms", "took_ms", "first"}  it did not read a batch; where that
+         was the first one, the next frame's numbers are of what was decided and read here instead
 face    drops of single faces are counted in the frame's "unserved": {cause: faces}
 
 Schema 1 had no "new" and no events, and its predictions came from another correction of the profile: such logs are read,
@@ -26,14 +29,18 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field, fields
 from math import inf
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 
-from scheduler.latency import LatencyModel, OperatingPoint, Profile
+from scheduler.latency import OperatingPoint, Profile
+from scheduler.places import latency_model
 from scheduler.policy import Fixed, policy_from_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
+
+    from scheduler.latency import LatencyModel
+    from scheduler.policy import Decision
 
 SCHEMA = 5
 READABLE = (1, 2, 3, 4, 5)
@@ -68,6 +75,11 @@ class Batch(NamedTuple):
     @property
     def point(self) -> OperatingPoint:
         return OperatingPoint(self.exit, self.size, self.engine)
+
+    @classmethod
+    def of(cls, decision: Decision, left_ms: float, measured_ms: float) -> Self:
+        exit, size, engine = decision.point
+        return cls(left_ms, decision.serve, exit, size, decision.predicted_ms, measured_ms, engine)
 
 
 # Not frozen: a frozen one takes twice as long to make, and reading a log a sixth longer.
@@ -148,7 +160,7 @@ class LatencyLog:
 
     def latency(self) -> LatencyModel:
         """The latency model that the run began with."""
-        return LatencyModel(self.profile, **(FIRST_CORRECTION | self.header.get("correction", {})))
+        return latency_model(self.profile, FIRST_CORRECTION | self.header.get("correction", {}))
 
     @property
     def policy(self) -> Mapping[str, Any]:
@@ -287,6 +299,15 @@ def _event(record: Mapping[str, Any], before: int, points: set[OperatingPoint]) 
         raise ValueError("the name of an event")
     if record["name"] == "policy":
         _check_policy(details["policy"], points)
+    if record["name"] == "server" and type(details["there"]) is not bool:
+        raise ValueError("there")
+    if record["name"] == "unanswered":
+        if OperatingPoint.from_json(details) not in points or type(details["faces"]) is not int:
+            raise ValueError("what was not answered")
+        if not 1 <= details["faces"] <= MOST_FACES or not (_is_positive(details["took_ms"]) and details["took_ms"]):
+            raise ValueError("what was not answered")
+        if details["left_ms"] is not None and not _is_number(details["left_ms"]):
+            raise ValueError("left_ms")
     return Event(before, record["name"], details)
 
 

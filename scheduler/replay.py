@@ -14,13 +14,15 @@ from dataclasses import dataclass, replace
 from math import inf
 from typing import TYPE_CHECKING
 
-from scheduler.latency import LatencyModel, OperatingPoint, Profile, quantile
+from scheduler.latency import OperatingPoint, Profile, quantile
+from scheduler.places import decide, latency_model, offer
 from scheduler.policy import Decision, Load, Policy, policy_from_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from scheduler.log import FrameRecord, LatencyLog
+    from scheduler.latency import LatencyModel
+    from scheduler.log import Event, FrameRecord, LatencyLog
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,20 +58,37 @@ def exact(log: LatencyLog) -> Iterator[tuple[FrameRecord, Decision | None]]:
     """Each frame with what the recorded policy decides on the recorded numbers: the first decision that is another one than
     recorded, or else the frame's first."""
     policy, latency, late = policy_from_json(log.policy), log.latency(), False
-    changes = {e.before: e.details["policy"] for e in log.events if e.name == "policy"}
+    events = list(log.events)
     for i, record in enumerate(log.frames):
-        if i in changes:
-            policy = policy_from_json(changes[i])
+        while events and events[0].before <= i:
+            event = events.pop(0)
+            if event.name == "policy":
+                policy = policy_from_json(event.details["policy"])
+            _elsewhere(event, record, late, policy, latency)
         decision = None
         if record.wanted:
             load = Load(record.wanted, record.left_ms, record.new, late, probe=record.probe)
-            decision = policy(load, latency)
+            decision = decide(policy, load, latency)
         late = record.miss
         if record.served:
             latency.observe(record.point, record.served, record.measured_ms, probe=record.probe)
         if record.further:
             decision = _again(record, load, decision, policy, latency)
         yield record, decision
+
+
+def _elsewhere(event: Event, record: FrameRecord, late: bool, policy: Policy, latency: LatencyModel) -> None:
+    """What a server's coming and going changed for the frame that follows."""
+    if event.name == "server":
+        offer(latency, event.details["there"])
+    if event.name == "unanswered" and event.details["first"]:
+        left_ms = event.details["left_ms"]
+        decide(
+            policy,
+            Load(record.wanted, inf if left_ms is None else left_ms, record.new, late, probe=record.probe),
+            latency,
+        )
+        latency.observe(OperatingPoint.from_json(event.details), event.details["faces"], event.details["took_ms"])
 
 
 def _again(
@@ -104,7 +123,7 @@ def replay(
 ) -> Iterator[Replayed]:
     """Each frame under another policy, budget or machine's profile."""
     profile = profile or log.profile
-    latency, moment, late = LatencyModel(profile), 1.0, False
+    latency, moment, late = latency_model(profile), 1.0, False
     share = log.header.get("settings", {}).get("align_share")
     for record in log.frames:
         record = _with_deadline(record, budget_ms)

@@ -29,6 +29,7 @@ SLOW = (
     "tests/app/commands/",
     "tests/app/faces/",
     "tests/app/network/test_engine.py",
+    "tests/app/network/test_triton.py",
     "tests/app/outputs/",
     "tests/app/reports/",
     "tests/app/sources/",

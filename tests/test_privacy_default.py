@@ -201,3 +201,32 @@ def test_a_webhook_goes_to_its_address_alone_and_tells_nothing_about_one_person(
     assert [body["type"] for _, _, body in came] == ["enter", "leave", "summary"]
     assert not re.search(r"male|angry|disgust|fear|happy|neutral|sad|surprise|[\d.]{4,} years", json.dumps(came))
     assert all(body.get("ages") is None and "id" not in body and "box" not in body for _, _, body in came)
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux" or not shutil.which("strace"), reason="needs strace (apt-get install strace)"
+)
+def test_crops_go_to_the_server_alone(clip, home, tmp_path):
+    """gRPC opens its sockets past Python, so system calls are watched: it connects to the server, and to nobody else."""
+    pytest.importorskip("tritonclient.grpc", reason="needs tritonclient: pip install -r requirements-server.txt")
+    from app.compose import load_manifest
+    from app.network.onnx_cpu import CpuEngine
+    from models.manifest import DEFAULT_MODEL
+    from tests.support.kserve import KServe
+
+    trace = tmp_path / "trace"
+    command = ["strace", "-f", "-qq", "--seccomp-bpf", "-e", "trace=connect,sendto,sendmsg", "-o", str(trace)]
+    if subprocess.run([*command, "true"], capture_output=True).returncode:
+        pytest.skip("processes may not be traced here")
+    manifest = load_manifest(DEFAULT_MODEL)
+    server = KServe(manifest, CpuEngine(manifest, 1, exits=["exit_13"]))
+    before = snapshot(home, ROOT, clip.parent)
+    try:
+        run = [*RUN, "--source", str(clip), "--no-show", "--server", f"grpc://127.0.0.1:{server.port}"]
+        watched_run([*command, sys.executable, str(ROOT / "main.py"), *run], home)
+    finally:
+        server.kill()
+    check_folders(before, snapshot(home, ROOT, clip.parent), home)
+    places = set(re.findall(r"sin6?_port=htons\((\d+)\)", trace.read_text(errors="replace")))
+    assert places == {str(server.port)}
+    assert len(server.asked) > 1 and {a.model.rpartition("-")[0][-7:] for a in server.asked} == {"exit_13"}

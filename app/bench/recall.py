@@ -70,7 +70,8 @@ def bench_recall(clips: Sequence[Path], truth: Path | None, settings: Settings, 
         raise UsageError(f"{truth} names no clip of {', '.join(map(str, clips))}")
     print(f"--detector {settings.detector}; faces that have been in view for {IN_VIEW_S:g} s")
     print(
-        f"{'clip':<36}{'faces':>6}{'person':>9}{'age':>8}{'false a frame':>15}{'id switches':>13}{'s to box, age (median)':>24}"
+        f"{'clip':<36}{'faces':>6}{'person':>9}{'age':>8}{'false a frame':>15}{'strangers':>11}{'id switches':>13}"
+        f"{'s to box, age (median)':>24}"
     )
     rows = []
     for path in paths:
@@ -170,12 +171,14 @@ def judge(
     reference: Mapping[int, Sequence[Box]], times: Sequence[float], shown: Sequence[Sequence[Shown]]
 ) -> dict[str, Any]:
     heads = heads_of(reference)
-    faces = person = aged = false = 0
+    faces = person = aged = false = strangers = 0
+    known = _ever_known(heads, shown)
     for frame, boxes in reference.items():
         if frame >= len(times):
             continue
         matches = matched(boxes, shown[frame])
         false += len(shown[frame]) - len(matches)
+        strangers += sum(one.person not in known for one in shown[frame])
         for k, box in enumerate(boxes):
             head = next(h for h in heads if h.boxes.get(frame) is box)
             if times[frame] - times[min(head.boxes)] < IN_VIEW_S - 1e-6:
@@ -203,11 +206,21 @@ def judge(
         "person": person,
         "aged": aged,
         "false": false,
+        "strangers": strangers,
         "frames": sum(frame < len(times) for frame in reference),
         "heads": len(heads),
         "switches": switches,
         "delays_s": delays,
     }
+
+
+def _ever_known(heads: Sequence[Head], shown: Sequence[Sequence[Shown]]) -> set[int]:
+    """People who are on a reference face in some frame, between reference frames too."""
+    known = set[int]()
+    for frame, people in enumerate(shown):
+        boxes = [box for head in heads if (box := head.at(frame))]
+        known |= {one.person for one in matched(boxes, people).values()}
+    return known
 
 
 def heads_of(reference: Mapping[int, Sequence[Box]]) -> list[Head]:
@@ -247,7 +260,7 @@ def matched(boxes: Sequence[Box], shown: Sequence[Shown]) -> dict[int, Shown]:
 
 
 def total(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    keys = ("faces", "person", "aged", "false", "frames", "heads", "switches")
+    keys = ("faces", "person", "aged", "false", "strangers", "frames", "heads", "switches")
     sums: dict[str, Any] = {k: sum(r[k] for r in rows) for k in keys}
     sums["delays_s"] = {k: [d for r in rows for d in r["delays_s"][k]] for k in ("box", "age")}
     return sums
@@ -263,8 +276,8 @@ def line(row: Mapping[str, Any]) -> str:
         return f"{sorted(values)[len(values) // 2]:.2f}" if values else "-"
 
     delays = f"{median(row['delays_s']['box'])}, {median(row['delays_s']['age'])}"
-    false = row["false"] / max(row["frames"], 1)
+    false, strangers = (row[key] / max(row["frames"], 1) for key in ("false", "strangers"))
     return (
-        f"{row['clip']:<36}{row['faces']:>6}{share(row['person']):>9}{share(row['aged']):>8}{false:>15.2f}"
+        f"{row['clip']:<36}{row['faces']:>6}{share(row['person']):>9}{share(row['aged']):>8}{false:>15.2f}{strangers:>11.2f}"
         f"{row['switches']:>13}{delays:>24}"
     )

@@ -213,6 +213,7 @@ def verdicts(result: dict[str, Any]) -> dict[str, tuple[bool, str]]:
         "camera unplugged, back at another size": "source_back",
         "disk full: results": "fault: output",
     }
+    complete = [name for name, whole in term["complete"].items() if whole]
     missing = [f for f, entry in expected.items() if injected.get(f) and not logged.get(entry)]
     never = [f for f in expected if not injected.get(f)]
     told = any("latency log" in line for line in result["told"])
@@ -239,7 +240,7 @@ def verdicts(result: dict[str, Any]) -> dict[str, tuple[bool, str]]:
         ),
         "SIGTERM": (
             term["seconds"] <= TERM_S and term["code"] == 0 and all(term["complete"].values()),
-            f"ended after {term['seconds']:.2f} s with code {term['code']}, files complete: {term['complete']}",
+            f"ended after {term['seconds']:.2f} s with code {term['code']}, files complete: {', '.join(complete) or 'none'}",
         ),
     }
 
@@ -253,6 +254,11 @@ def table(result: dict[str, Any]) -> Sequence[str]:
 
 def _items(counts: dict[str, int]) -> str:
     return ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
+
+
+def _times(messages: Sequence[str]) -> list[str]:
+    """Each message once, and how often it was told."""
+    return [message if count == 1 else f"{message} ({count} times)" for message, count in Counter(messages).items()]
 
 
 def markdown(result: dict[str, Any]) -> str:
@@ -279,7 +285,7 @@ def markdown(result: dict[str, Any]) -> str:
             "",
             f"In the latency log: {_items(result['logged'])}.",
             "",
-            f"Told on stderr: {'; '.join(result['told']) or 'nothing'}.",
+            f"Told on stderr: {'; '.join(_times(result['told'])) or 'nothing'}.",
             "",
             f"Frames {result['frames']}, missed deadlines {result['misses']}, reconnects {result['reconnects']}.",
             "",

@@ -100,6 +100,9 @@ class Plain:
     def unconfirmed(self) -> dict[int, int]:
         return {}
 
+    def put(self, person: int, box: Box) -> None:
+        self._seen[person] = box, self._seen[person][1]
+
     def drop(self, person: int) -> None:
         self._seen.pop(person, None)
 

@@ -115,6 +115,12 @@ def _responsiveness(args: argparse.Namespace) -> int:
     return bench_responsiveness(args.faces, args.frames, args.model, args.json)
 
 
+def _idle(args: argparse.Namespace) -> int:
+    from app.bench.idle import bench_idle
+
+    return bench_idle(args.seconds, args.model, args.window, args.json)
+
+
 def _engines(args: argparse.Namespace) -> int:
     from app.bench.engines import bench_engines
 
@@ -209,6 +215,15 @@ BENCHMARKS = {
         flags=(*PICTURES, MODEL, JSON),
         measure=_alignment,
     ),
+    "idle": Benchmark(
+        about="processor time while nobody is in view, and while one visitor stays",
+        flags=(
+            flag("--seconds", type=float, default=20.0, metavar="S", help="how long each is measured; default 20"),
+            flag("--no-window", dest="window", action="store_false", help="without the window"),
+            *(MODEL, JSON),
+        ),
+        measure=_idle,
+    ),
     "responsiveness": Benchmark(
         about="by how much the window's event loop comes late while everything runs",
         flags=(flag("--faces", metavar="N", help="crowd size; default 10"), frames(500), MODEL, JSON),
@@ -222,7 +237,7 @@ def add(sub: argparse._SubParsersAction) -> None:
         sub,
         "bench",
         run,
-        "Measure on this machine: what stopping early saves, the scheduler under crowds, the front end, and more.",
+        "Measure this machine: early exits, crowds, front end, more.",
         "bench crowd --minutes 3",
     )
     p.otherwise = "exits"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app.command import command
-from app.errors import UsageError
+from app.errors import DeviceError, UsageError
 from app.files import check_writable
 from models.manifest import DEFAULT_MODEL
 
@@ -26,7 +26,7 @@ def add(sub: argparse._SubParsersAction) -> None:
         sub,
         "calibrate",
         run,
-        "Measure how long every operating point takes on this machine; remembered for `run`, and written as a file.",
+        "Measure every operating point's time on this machine. `run` remembers the times; `--out` writes them to a file.",
         "calibrate --out profile.json",
     )
     p.add_argument("--model", default=DEFAULT_MODEL, help="a shipped network's name, or the path of a manifest")
@@ -34,6 +34,7 @@ def add(sub: argparse._SubParsersAction) -> None:
     p.add_argument(
         "--threads", type=int, metavar="N", help="threads for the network; default one less than there are cores"
     )
+    p.add_argument("--server", metavar="URL", help="measure a server's round trips, too, as with `run`")
     p.add_argument("--out", type=Path, metavar="PROFILE.json", help="write the profile, for `run` and `simulate`")
 
 
@@ -47,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
 
     from app.compose import load_manifest, load_profile
     from app.network.calibrate import candidates, warm_times
-    from app.network.engine import default_threads
+    from app.network.engine import Unanswered, default_threads
     from app.network.mending import STEADY_TAIL
     from app.network.open import open_engine
     from app.network.profiles import made_here, write_profile
@@ -57,7 +58,9 @@ def run(args: argparse.Namespace) -> int:
     every = sum(len(e.multiply_adds) for e in manifest.variants)
     started = time.perf_counter()
     with tqdm(total=1, desc="loading", leave=False, file=sys.stderr) as bar:
-        engine = open_engine(manifest, args.device, args.threads, points=points, progress=partial(_show, bar))
+        engine = open_engine(
+            manifest, args.device, args.threads, points=points, progress=partial(_show, bar), server=args.server
+        )
     threads = args.threads or default_threads()
     print(
         f"{manifest.name} on {engine.provider}, {threads} threads: {len(points)} of {every} operating points may be worth it, "
@@ -65,7 +68,10 @@ def run(args: argparse.Namespace) -> int:
     )
     started = time.perf_counter()
     with tqdm(total=1, desc="measuring", leave=False, file=sys.stderr) as bar:
-        profile, _ = load_profile(engine, manifest, threads, True, partial(_show, bar))
+        try:
+            profile, _ = load_profile(engine, manifest, threads, True, partial(_show, bar))
+        except Unanswered as error:
+            raise DeviceError(f"the server cannot be measured: {error}") from error
     busy = profile.tail > STEADY_TAIL
     print(
         f"measured in {time.perf_counter() - started:.1f} s; 95 of 100 runs took up to {profile.tail:.2f} times the median"

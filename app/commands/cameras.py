@@ -18,7 +18,7 @@ def add(sub: argparse._SubParsersAction) -> None:
         sub,
         "cameras",
         run,
-        "List the cameras by number and name, with their sizes and whether they are in use.",
+        "List the cameras, with their sizes and what is in use.",
         "cameras",
     )
     p.add_argument("--json", action="store_true", help="print it as JSON")

@@ -20,7 +20,7 @@ def add(sub: argparse._SubParsersAction) -> None:
         sub,
         "card",
         run,
-        "Rewrite the figures in a network's model card (NAME.md beside its manifest) from reports of `evaluate`.",
+        "Write measured figures into a network's model card. The card is NAME.md beside the manifest; figures are reports of `evaluate`.",
         "card --model mobilenet_v1_075 --report utkface.json ferplus.json spoilt.json",
     )
     p.add_argument(

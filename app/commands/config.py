@@ -18,7 +18,7 @@ def add(sub: argparse._SubParsersAction) -> None:
         sub,
         "config",
         run,
-        "Show the settings in force and where each comes from, or write a configuration file to start from.",
+        "Show the settings in force, or write a configuration file. Says where each setting comes from.",
         "config --write kiosk.toml",
     )
     add_config_file(p)

@@ -18,7 +18,7 @@ def add(sub: argparse._SubParsersAction) -> None:
         sub,
         "doctor",
         run,
-        "Check whether this machine has what `run` needs, and say what to do about what it lacks.",
+        "Check what this machine lacks for `run`. Says what to do about each thing.",
         "doctor --device cuda",
     )
     p.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"), help="which to try; default auto: all")

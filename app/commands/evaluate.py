@@ -21,7 +21,7 @@ def add(sub: argparse._SubParsersAction) -> None:
         sub,
         "evaluate",
         run,
-        "Figures per exit of a network file over a labelled data set.",
+        "Measure every exit of a network on a labelled data set.",
         "evaluate --dataset utkface --root UTKFace --list validation.txt --json figures.json",
     )
     p.add_argument(

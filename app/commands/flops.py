@@ -19,7 +19,7 @@ def add(sub: argparse._SubParsersAction) -> None:
         sub,
         "flops",
         run,
-        "Count multiply-adds: the paper's networks beside its Table II, or the exits of a configuration.",
+        "Count multiply-adds. The paper's networks beside its Table II, or the exits of a configuration.",
         "flops --config models/configs/mobilenet_v1_075.toml --size 112",
     )
     p.add_argument("--config", type=Path, metavar="FILE", help="count this network's exits instead")

@@ -19,7 +19,7 @@ def add(sub: argparse._SubParsersAction) -> None:
         sub,
         "models",
         run,
-        "List the shipped networks: size, inputs, exits, cost, figures of the best and the cheapest point, licence.",
+        "List the shipped networks, with exits, cost and licence.",
         "models",
     )
     p.add_argument("--folder", type=Path, metavar="DIR", help="list the networks that `export` wrote there instead")

@@ -19,7 +19,7 @@ def add(sub: argparse._SubParsersAction) -> None:
         sub,
         "networks",
         run,
-        "Look into any PyTorch network: the blocks that can have an exit, what each gives, and what it costs to get there.",
+        "Find the blocks of any PyTorch network that can have an exit. Shows what each gives, and what it costs to get there.",
         "networks inspect torchvision.models:resnet18 --option weights=IMAGENET1K_V1 --size 96",
     )
     p.add_argument("what", choices=("inspect",), help="inspect: list the blocks that are found, or that --taps names")

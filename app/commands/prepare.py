@@ -23,7 +23,7 @@ def add(sub: argparse._SubParsersAction) -> None:
         sub,
         "prepare",
         run,
-        "Align the faces of data sets once, and hold out a validation split.",
+        "Align the faces of data sets, and hold out a validation set.",
         "prepare --utkface UTKFace --fer2013 fer2013 --out cache/faces",
     )
     _add_data_sets(p)

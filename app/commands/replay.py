@@ -59,7 +59,7 @@ def add(sub: argparse._SubParsersAction) -> None:
         sub,
         "replay",
         run,
-        "Decide every frame of a latency log again, as recorded or under another policy or budget.",
+        "Decide every frame of a latency log again. As recorded, or under another policy or budget.",
         "replay latency.jsonl --budget-ms 33 --plot replay.png",
     )
     p.add_argument("log", type=Path, help="a log written by `run --log`")

@@ -152,6 +152,7 @@ def _in_window(settings: Settings, notice: str | None, teller: Teller, started_s
         labels=settings.told,
         notice=notice,
         keeps=settings.keeps,
+        sends=bool(settings.server),
     )
     claim = alone(lock_file()) if settings.fullscreen else nullcontext()
     with claim, ends_on_signals(opening.stop):
@@ -228,6 +229,8 @@ def _tell(app: App) -> None:
     if app.missing:
         print(f"faces     {app.missing}")
     print(f"network   {app.manifest.name} on {engine.provider}" + (f"; {engine.note}" if engine.note else ""))
+    if settings.server:
+        print(f"server    {settings.server}: crops of faces leave this machine" + _plainly(settings.server))
     if app.profile_from:
         print(f"latency   {app.profile_from}: " + _span(app))
     if app.source.live:
@@ -244,6 +247,10 @@ def _tell(app: App) -> None:
         print(f"{sender.name:<9} {sender.address}, counts of people and nothing about one of them")
     if app.metrics:
         print(f"metrics   http://{app.metrics.address}/metrics")
+
+
+def _plainly(server: str) -> str:
+    return ", encrypted" if server.startswith("grpcs:") else ", unencrypted: on a network of your own, or with grpcs://"
 
 
 def _past_the_bar(text: str) -> None:
@@ -316,6 +323,10 @@ def summary(totals: Totals, started_s: float, budget_ms: float) -> list[str]:
     ]
     if totals.slow:
         lines.append(f"machine   slower than usual in {totals.slow} of those frames")
+    if totals.unanswered or totals.server_losses:
+        lines.append(
+            f"server    {totals.unanswered} batches not answered in time and read here; out {totals.server_losses} times"
+        )
     if totals.reconnects:
         lines.append(f"source    lost and back again: {totals.reconnects}")
     return lines + [f"dropped   {count}: {cause.value}" for cause, count in sorted(totals.drops.items())]

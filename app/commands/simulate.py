@@ -23,7 +23,7 @@ def add(sub: argparse._SubParsersAction) -> None:
         sub,
         "simulate",
         run,
-        "What a machine would do with a crowd, under one rule or all of them, from its profile alone.",
+        "Try scheduling rules on made crowds, without a camera. Needs only a machine's latency profile.",
         "simulate --profile profile.json --crowd const:20 --budget-ms 33",
     )
     p.add_argument(

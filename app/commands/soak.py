@@ -20,7 +20,7 @@ def add(sub: argparse._SubParsersAction) -> None:
         sub,
         "soak",
         run,
-        "Run the demo crowd at full load with faults injected: camera, pictures, network, disk; then a verdict.",
+        "Run the demo crowd at full load with faults, then judge. Faults: camera, pictures, network, disk.",
         "soak --minutes 10 --report soak.md",
     )
     p.add_argument("--minutes", type=float, default=10.0, metavar="N", help="how long; default 10")

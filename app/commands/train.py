@@ -18,7 +18,7 @@ def add(sub: argparse._SubParsersAction) -> None:
         sub,
         "train",
         run,
-        "Train an elastic network; goes on where an earlier training in the same folder stopped.",
+        "Train an elastic network. Goes on where an earlier training in the same folder stopped.",
         "train --config models/configs/mobilenet_v1_075.toml --faces cache/faces --initial mobilenet_0.75_imagenet.npz --out runs/mine",
     )
     p.add_argument("--config", type=Path, required=True, metavar="FILE", help="what to train: see models/configs/")

@@ -22,7 +22,7 @@ def add(sub: argparse._SubParsersAction) -> None:
         sub,
         "train-follower",
         run,
-        "Train the network that follows faces, with dlib's 68-point model as teacher. `bench following` measures it.",
+        "Train the network that follows faces. dlib's 68-point model is the teacher. `bench following` measures it.",
         "train-follower --utkface UTKFace --fer2013 fer2013 --out runs/follower",
     )
     p.add_argument("--utkface", type=Path, required=True, metavar="DIR", help="folder of UTKFace's pictures")

@@ -31,7 +31,7 @@ def add(sub: argparse._SubParsersAction) -> None:
         sub,
         "train-landmarks",
         run,
-        "Train the landmark predictor with dlib's 68-point model as teacher, or measure the shipped one against it.",
+        "Train the landmark predictor, or measure the shipped one. dlib's 68-point model is the teacher.",
         "train-landmarks --utkface UTKFace --out runs/landmarks",
     )
     p.add_argument(

@@ -20,13 +20,14 @@ from align.geometry import AlignmentError, Template, residual
 from align.landmarks import BOX_SIDE
 from align.steady import Steady
 from app.domain import Box, DropCause, Face, Frame
+from app.faces.calm import Pace
 from app.faces.detector import distinct, same_place
 from app.faces.follower import Place
 from app.faces.tracker import distances
 from app.faces.trust import SURE, Trust
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from align.geometry import Points
     from app.faces.detector import Sighting
@@ -44,6 +45,8 @@ HOLD, NEW = 0.5, 0.7
 FARTHEST, GROWTH = 0.7, 1.5
 # A face that a detector finds is somebody known who is so near (tracker.distance).
 KNOWN = 0.6
+# A box that the follower has slid off its face, towards a chin or a hand, is on the face or this near, in widths of the face.
+SLID_BY = 0.3
 # Pictures kept for carrying, and how many of them are used on the way.
 PAST, STEPS = 16, 4
 
@@ -70,6 +73,7 @@ class _Seen(NamedTuple):
     landmarks: Points | None  # None: the follower cannot make them out
     presence: float = 0.0
     score: float = 0.0  # of the second look, where it has found them
+    who: int = 0  # the person who was followed here; 0 for a newcomer
 
 
 class _Moment(NamedTuple):
@@ -93,7 +97,10 @@ class FrontEnd:
         tracker: Tracker,
         max_faces: int = 32,
         clock: Callable[[], float] = time.monotonic,
+        pace: Pace | None = None,
     ) -> None:
+        """`pace` is the one that search and second look go by; whoever runs the front end may set it."""
+        self.pace = pace or Pace()
         self._follow, self._search, self._second_look = follower, search, second_look
         self._template, self._tracker, self._max_faces, self._clock = template, tracker, max_faces, clock
         self._steady, self._shape = Steady(), (0, 0)
@@ -139,9 +146,11 @@ class FrontEnd:
         expected = self._tracker.expected(time_s)
         places = [Place(box, self._rolls.get(person, 0.0)) for person, box in expected.items()]
         held = [
-            (math.dist(Box(*place.box).centre, one.box.centre) / one.box.width, one)
-            for place, one in zip(places, map(_seen, self._follow(gray, places)), strict=True)
-            if one.presence >= HOLD and _plausible(Box(*place.box), one.box)
+            (math.dist(Box(*place.box).centre, one.box.centre) / one.box.width, one._replace(who=person))
+            for person, place, one in zip(expected, places, map(_seen, self._follow(gray, places)), strict=True)
+            if one.presence >= HOLD
+            and _plausible(Box(*place.box), one.box)
+            and self._trust.as_wide(person, one.box.width)
         ]
         # Two who look at one face: it is whose face was expected there.
         held.sort(key=lambda h: h[0])
@@ -152,7 +161,10 @@ class FrontEnd:
         suspects: list[Box] = []
         if self._second_look and (look := self._second_look(frame.image, frame.time_s)):
             suspects += [s.box for s in look.found]
-            _add(seen, self._carried(look, frame.time_s, gray, seen))
+            new = self._carried(look, frame.time_s, gray, seen)
+            again = {one.who for one in new if one.who}
+            seen[:] = [one for one in seen if one.who not in again]
+            _add(seen, new)
         if self._search:
             known = [one.box for one in seen]
             sightings = self._search(frame.image, gray, frame.time_s, known)
@@ -163,25 +175,36 @@ class FrontEnd:
         return suspects
 
     def _carried(self, look: Look, now_s: float, gray: Gray, seen: Sequence[_Seen]) -> list[_Seen]:
-        """What a look at an older picture found, where it is now; those who are followed anyway are left out."""
+        """What a look at an older picture found, where it is now; those who are followed well are left out."""
         since = [m for m in self._past if look.time_s <= m.time_s < now_s]
         if since and since[0].time_s != look.time_s:
             since = []  # so old that it is forgotten
         now = self._tracker.expected(now_s)
-        near = distances([*now.values()], [one.box for one in seen]) < KNOWN
-        there = frozenset(p for p, held in zip(now, near.any(axis=1), strict=True) if held)
+        there = frozenset(one.who for one in seen)
         then = since[0] if since else _Moment(now_s, gray, now, there)
         known = _who([s.box for s in look.found], then.boxes)
-        for i, person in known.items():
+        slid = _who_slid(look.found, {p: box for p, box in then.boxes.items() if p not in known.values()}, known)
+        for i, person in (known | slid).items():
             self._trust.found(person, look.found[i].score, look.found[i].box.width)
         if look.fine:
-            for person in then.seen - set(known.values()):
+            for person in then.seen - set(known.values()) - set(slid.values()):
                 self._trust.not_found(person)
         lost = [(look.found[i], then.boxes[p], now[p]) for i, p in known.items() if p in now and p not in there]
-        fresh = [s for i, s in enumerate(look.found) if i not in known]
+        fresh = [s for i, s in enumerate(look.found) if i not in known and i not in slid]
         steps = [m.gray for m in since[1:]]
         pictures = [then.gray, *steps[:: max(1, len(steps) // STEPS)], *([gray] if since else [])]
-        return [self._moved(*one) for one in lost] + self._brought(fresh, pictures)
+        back = self._brought([look.found[i] for i in slid], pictures)
+        return (
+            [self._moved(*one) for one in lost]
+            + self._put_back(back, [*slid.values()])
+            + self._brought(fresh, pictures)
+        )
+
+    def _put_back(self, back: Sequence[_Seen], people: Sequence[int]) -> list[_Seen]:
+        """People whom the follower had slid off, on their face again."""
+        for person, one in zip(people, back, strict=True):
+            self._tracker.put(person, one.box)
+        return [one._replace(who=person) for person, one in zip(people, back, strict=True)]
 
     def _brought(self, fresh: Sequence[Sighting], pictures: Sequence[Gray]) -> list[_Seen]:
         """Newcomers, followed from the first of the pictures to the last."""
@@ -277,6 +300,21 @@ def _who(boxes: Sequence[Box], people: Mapping[int, Box]) -> dict[int, int]:
         return {}
     ids = [*people]
     return {i: ids[k] for i, k in enumerate(apart.argmin(axis=1).tolist()) if apart[i, k] <= KNOWN}
+
+
+def _who_slid(found: Sequence[Sighting], people: Mapping[int, Box], taken: Collection[int]) -> dict[int, int]:
+    """Number of a sure finding to the person whose box lies on that face, but is too small for it: the follower has slid."""
+    out: dict[int, int] = {}
+    for i, one in enumerate(found):
+        if i in taken or one.score < SURE:
+            continue
+        reach = (0.5 + SLID_BY) * one.box.width
+        for person, box in people.items():
+            x, y = (abs(a - b) for a, b in zip(box.centre, one.box.centre, strict=True))
+            if max(x, y) < reach and box.width < one.box.width and person not in out.values():
+                out[i] = person
+                break
+    return out
 
 
 def _plausible(before: Box, after: Box, farthest: float = FARTHEST) -> bool:

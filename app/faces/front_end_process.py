@@ -15,6 +15,7 @@ import signal
 from multiprocessing.shared_memory import SharedMemory
 from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
 
 from app.domain import Frame
@@ -22,14 +23,17 @@ from app.errors import AppError, DeviceError, InternalError
 from app.faces.front_end import FrameFaces
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from multiprocessing.connection import Connection
 
     from numpy.typing import NDArray
 
+    from app.domain import Box
+    from app.faces.calm import Calm
     from app.faces.front_end import FrontEnd
 
 STOP_S = 2.0
+SPARED = 3  # pictures of an empty room that are not searched, one after another
 READY, FIND = "ready", "find"
 
 
@@ -44,9 +48,14 @@ class FrontEndProcess:
     a new process, which knows nobody yet.
     """
 
-    def __init__(self, make: Callable[[], FrontEnd]) -> None:
-        """Only begins to start; see `ready`."""
-        self._make = make
+    def __init__(self, make: Callable[[], FrontEnd], calm: Calm | None = None) -> None:
+        """Only begins to start; see `ready`. With `calm` a room where nobody is and nothing moves is searched at a slower
+        pace, and only some of its pictures go over at all."""
+        cv2.setNumThreads(1)  # OpenCV's helpers spin while they wait: 4 % of a core in an empty room
+        self._make, self._calm = make, calm
+        self._places: Sequence[Box] = ()  # of the last answer
+        self._empty = False
+        self._spared = 0
         self._memory: SharedMemory | None = None
         self._start()
 
@@ -65,12 +74,16 @@ class FrontEndProcess:
         if not self._process.is_alive():
             self._pipe.close()
             self._start()
-        memory = self._room(frame.image.nbytes)
+        pace = self._calm(frame.image, frame.time_s, self._places) if self._calm else 1.0
+        if pace < 1 and self._empty and self._spared < SPARED:
+            self._spared += 1
+            return FrameFaces(frame, (), (), set(), {"follow": 0.0, "find": 0.0, "align": 0.0})
+        memory, self._spared = self._room(frame.image.nbytes), 0
         np.copyto(_pixels(memory, frame.image.shape), frame.image)
-        return FrameFaces(
-            frame,
-            *self._ask(FIND, memory.name, frame.image.shape, (frame.id, frame.time_s, frame.born_s, frame.budget_ms)),
-        )
+        about = frame.id, frame.time_s, frame.born_s, frame.budget_ms, pace
+        found = FrameFaces(frame, *self._ask(FIND, memory.name, frame.image.shape, about))
+        self._places, self._empty = found.places, not found.places and not found.alive
+        return found
 
     def close(self) -> None:
         self._pipe.close()  # it ends by itself then
@@ -162,9 +175,9 @@ def _answer(pipe: Connection, front_end: FrontEnd) -> None:
 
 
 def _find(
-    front_end: FrontEnd, memory: SharedMemory, shape: tuple[int, ...], about: tuple[int, float, float, float]
+    front_end: FrontEnd, memory: SharedMemory, shape: tuple[int, ...], about: tuple[int, float, float, float, float]
 ) -> tuple[object, ...]:
-    """`about`: the frame's id, time_s, born_s and budget_ms."""
-    frame_id, *times = about
+    """`about`: the frame's id, time_s, born_s and budget_ms; the pace."""
+    frame_id, *times, front_end.pace.now = about
     found = front_end(Frame(frame_id, _pixels(memory, shape), *times))
     return tuple(getattr(found, field.name) for field in dataclasses.fields(found) if field.name != "frame")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import cv2
 
 from app.domain import Box
+from app.faces.calm import Pace
 from app.faces.detector import largest_first, same_place
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class Part(NamedTuple):
 
 class Search:
     """`min_face` is the width in pixels of the smallest face wanted; the default is a `share` of the frame's longer side.
-    With `every_frame` the whole picture is searched in every frame, whatever it costs."""
+    With `every_frame` the whole picture is searched in every frame, whatever it costs. `pace` slows the sweep down."""
 
     def __init__(
         self,
@@ -51,7 +52,9 @@ class Search:
         share: float = ALONE_SHARE,
         *,
         every_frame: bool = False,
+        pace: Pace | None = None,
     ) -> None:
+        self._pace = pace or Pace()
         self._detector, self._min_face, self._share, self._every_frame = detector, min_face, share, every_frame
         self._shape, self._parts = (0, 0), list[Part]()
         self._next, self._credit, self._last_s = 0, 0.0, math.nan
@@ -77,7 +80,7 @@ class Search:
         if self._every_frame or math.isnan(passed_s):
             return list(self._parts)
         count = len(self._parts)
-        self._credit = min(self._credit + max(passed_s, 0.0) * count / SWEEP_S, count)
+        self._credit = min(self._credit + max(passed_s, 0.0) * self._pace.now * count / SWEEP_S, count)
         due = [self._parts[(self._next + i) % count] for i in range(int(self._credit))]
         self._next, self._credit = self._next + len(due), self._credit - len(due)
         return due

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Protocol
 import cv2
 
 from app.domain import Box
+from app.faces.calm import Pace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -109,11 +110,13 @@ class LookBeside:
         share: float = SHARE,
         clock: Callable[[], float] = time.monotonic,
         work_clock: Callable[[], float] = time.thread_time,
+        pace: Pace | None = None,
     ) -> None:
-        """`work_clock` counts what a look costs; read on the thread that looks."""
+        """`work_clock` counts what a look costs; read on the thread that looks. `pace` slows the looking down."""
+        self._pace = pace or Pace()
         self._scales = Scales(detector, min_face, fine_first=False)  # the first answer is wanted soon
         self._share, self._clock, self._work_clock = share, clock, work_clock
-        self._not_before_s = -math.inf
+        self._began_s, self._rest_s = -math.inf, 0.0  # the last look, and the time until the next at full pace
         self._given: tuple[NDArray[np.uint8], float] | None = None
         self._answer: Look | None = None
         self._failure: Exception | None = None
@@ -128,7 +131,7 @@ class LookBeside:
             if failure:
                 raise failure
             answer, self._answer = self._answer, None
-            if not self._busy and self._clock() >= self._not_before_s:
+            if not self._busy and self._clock() >= self._began_s + self._rest_s / self._pace.now:
                 self._given = image.copy(), time_s  # scaled beside the frame's path, where that takes 4 ms
                 self._busy = True
                 self._changed.notify()
@@ -161,6 +164,6 @@ class LookBeside:
                 failure = error
             with self._changed:
                 worked_s = self._work_clock() - before_s
-                self._not_before_s = began_s + worked_s / self._share
+                self._began_s, self._rest_s = began_s, worked_s / self._share
                 self._answer, self._failure, self._busy = look, failure, False
                 self._changed.notify_all()

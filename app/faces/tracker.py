@@ -86,6 +86,10 @@ class _Track:
         grown = AGILITY * np.array([[passed**3 / 3, passed**2 / 2], [passed**2 / 2, passed]])
         self._covariance = step @ self._covariance @ step.T + grown
 
+    def put(self, box: Box) -> None:
+        """Begins anew there, at rest."""
+        self._at, self._speed = _vector(box), np.zeros(3)
+
     def correct(self, box: Box) -> None:
         """Takes in a detection at the time that was predicted to."""
         gain = self._covariance[:, 0] / (self._covariance[0, 0] + NOISE**2)
@@ -150,6 +154,12 @@ class Tracker:
         """It is a face, for as long as it is followed."""
         for track in self._tracks:
             track.confirmed |= track.person == person
+
+    def put(self, person: int, box: Box) -> None:
+        """They are there, whatever was believed."""
+        for track in self._tracks:
+            if track.person == person:
+                track.put(box)
 
     def drop(self, person: int) -> None:
         """It was no face."""

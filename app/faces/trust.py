@@ -25,6 +25,8 @@ HELD_BACK_LOOKS, CONFIRMED_LOOKS = 2, 3
 # Whoever a fine look does not find is none where their box has become narrower than this share of what was found: the follower
 # has slid off the face. Nobody walks away so fast between two looks.
 SHRUNK = 0.7
+# And without a look: a box narrower than this share of what was found last holds no face of theirs.
+FAR_SHRUNK = 0.5
 # Without a second look: frames in a row in which the follower must be clear.
 CLEAR_FRAMES = 5
 _OVER = 0.25  # share of the newest frame in the averaged presence
@@ -66,6 +68,11 @@ class Trust:
     def not_found(self, person: int) -> None:
         """By a fine second look, although they should have been in its picture."""
         self._of(person).missed += 1
+
+    def as_wide(self, person: int, width: float) -> bool:
+        """A followed box of that width can still be on the face that was found."""
+        record = self._records.get(person)
+        return record is None or width >= FAR_SHRUNK * record.width_found
 
     def is_face(self, person: int) -> bool:
         """Somebody held back may be shown."""

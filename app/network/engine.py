@@ -1,7 +1,7 @@
 """The seam between an operating point with a batch of crops, and what somebody reads of them.
 
-`Engine` is what the rest of the program knows. Each engine has a module: onnx_cpu, onnx_cuda, openvino; several.py makes one
-engine of several, open.py opens what was asked for. Nothing outside this room may assume which one runs, nor that
+`Engine` is what the rest of the program knows. Each engine has a module: onnx_cpu, onnx_cuda, openvino, remote; several.py
+makes one engine of several, open.py opens what was asked for. Nothing outside this room may assume which one runs, nor that
 inference is local. tests/app/network/test_conformance.py holds for all of them.
 """
 
@@ -29,6 +29,10 @@ AGE_CLASSES = 101
 CPU_BUCKETS = (1, 2, 4, 8, 16)
 
 
+class Unanswered(Exception):
+    """A server did not read these faces; nothing is wrong with them. The message is for people."""
+
+
 class Outputs(NamedTuple):
     """Probabilities for n faces: age (n, 101), gender (n, 2), expression (n, 7); (n, 0) of what a network does not tell."""
 
@@ -47,7 +51,8 @@ class Engine(Protocol):
     def read(self, point: OperatingPoint, faces: NDArray[np.uint8]) -> list[Reading]:
         """Reads (n, s, s, 3) uint8 RGB crops, n >= 1, s = point.size. More than the largest bucket go in several runs.
 
-        What it raises concerns these faces only: the next batch may do, unless it is a DeviceError.
+        What it raises concerns these faces only: the next batch may do, unless it is a DeviceError. Unanswered: another engine
+        may do at once.
         """
         ...
 
@@ -68,7 +73,7 @@ def default_threads() -> int:
 
 
 class LocalEngine(ABC):
-    """What engines of this machine have in common: batches that are cut and filled up, and answers that are checked."""
+    """What engines have in common: batches that are cut and filled up, and answers that are checked."""
 
     name = ""  # in its operating points
     note = ""

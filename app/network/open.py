@@ -3,6 +3,8 @@
 auto               CUDA where it works, else the CPU; why not CUDA is said where a driver is there
 cpu, cuda          ONNX Runtime there, or an error that says what to do
 openvino[:DEVICE]  OpenVINO on its CPU or GPU, in every precision that it has, beside ONNX Runtime on the CPU
+
+With `--server` a server's points stand beside those of any of them.
 """
 
 from __future__ import annotations
@@ -10,16 +12,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from app.errors import DeviceError, UsageError
+from app.network.beside import Beside
 from app.network.onnx_cpu import CpuEngine
 from app.network.onnx_cuda import CudaEngine, cuda_diagnosis, cuda_there, nvidia_driver
 from app.network.openvino import OpenVinoEngine, engine_name, precisions_of
 from app.network.profiles import measured_for
+from app.network.remote import RemoteEngine, ServerAddress
 from app.network.several import Several
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
-    from app.network.engine import Engine
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from app.network.engine import Engine, Outputs
     from models.manifest import Manifest
     from scheduler.latency import OperatingPoint
 
@@ -36,9 +43,13 @@ def open_engine(
     exits: Sequence[str] | None = None,
     points: Collection[OperatingPoint] | None = None,
     progress: Progress | None = None,
+    server: str | None = None,
 ) -> Engine:
     """`exits` and `points` limit what is loaded; `progress` hears how many points of how many are ready, where that takes
-    long. Raises ModelError, DeviceError, and UsageError for a device that there is not."""
+    long; `server` is asked beside the device. Raises ModelError, DeviceError, and UsageError for a device or address that
+    makes no sense."""
+    if server:
+        return _beside_server(manifest, ServerAddress.parse(server), device, threads, points, progress)
     if device not in DEVICES:
         raise UsageError(f"--device must be {', '.join(DEVICES[:-1])} or {DEVICES[-1]}, got {device[:80]!r}")
     kind, _, place = device.partition(":")
@@ -80,6 +91,31 @@ def _beside_openvino(
     if len(engines) == 1:
         return engines[0]
     return Several(engines, sorted({faces for e in engines for faces in measured_for(e)}))
+
+
+def _beside_server(
+    manifest: Manifest,
+    address: ServerAddress,
+    device: str,
+    threads: int | None,
+    points: Collection[OperatingPoint] | None,
+    progress: Progress | None,
+) -> Engine:
+    """The device, whatever engine the points name, and the server with the same points."""
+    plain = points and {p._replace(engine="") for p in points}
+    local = open_engine(manifest, device, threads, points=plain, progress=progress)
+
+    def here(point: OperatingPoint, faces: NDArray[np.uint8]) -> Outputs:
+        twin = next(p for p in local.points if p[:2] == point[:2])
+        part = local.part(twin) if isinstance(local, Several) else local
+        return part.outputs(twin, faces)
+
+    try:
+        remote = RemoteEngine(manifest, address, here, plain)
+    except BaseException:
+        local.close()
+        raise
+    return Beside(local, remote, sorted({*measured_for(local), *measured_for(remote)}))
 
 
 def _part(progress: Progress | None, before: int, parts: int) -> Progress | None:

@@ -53,7 +53,8 @@ class Probe:
 
 def probe_of(engine: Engine) -> Callable[[], float]:
     """A probe where the network runs on the cores that it looks at, else one that knows nothing."""
-    return Probe() if all("CPU" in part for part in engine.provider.split(" + ")) else lambda: 0.0
+    here = [part for part in engine.provider.split(" + ") if not part.startswith("server ")]
+    return Probe() if all("CPU" in part for part in here) else lambda: 0.0
 
 
 def _work(additions: int) -> float:

@@ -37,6 +37,10 @@ class Several:
     def read(self, point: OperatingPoint, faces: NDArray[np.uint8]) -> list[Reading]:
         return self._engine[point].read(point, faces)
 
+    def part(self, point: OperatingPoint) -> Engine:
+        """The one that has the point."""
+        return self._engine[point]
+
     def close(self) -> None:
         for engine in self.engines:
             engine.close()

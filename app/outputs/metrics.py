@@ -122,6 +122,9 @@ class _Run:
             by_exit,
             ("exit", "input_size", "engine"),
         )
+        yield counter(
+            "unanswered_batches", "Batches that the server of --server did not read in time", {(): totals.unanswered}
+        )
         yield counter("source_reconnects", "Times that the source came back", {(): totals.reconnects})
         messages = {(s.name, k): getattr(s, k) for s in self._metrics.senders for k in ("sent", "dropped", "refused")}
         yield counter("messages", "Messages to other systems, by what became of them", messages, ("to", "outcome"))
@@ -130,6 +133,8 @@ class _Run:
             ("source_up", "1 while pictures come, 0 while the source is lost", int(up)),
             ("slowdown_ratio", "The network's time over its profile, filtered", self._latency.slowdown),
         ]
+        if newest and newest.server is not None:
+            gauges.append(("server_up", "1 while the server of --server answers", int(newest.server)))
         if newest and up:
             gauges += [
                 ("faces_in_view", "Faces in the newest frame", newest.faces),

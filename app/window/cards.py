@@ -167,8 +167,10 @@ def help_card(canvas: Canvas, theme: Theme, say: Texts, *, title: str) -> None:
         canvas.text(text, left + 4.2 * unit + widest_key, y, unit, theme.ink, False)
 
 
-def standing(say: Texts, *, keeps: bool) -> str:
+def standing(say: Texts, *, keeps: bool, sends: bool = False) -> str:
     """What visitors are told where the operator says nothing else."""
+    if sends:
+        return say("A computer is guessing here. It is often wrong. Pictures of faces are sent to a server to be read.")
     if keeps:
         return say("A computer is guessing here. It is often wrong.")
     return say("A computer is guessing here. It is often wrong, and keeps nothing about you.")

@@ -95,14 +95,17 @@ def figures(stats: Stats, say: Texts) -> list[tuple[str, str, bool]]:
         network = say("{ms} ms, {predicted} predicted").format(
             ms=milliseconds(stats.measured_ms, say), predicted=milliseconds(stats.predicted_ms, say)
         )
-    return [
+    rows = [
         (say("faces"), read, False),
         (say("frame age"), f"{milliseconds(stats.frame_age_ms, say)} ms", stats.frame_age_ms > stats.budget_ms),
         (say("network"), network, False),
         (say("misses"), f"{stats.misses}{share}", False),
         (say("dropped frames"), f"{stats.dropped}", False),
-        (say("provider"), stats.provider.removesuffix("ExecutionProvider"), False),
+        (say("provider"), stats.provider.partition(" + server ")[0].removesuffix("ExecutionProvider"), False),
     ]
+    if stats.server is not None:
+        rows.append((say("server"), say("answers") if stats.server else say("does not answer"), not stats.server))
+    return rows
 
 
 def settings(setting: Setting, say: Texts) -> list[tuple[str, str, str]]:

@@ -59,3 +59,4 @@ class Look:
     labels: tuple[str, ...] = ("age", "expression")  # what is said of people; "gender", too
     notice: str | None = ""  # for visitors, along the lower border; None: the standing line
     keeps: bool = False  # whether the run writes anything about people
+    sends: bool = False  # whether pictures of faces go to a server

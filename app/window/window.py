@@ -33,7 +33,7 @@ SLOWEST_RATE, FASTEST_RATE = 25.0, 60.0  # of the display, Hz
 BEGIN_S = 0.5  # after which a run begins although its window was not painted yet
 IDLE_S, FADE_S = 4.0, 0.5  # nobody in view for so long: the invitation appears, over so long
 RESTS = 3.0  # times as long as painting took, before people glide on: two cores have a network to run as well
-BREATH_S = 1 / 15  # between pictures of what merely breathes or counts seconds
+BREATH_S = 1 / 12  # between pictures of what merely breathes or counts seconds, and of a room under the invitation
 
 
 def show(
@@ -127,7 +127,7 @@ class KioskWindow(QWidget):
         self._shown: Ready | None = None  # as on the screen
         self._status = SourceStatus()
         self._progress: float | None = run.progress()
-        self._seen_s = self._painted_s = self._rests_until_s = clock()
+        self._seen_s = self._painted_s = self._rests_until_s = self._asked_s = clock()
         self._history, self._motion, self._labels = panel.History(), Motion(), Labels()
         self._presenter, self._canvas = Presenter(), QtCanvas()
         self._notice = self._canvas.drawable(look.notice or "")
@@ -198,7 +198,9 @@ class KioskWindow(QWidget):
             self._seen_s = now_s
         if first and not self.isFullScreen():
             self._take_shape(result)
-        self._ask()
+        if self._idle(now_s) < 1 or now_s - self._asked_s >= BREATH_S:
+            self._asked_s = now_s
+            self._ask()
 
     def _ask(self) -> None:
         """For the newest picture at the window's present size."""
@@ -256,7 +258,11 @@ class KioskWindow(QWidget):
     def _paint_over(self, canvas: QtCanvas, now_s: float) -> None:
         """People under panel and notice, which they keep off as far as labels go."""
         laid = panel.lay_out(self._history, self._setting(), canvas, self.theme, self.say) if self.panel else None
-        text = self._notice if self.look.notice is not None else cards.standing(self.say, keeps=self.look.keeps)
+        text = (
+            self._notice
+            if self.look.notice is not None
+            else cards.standing(self.say, keeps=self.look.keeps, sends=self.look.sends)
+        )
         notice = cards.notice_area(text, canvas, self.theme)
         if self._shown is not None and self._status.state is not SourceState.LOST:
             loads = self._progress is not None

@@ -303,3 +303,22 @@ def test_flops_of_a_configuration_and_its_errors(tmp_path, capsys):
     assert main(["flops", "--size", "64"]) == 2
     assert main(["flops", "--config", str(tmp_path / "none.toml")]) == 4
     assert "none.toml" in capsys.readouterr().err
+
+
+def test_the_overview_of_all_commands_fits_one_screen(capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["--help"])
+    text = capsys.readouterr().out
+    rows = text.splitlines()
+    assert end.value.code == 0
+    assert len(rows) <= 40
+    assert [row for row in rows if len(row) > 100] == []
+    assert set(next(a.choices for a in build_parser()._actions if a.choices)) <= set(text.split())
+
+
+def test_main_alone_says_how_to_begin(capsys):
+    assert main([]) == 0
+    out, err = capsys.readouterr()
+    assert "main.py run " in out
+    assert "main.py --help" in out
+    assert not err

@@ -260,5 +260,21 @@
         <source>exposure</source>
         <translation>valotus</translation>
     </message>
+    <message>
+        <source>A computer is guessing here. It is often wrong. Pictures of faces are sent to a server to be read.</source>
+        <translation>Tietokone arvailee tässä ja erehtyy usein. Kasvokuvat lähetetään palvelimelle luettaviksi.</translation>
+    </message>
+    <message>
+        <source>server</source>
+        <translation>palvelin</translation>
+    </message>
+    <message>
+        <source>answers</source>
+        <translation>vastaa</translation>
+    </message>
+    <message>
+        <source>does not answer</source>
+        <translation>ei vastaa</translation>
+    </message>
 </context>
 </TS>

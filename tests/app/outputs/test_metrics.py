@@ -42,7 +42,7 @@ def metrics():
 
 
 def test_counters_gauges_and_histograms_in_base_units(metrics):
-    totals = Totals(frames=7, faces=20, read=15, misses=2, slow=4, reconnects=3)
+    totals = Totals(frames=7, faces=20, read=15, misses=2, slow=4, reconnects=3, unanswered=2)
     totals.exits.update({"exit_07@96": 3, "exit_13@96": 4})
     totals.drops.update({DropCause.GRAB_FULL: 5, DropCause.NO_BUDGET: 6})
     latency = LatencyModel(make_profile())
@@ -52,7 +52,11 @@ def test_counters_gauges_and_histograms_in_base_units(metrics):
     for age_ms in (20.0, 30.0, 4000.0):
         people = (Person(7, Box(0, 0, 9, 9), estimate(33.0), True),)
         frame = Frame(0, np.zeros((9, 9, 3), np.uint8), 0.0, 0.0)
-        metrics.deliver(Result(frame, people, dataclasses.replace(STATS, frame_age_ms=age_ms, faces=4, budget_ms=40.0)))
+        metrics.deliver(
+            Result(
+                frame, people, dataclasses.replace(STATS, frame_age_ms=age_ms, faces=4, budget_ms=40.0, server=False)
+            )
+        )
     got = scrape(metrics)
     wanted = {
         "frames_total": 7, "deadline_misses_total": 2, "slow_moments_total": 4, "faces_total": 20, "faces_read_total": 15, "slowdown_ratio": 1.5,
@@ -61,7 +65,7 @@ def test_counters_gauges_and_histograms_in_base_units(metrics):
         "network_batches_total|engine=|exit=exit_07|input_size=96": 3, "faces_in_view": 4, "budget_seconds": 0.04,
         "frame_age_seconds_count": 3, "frame_age_seconds_sum": 4.05, "frame_age_seconds_bucket|le=0.025": 1,
         "frame_age_seconds_bucket|le=2.5": 2, "frame_age_seconds_bucket|le=+Inf": 3,
-        "run_info|exit=auto|network=n|provider=p": 1,
+        "unanswered_batches_total": 2, "server_up": 0, "run_info|exit=auto|network=n|provider=p": 1,
     }  # fmt: skip
     assert {name: got.get(f"elastic_faces_{name}") for name in wanted} == pytest.approx(wanted)
     assert got["process_resident_memory_bytes"] > 1e6

@@ -157,7 +157,7 @@ def test_paper_protocol_end_to_end(exported, data, clip, tmp_path, capsys):
     assert main(["bench", "exits", "--model", path, "--rounds", "3"]) == 0
     assert main(["calibrate", "--model", path, "--out", str(profile)]) == 0
     # The scheduler's error is over what is told: relative to the best, so the best of one task has 1.
-    errors = [p["error"] for p in json.loads(profile.read_text())["points"]]
+    errors = [p["error"] for p in json.loads(profile.read_text())["profile"]["points"]]
     assert min(errors) >= 1 and (len(tasks) > 1 or min(errors) == pytest.approx(1))
     assert main(["models", "--folder", str(manifest.network.parent)]) == 0
     run = ["run", "--model", path, "--source", str(clip), "--realtime", "--profile", str(profile), "--no-show"]

@@ -1,0 +1,69 @@
+"""How often newcomers are looked for: seldom while nothing moves where nobody is known, as in an empty room at night.
+
+Whoever comes moves, and is looked for at the full pace from that very frame on. Only for live sources: a kiosk idles for hours.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from app.domain import Box, Image
+
+STEP, CELL = 4, 16  # every fourth pixel; so many pixels to a cell's side: their mean hides a sensor's noise
+# So many cells that differ by so many of 255 levels, and by so many times the median difference, are movement.
+CELLS, MOVED, OVER_NOISE = 2, 4.0, 8.0
+REFERENCE_S = 1.0  # what is compared with is at most so old: slow movement adds up
+STAYS_S = 3.0  # of full pace after the last movement: some looks at whoever came and stands still
+SLOW = 0.1
+
+
+@dataclass
+class Pace:
+    """Share of the full pace at which newcomers are looked for. Set by one, read by others."""
+
+    now: float = 1.0
+
+
+class Calm:
+    """Tells the pace, frame by frame."""
+
+    def __init__(self) -> None:
+        self._reference: NDArray[np.float32] | None = None
+        self._reference_s = self._moved_s = -math.inf
+
+    def __call__(self, image: Image, time_s: float, people: Sequence[Box]) -> float:
+        """`people`: the faces that are followed in the picture. They may move."""
+        green = np.ascontiguousarray(image[::STEP, ::STEP, 1])
+        size = max(1, image.shape[1] // CELL), max(1, image.shape[0] // CELL)
+        cells = cv2.resize(green, size, interpolation=cv2.INTER_AREA).astype(np.float32)
+        old = self._reference
+        if old is None or old.shape != cells.shape or time_s < self._reference_s:
+            self._reference, self._reference_s, self._moved_s = cells, time_s, time_s
+            return 1.0
+        change = cells - old
+        change = np.abs(change - np.median(change))  # a lamp or the exposure changes all of it
+        moved = change > max(MOVED, OVER_NOISE * float(np.median(change)))
+        for box in people:
+            moved[_body(box)] = False
+        if np.count_nonzero(moved) >= CELLS:
+            self._moved_s = time_s
+        if time_s - self._reference_s >= REFERENCE_S:
+            self._reference, self._reference_s = cells, time_s
+        return 1.0 if time_s - self._moved_s < STAYS_S else SLOW
+
+
+def _body(face: Box) -> tuple[slice, slice]:
+    """Rows and columns of the cells that somebody's head and body may take."""
+    left, top, side = face.x / CELL, face.y / CELL, face.width / CELL
+    columns = slice(max(0, math.floor(left - side)), max(0, math.ceil(left + 2 * side)))
+    return slice(max(0, math.floor(top - side / 2)), None), columns

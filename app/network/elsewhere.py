@@ -1,0 +1,103 @@
+"""A server as the frames' loop meets it: whether its points may be chosen, how long a request may take, what is noted of it.
+
+One thread asks all of this, between and within its frames; the server's own state may change at any time (watch.py).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Protocol
+
+from scheduler.places import SERVER, Places, offer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from scheduler.latency import LatencyModel
+    from scheduler.policy import Decision, Load
+
+# Of a batch's time, what the server has at least; and the margin of what is kept to read here instead.
+LEAST_SHARE, MARGIN = 0.5, 1.1
+
+
+class Server(Protocol):
+    """What is known of a server beside its answers."""
+
+    @property
+    def there(self) -> bool:
+        """Whether it may be asked."""
+        ...
+
+    @property
+    def text(self) -> str:
+        """For people: why it is out."""
+        ...
+
+    def before(self, left_ms: float, newcomers: int) -> None:
+        """Of the next batch: after how many milliseconds it is late, and how many people are in it who were never read."""
+        ...
+
+
+class Elsewhere:
+    """`note` takes an event's name and details, `tell` a sentence; both may be changed. None: there is no server."""
+
+    def __init__(self, server: Server | None, latency: LatencyModel, clock: Callable[[], float]) -> None:
+        self._server, self._latency, self._clock = server, latency, clock
+        self._offered, self._known = True, True
+        self._out_s = 0.0  # since when
+        self.note: Callable[..., None] = lambda name, **details: None
+        self.tell: Callable[[str], None] = lambda text: None
+        self.unanswered = self.losses = 0
+
+    @property
+    def there(self) -> bool | None:
+        """As of this frame; None: there is no server."""
+        return self._known if self._server else None
+
+    def heed(self) -> None:
+        """Between two frames: a server that is out is not chosen, one that is back is."""
+        if self._server is None:
+            return
+        there = self._server.there
+        self._offer(there)
+        if there == self._known:
+            return
+        self._known = there
+        if there:
+            self.tell(f"server back after {self._clock() - self._out_s:.0f} s")
+            return
+        self._out_s, self.losses = self._clock(), self.losses + 1
+        self.tell(f"server out: {self._server.text}. Faces are read here until it answers again")
+
+    def before(self, decision: Decision, left_ms: float, faces: int, newcomers: int) -> None:
+        """Gives a batch that the server is to read its time: what is left, less what reading all of it here would take; but no
+        less than what was predicted, as long as somebody can still be read here."""
+        point, latency = decision.point, self._latency
+        if self._server is None or point.engine != SERVER:
+            return
+        if math.isfinite(left_ms) and isinstance(latency, Places):
+            fixed = decision.load is None
+            instead = latency.twin(point) if fixed else latency.cheapest_here
+            every, one = (MARGIN * latency.predict_ms(instead, n) for n in (faces, faces if fixed else 1))
+            least_ms = max(min(decision.predicted_ms, left_ms - one), LEAST_SHARE * left_ms)
+            left_ms = max(left_ms - every, least_ms)
+        self._server.before(left_ms, newcomers)
+
+    def failed(self, decision: Decision, load: Load, waited_ms: float, *, first: bool) -> float:
+        """The batch was not answered. Returns how long it counts to have taken: no less than usual. After the first batch of a
+        frame, the server is not chosen in this frame again."""
+        self.unanswered += 1
+        point, faces = decision.point, decision.serve
+        took_ms = max(waited_ms, self._latency.expect_ms(point, faces))
+        left_ms = load.left_ms if math.isfinite(load.left_ms) else None
+        self.note("unanswered", **point.to_json(), faces=faces, left_ms=left_ms, took_ms=took_ms, first=first)
+        self._latency.observe(point, faces, took_ms, not first)
+        if first:
+            self._offer(False)
+        return took_ms
+
+    def _offer(self, there: bool) -> None:
+        if there != self._offered:
+            self._offered = there
+            offer(self._latency, there)
+            self.note("server", there=there)
