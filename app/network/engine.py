@@ -72,6 +72,12 @@ def default_threads() -> int:
     return max(1, available_cores() - 1)
 
 
+def widths_of(manifest: Manifest) -> list[int]:
+    """The number of classes of each of a network's tasks."""
+    widths = {"age": AGE_CLASSES, "gender": len(manifest.genders), "expression": len(manifest.expressions)}
+    return [widths[task] for task in manifest.tasks]
+
+
 class LocalEngine(ABC):
     """What engines have in common: batches that are cut and filled up, and answers that are checked."""
 
@@ -131,8 +137,7 @@ class LocalEngine(ABC):
         """Blank faces through a point must give what the manifest promises. Raises ModelError."""
         manifest = self._manifest
         blank = np.zeros((faces, point.size, point.size, 3), np.uint8)
-        classes = {"age": AGE_CLASSES, "gender": len(manifest.genders), "expression": len(manifest.expressions)}
-        promised = [(faces, classes[task]) for task in manifest.tasks]
+        promised = [(faces, width) for width in widths_of(manifest)]
         try:
             given = self._run(loaded, point, blank)
         except Exception as error:  # each library raises a dozen types of its own

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.support.datasets import datenum, wiki_row, write_appa_real, write_imdb_wiki
 
-COUNTS = {"wiki": 300, "train": 160, "valid": 60, "test": 60}
+COUNTS = {"wiki": 120, "train": 80, "valid": 40, "test": 40}
 DEVIATION_YEARS = 5.0
 
 

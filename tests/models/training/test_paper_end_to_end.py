@@ -160,7 +160,10 @@ def test_paper_protocol_end_to_end(exported, data, clip, tmp_path, capsys):
     errors = [p["error"] for p in json.loads(profile.read_text())["profile"]["points"]]
     assert min(errors) >= 1 and (len(tasks) > 1 or min(errors) == pytest.approx(1))
     assert main(["models", "--folder", str(manifest.network.parent)]) == 0
-    run = ["run", "--model", path, "--source", str(clip), "--realtime", "--profile", str(profile), "--no-show"]
+    run = ["run", "--model", path, "--source", str(clip), "--no-show"]
+    assert (
+        main([*run, "--realtime", "--profile", str(profile)]) == 0
+    )  # live; who is read in time depends on the machine
     assert main([*run, "--results", str(results)]) == 0
     people = [p for line in results.read_text().splitlines() for p in json.loads(line)["people"]]
     assert people and all((p["gender"] is None) == ("gender" not in tasks) for p in people if p["age"] is not None)
