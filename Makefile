@@ -38,7 +38,7 @@ types: setup-dev
 	$(BIN)/mypy
 
 # Texts of the window: collects what the code says, then compiles; needs lrelease (Debian: qttools5-dev-tools).
-TEXTS := app/window/cards.py app/overlay/labels.py app/window/panel.py app/overlay/texts.py
+TEXTS := app/window/cards.py app/window/menu.py app/overlay/labels.py app/window/panel.py app/overlay/texts.py
 translations: setup-dev
 	for language in fi sv; do $(BIN)/pylupdate5 -noobsolete -tr-function say $(TEXTS) -ts app/overlay/translations/$$language.ts; done
 	sed -i /.location/d app/overlay/translations/*.ts

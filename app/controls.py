@@ -12,8 +12,9 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from scheduler.latency import OperatingPoint
-from scheduler.policy import Fixed, Policy, policy_from_json
+from scheduler.policy import DeepestThatFits, Fixed, Policy
+from scheduler.profile import OperatingPoint
+from scheduler.rules import policy_from_json
 
 AUTO = "auto"
 LEAST_MS, MOST_MS = 1.0, 10_000.0
@@ -29,26 +30,30 @@ class Operation:
 
 
 class Controls:
-    """The operation from the next frame on. Any thread may read and change it."""
+    """The operation from the next frame on. Any thread may read and change it.
+
+    `exit` is "auto" (the rule of `--exit auto`), "deepest-that-fits" (the plain one), or an operating point.
+    """
 
     def __init__(self, budget_ms: float) -> None:
-        self._auto: dict[str, object] | None = None
+        self._rules: dict[str, dict[str, object]] = {}
         self._points: dict[str, OperatingPoint] = {}
         self._lock = threading.Lock()
         self.now = Operation(budget_ms, None, AUTO)
 
     def offer(self, policy: Policy, points: Sequence[OperatingPoint]) -> None:
         """`points` are those that the engine has loaded: with a fixed exit it has no others, and there is no auto."""
-        fixed = isinstance(policy, Fixed)
+        fixed, plain = isinstance(policy, Fixed), DeepestThatFits()
+        rules = {} if fixed else {AUTO: policy.to_json(), str(plain.to_json()["name"]): plain.to_json()}
         with self._lock:
-            self._auto = None if fixed else policy.to_json()
+            self._rules = rules
             self._points = {str(point): point for point in sorted(points)}
-            self.now = Operation(self.now.budget_ms, policy, str(policy.point) if fixed else AUTO)
+            self.now = Operation(self.now.budget_ms, policy, str(policy.point) if isinstance(policy, Fixed) else AUTO)
 
     @property
     def exits(self) -> tuple[str, ...]:
         """None before `offer`."""
-        return (*([AUTO] if self._auto else []), *self._points)
+        return (*self._rules, *self._points)
 
     @property
     def budget_ms(self) -> float:
@@ -78,6 +83,7 @@ class Controls:
         """One of `exits`. Raises ValueError for another one."""
         if exit not in self.exits:
             raise ValueError(f"unknown exit {exit!r}; known: {', '.join(self.exits)}")
-        policy = policy_from_json(self._auto) if exit == AUTO and self._auto else Fixed(self._points[exit])
+        rule = self._rules.get(exit)
+        policy = policy_from_json(rule) if rule else Fixed(self._points[exit])
         with self._lock:
             self.now = dataclasses.replace(self.now, policy=policy, exit=exit)

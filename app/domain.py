@@ -39,6 +39,7 @@ class DropCause(StrEnum):
 
     GRAB_FULL = "newer frame came before this one was taken up"
     FRONT_END_FULL = "newer frame was prepared before this one reached the network"
+    SETTLED = "known well enough: another reading is not worth its time yet"
     NO_BUDGET = "no operating point fits all faces into what is left of the budget"
     MAX_FACES = "more faces in view than --max-faces"
     UNCONFIRMED = "not yet certain to be a face"

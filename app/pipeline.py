@@ -20,7 +20,7 @@ import time
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from align.crop import crop_batch
 from app.controls import Controls
@@ -30,11 +30,13 @@ from app.faults import FRONT_END, NETWORK, OUTPUT, Diary, Faults
 from app.mailbox import Closed, Mailbox, WhenFull
 from app.network.elsewhere import Elsewhere
 from app.network.engine import Unanswered, bucket_of
+from app.people.movement import Movement
 from app.served import Served, count, frame_record
 from app.totals import Totals
+from scheduler.load import Decision, Known, Load
 from scheduler.log import Batch, LogWriter
 from scheduler.places import decide
-from scheduler.policy import Decision, Load, Policy
+from scheduler.policy import Policy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -122,8 +124,8 @@ class Pipeline:
         self._log: Diary | None = None
         self.faults = Faults(source.live)
         when_full = WhenFull.DROP_OLDEST if source.live else WhenFull.WAIT
-        self._grabbed: Mailbox[Frame] = Mailbox(1, when_full)
-        self._aligned: Mailbox[FrameFaces] = Mailbox(1, when_full)
+        self._grabbed: Mailbox[Frame] = self._box(when_full)
+        self._aligned: Mailbox[FrameFaces] = self._box(when_full)
         self.totals = Totals()
         # Says to the user that the source is lost or back.
         self.tell: Callable[[SourceEvent], None] = lambda event: None
@@ -132,6 +134,7 @@ class Pipeline:
         self._latest: Result | None = None
         self._plain = True  # pictures are shown as they come, since none was searched yet
         self._late = False
+        self._movement = Movement()
         self._times: deque[float] = deque(maxlen=FPS_WINDOW)
         self._stopping = threading.Event()
         self._done = threading.Event()
@@ -157,6 +160,10 @@ class Pipeline:
         self.controls.offer(self._policy, tuple(p.point for p in self._latency.profile.points))
         self._engine = scheduling.engine  # last: the loops take it for a sign
         self._may_infer.set()
+
+    def _box(self, when_full: WhenFull) -> Mailbox[Any]:
+        """What lies between two loops."""
+        return Mailbox(1, when_full)
 
     # --- the three loops -------------------------------------------------------------------------------------------
 
@@ -192,18 +199,22 @@ class Pipeline:
             if self._engine is None:
                 self._preview(found)
                 continue
-            self._take_up(self.controls.now.policy)
-            self._elsewhere.heed()
-            born_s = self._born_s(found)
-            served = self._serve(found, born_s)
-            result = self._result(found, served, born_s)
-            self._late = result.stats.frame_age_ms > result.stats.budget_ms
-            if self._protect:
-                result = self._protect(result, found.places)
-            self._deliver(result)
-            self._latest = result
+            self._one(found)
             if self._source.live and not found.faces:
                 self.spare()
+
+    def _one(self, found: FrameFaces) -> None:
+        """From a frame's faces to its result, delivered."""
+        self._take_up(self.controls.now.policy)
+        self._elsewhere.heed()
+        born_s = self._born_s(found)
+        served = self._serve(found, born_s)
+        result = self._result(found, served, born_s)
+        self._late = result.stats.frame_age_ms > result.stats.budget_ms
+        if self._protect:
+            result = self._protect(result, found.places)
+        self._deliver(result)
+        self._latest = result
 
     def _preview(self, found: FrameFaces) -> None:
         """Boxes without words, for the window alone."""
@@ -268,34 +279,53 @@ class Pipeline:
     def _serve(self, found: FrameFaces, born_s: float) -> Served:
         """Decides and reads, in as many batches as the policy finds time for."""
         self._people.keep(found.alive)
+        self._movement.keep(found.alive)
         new = sum(self._people.estimate(f.person) is None for f in found.faces)
         probe = self._probe() if found.faces and math.isfinite(found.frame.budget_ms) else 0.0
-        served = Served(Load(len(found.faces), self._left_ms(found.frame, born_s), new, self._late, probe=probe))
+        known = [self._seen(face, found.frame.time_s) for face in found.faces]
+        order = self._policy.rank(known)
+        people = tuple(known[i] for i in order)
+        left_ms = self._left_ms(found.frame, born_s)
+        served = Served(Load(len(people), left_ms, new, self._late, probe=probe, people=people))
         if not found.faces:
             return served
+        waiting = [found.faces[i] for i in order]
         decision = decide(self._policy, served.load, self._latency)
-        served.slowdown, served.tail = self._latency.slowdown, self._latency.tail(decision.point)
+        served.slowdown, served.tail = self._latency.slowdown, self._latency.tail
         try:
-            self._run(found, decision, served, born_s)
+            self._run(found.frame, waiting, decision, served, born_s)
         except Exception as error:
             self.faults.survive(NETWORK, error)
             return Served(served.load)
         self.faults.well(NETWORK)
         return served
 
-    def _run(self, found: FrameFaces, decision: Decision, served: Served, born_s: float) -> None:
-        """Reads the chosen faces, and others while the policy finds time for them; notes in `served` what was done."""
-        frame, waiting = found.frame, self._people.stalest_first(found.faces)
+    def _seen(self, face: Face, time_s: float) -> Known:
+        """What the policy may know of somebody."""
+        sharpness = self._movement.sharpness(face.person, face.box)
+        seen = self._people.known(face.person, time_s)
+        if seen is None:
+            return Known()
+        error = self._latency.profile.error_at(seen.exit, seen.size)
+        return Known(seen.waited_s * 1e3, error, seen.moved, sharpness)
+
+    def _run(self, frame: Frame, waiting: Sequence[Face], decision: Decision, served: Served, born_s: float) -> None:
+        """Reads the first of those who wait, and others while the policy finds time; notes in `served` what was done."""
+        served.decision = decision
+        if not decision.serve:
+            return
         began_s = self._clock()
         try:
-            read, measured_ms = self._read(frame, waiting[: decision.serve], decision, served.load.left_ms)
+            read, measured_ms = self._read(frame, waiting[: decision.serve], decision, served.load)
         except Unanswered:
             self._elsewhere.failed(decision, served.load, (self._clock() - began_s) * 1e3, first=True)
             served.load = served.load._replace(left_ms=self._left_ms(frame, born_s))
-            decision = decide(self._policy, served.load, self._latency)
-            read, measured_ms = self._read(frame, waiting[: decision.serve], decision, 0.0)
+            decision = served.decision = decide(self._policy, served.load, self._latency)
+            if not decision.serve:
+                return
+            read, measured_ms = self._read(frame, waiting[: decision.serve], decision, served.load)
         load = served.load
-        self._latency.observe(decision.point, decision.serve, measured_ms, probe=load.probe)
+        self._latency.observe(decision.point, decision.serve, measured_ms, load)
         further = list[Batch]()
         while len(read) < len(waiting):
             left_ms, began_s = self._left_ms(frame, born_s), self._clock()
@@ -305,8 +335,8 @@ class Pipeline:
                 further.append(Batch(left_ms))
                 break
             try:
-                others, took_ms = self._read(frame, waiting[len(read) :][: again.serve], again, left_ms)
-                self._latency.observe(again.point, again.serve, took_ms, further=True)
+                others, took_ms = self._read(frame, waiting[len(read) :][: again.serve], again, rest)
+                self._latency.observe(again.point, again.serve, took_ms, rest)
             except Unanswered:
                 others, waited_ms = set(), (self._clock() - began_s) * 1e3
                 took_ms = self._elsewhere.failed(again, rest, waited_ms, first=False)
@@ -314,16 +344,16 @@ class Pipeline:
             if not others:
                 break
             read |= others
-        served.decision, served.people, served.measured_ms, served.further = decision, read, measured_ms, tuple(further)
+        served.people, served.measured_ms, served.further = read, measured_ms, tuple(further)
 
     def _left_ms(self, frame: Frame, born_s: float) -> float:
         return frame.budget_ms - (self._clock() - born_s) * 1e3
 
-    def _read(self, frame: Frame, chosen: Sequence[Face], decision: Decision, left_ms: float) -> tuple[set[int], float]:
+    def _read(self, frame: Frame, chosen: Sequence[Face], decision: Decision, load: Load) -> tuple[set[int], float]:
         """One batch: who was read, and the milliseconds that it took. Raises Unanswered where a server does not read it."""
         started = self._clock()
         new = sum(self._people.estimate(f.person) is None for f in chosen)
-        self._elsewhere.before(decision, left_ms, len(chosen), new)
+        self._elsewhere.before(decision, load, new)
         crops = crop_batch(frame.image, [f.matrix for f in chosen], decision.point.size)
         for face, reading in zip(chosen, self._engine.read(decision.point, crops), strict=True):
             self._people.read(face.person, reading, frame.id, frame.time_s)
@@ -343,8 +373,8 @@ class Pipeline:
             fps=(len(self._times) - 1) / span if span > 0 else 0.0,
             faces=len(people),
             served=len(served.people),
-            exit=decision.point.exit if decision else "",
-            input_size=decision.point.size if decision else 0,
+            exit=decision.point.exit if decision and decision.serve else "",
+            input_size=decision.point.size if decision and decision.serve else 0,
             budget_ms=found.frame.budget_ms,
             left_ms=served.load.left_ms,
             predicted_ms=decision.predicted_ms if decision else 0.0,
@@ -360,7 +390,7 @@ class Pipeline:
         if found.faces and not decision:
             self._count_drop(found.frame, DropCause.FAILED)  # no decision that a replay could repeat
         elif self._log:
-            bucket = bucket_of(self._engine.buckets, decision.serve) if decision else 0
+            bucket = bucket_of(self._engine.buckets, decision.serve) if stats.exit and decision else 0
             self._log.frame(frame_record(found, served, stats, unserved, bucket))
         return Result(found.frame, people, stats)
 

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from app.domain import Stats
     from app.faces.front_end import FrameFaces
     from app.totals import Totals
+    from scheduler.load import Decision, Load
     from scheduler.log import Batch
-    from scheduler.policy import Decision, Load
 
 
 @dataclass
@@ -32,8 +32,12 @@ class Served:
 
     def unserved(self, found: FrameFaces) -> dict[DropCause, int]:
         """Faces that were not read in this frame, by cause."""
-        waiting = len(found.faces) - len(self.people) if self.decision else 0
-        return {**found.unserved, **({DropCause.NO_BUDGET: waiting} if waiting else {})}
+        if not self.decision:
+            return dict(found.unserved)
+        faces, read = len(found.faces), len(self.people)
+        due = max(faces if self.decision.due is None else self.decision.due, read)
+        waiting = {DropCause.NO_BUDGET: due - read, DropCause.SETTLED: faces - due}
+        return {**found.unserved, **{cause: n for cause, n in waiting.items() if n}}
 
 
 def count(
@@ -49,7 +53,7 @@ def count(
     totals.drops.update(unserved)
     totals.first_result_s, totals.last_result_s = totals.first_result_s or now_s, now_s
     if served.decision:
-        totals.exits[str(served.decision.point)] += 1
+        totals.exits[str(served.decision.point)] += served.decision.serve > 0
 
 
 def frame_record(
@@ -79,6 +83,7 @@ def frame_record(
         provider=stats.provider,
         stages_ms=found.stages_ms,
         unserved={cause.name.lower(): count for cause, count in unserved.items()},
-        engine=served.decision.point.engine if served.decision else "",
+        engine=served.decision.point.engine if served.decision and served.decision.serve else "",
+        people=load.people,
         further=served.further,
     )

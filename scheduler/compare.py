@@ -6,7 +6,7 @@ from itertools import pairwise
 from math import inf
 from typing import TYPE_CHECKING
 
-from scheduler.latency import Profile, quantile
+from scheduler.profile import Profile, quantile
 from scheduler.simulate import Moment, World
 
 if TYPE_CHECKING:

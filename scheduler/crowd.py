@@ -6,8 +6,12 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from scheduler.load import Known
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from scheduler.policy import Rule
 
 MOST = 256
 SHAPES = ("step", "ramp", "burst", "clips", "demo")
@@ -34,6 +38,28 @@ class Crowd:
             if not (0 <= n <= MOST and max(n - before, 0) <= new <= n):
                 raise ValueError(f"{n} faces of whom {new} arrived, after {before}: that cannot be (at most {MOST})")
             before = n
+
+
+class Guests:
+    """People of whom only counts are known: when each was last read, and by a point of which error."""
+
+    def __init__(self) -> None:
+        self._read: list[tuple[float, float]] = []  # since when, and the error; whose turn is next comes first
+        self._now_ms = 0.0
+
+    def at(self, now_ms: float, faces: int, new: int, rule: Rule) -> tuple[Known, ...]:
+        """What is known of so many faces, `new` of them of people who were never read, in the order of their turns."""
+        self._now_ms = now_ms
+        known = [one for one in self._read if one[0] > -math.inf][: faces - new]
+        everybody = [(-math.inf, math.inf)] * (faces - len(known)) + known
+        people = [Known(now_ms - since, error) for since, error in everybody]
+        order = rule.rank(people)
+        self._read = [everybody[i] for i in order]
+        return tuple(people[i] for i in order)
+
+    def read(self, count: int, error: float) -> None:
+        """The first so many were read at this moment."""
+        self._read = self._read[count:] + [(self._now_ms, error)] * min(count, len(self._read))
 
 
 def from_counts(name: str, fps: float, counts: Sequence[int], stay_s: float = 8.0) -> Crowd:

@@ -3,7 +3,9 @@
 header  {"type": "header", "schema", "created", "machine", "model", "settings", "policy", "profile", "correction"}
 frame   {"type": "frame", "id", "time_s", "faces", "wanted", "new", "served", "exit", "size", "bucket", "budget_ms",
          "left_ms", "probe", "predicted_ms", "measured_ms", "slowdown", "tail", "age_ms", "stages_ms": {...}, "miss",
-         "provider"}
+         "provider", "known": [[waited_ms, error, moved, sharpness] or null, ...]}
+        "known": what the rule may know of each of those wanted, in the order of their turns (policy.Known); null: nothing is
+         shown of them
         "engine": "openvino", only where it was another than ONNX Runtime; also in each entry of
         "more": [{"left_ms", "served", "exit", "size", "predicted_ms", "measured_ms"}, ...]  each time that it was decided on
          again; "served" 0 and the last where no further batch was run. "served", "exit", ... of the frame are its first batch's
@@ -18,6 +20,7 @@ face    drops of single faces are counted in the frame's "unserved": {cause: fac
 Schema 1 had no "new" and no events, and its predictions came from another correction of the profile: such logs are read,
 but their decisions cannot be made again bit for bit. Nor can schema 2's, which had no "more" and a tail for each point.
 Schema 3 had no "probe": nobody looked, and its decisions are made again as they were. Schema 4 had no "engine": there was one.
+Schema 5 had no "known", and another rule and correction (before.py), which still replay it.
 
 A batch is one execution of the network for some faces of a frame; in a policy's parameters they are called "runs".
 
@@ -31,20 +34,24 @@ from dataclasses import dataclass, field, fields
 from math import inf
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 
-from scheduler.latency import OperatingPoint, Profile
-from scheduler.places import latency_model
-from scheduler.policy import Fixed, policy_from_json
+from scheduler.before import FormerLatency
+from scheduler.load import Known
+from scheduler.places import SERVER, latency_model
+from scheduler.policy import Fixed
+from scheduler.profile import OperatingPoint, Profile
+from scheduler.rules import policy_from_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from scheduler.latency import LatencyModel
-    from scheduler.policy import Decision
+    from scheduler.load import Decision
 
-SCHEMA = 5
-READABLE = (1, 2, 3, 4, 5)
-REPEATABLE = (3, 4, 5)
+SCHEMA = 6
+READABLE = (1, 2, 3, 4, 5, 6)
+REPEATABLE = (3, 4, 5, 6)
+LAST_FORMER = 5  # schema of the correction of before.py
 MOST_FACES = 10_000
 # A frame's line has about 500 bytes, a header some thousands; a day at 25 frames a second is about 1 GB.
 MOST_BYTES, LONGEST_LINE = 2**31, 1_000_000
@@ -110,6 +117,7 @@ class FrameRecord:
     probe: float = 0.0  # how many times slower than usual the machine was when the scheduler decided; 0: about as usual
     engine: str = ""
     further: tuple[Batch, ...] = ()  # after the first batch, whose numbers are above
+    people: tuple[Known, ...] = ()  # of those wanted, in the order of their turns; older logs have none
 
     @property
     def point(self) -> OperatingPoint:
@@ -130,7 +138,7 @@ class FrameRecord:
                 yield batch.point, batch.served, batch.measured_ms
 
 
-_FIELDS = tuple(f.name for f in fields(FrameRecord) if f.name != "further")
+_FIELDS = tuple(f.name for f in fields(FrameRecord) if f.name not in ("further", "people"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,11 +164,17 @@ class LatencyLog:
     @property
     def repeatable(self) -> bool:
         """Whether this version decides as the one did that wrote it."""
-        return self.header["schema"] in REPEATABLE
+        former_server = self.header["schema"] <= LAST_FORMER and any(
+            p.point.engine == SERVER for p in self.profile.points
+        )
+        return self.header["schema"] in REPEATABLE and not former_server
 
     def latency(self) -> LatencyModel:
         """The latency model that the run began with."""
-        return latency_model(self.profile, FIRST_CORRECTION | self.header.get("correction", {}))
+        numbers = self.header.get("correction", {})
+        if self.header["schema"] > LAST_FORMER:
+            return latency_model(self.profile, numbers)
+        return FormerLatency(self.profile, **(FIRST_CORRECTION | numbers))
 
     @property
     def policy(self) -> Mapping[str, Any]:
@@ -191,7 +205,8 @@ class LogWriter:
         values = _without_engine({f: getattr(record, f) for f in _FIELDS})
         if record.budget_ms == inf:  # JSON has no such number
             values["budget_ms"] = values["left_ms"] = None
-        self._write({"type": "frame", **values, "more": more})
+        people = [None if known.waited_ms == inf else list(known) for known in record.people]
+        self._write({"type": "frame", **values, "more": more, "known": people})
 
     def drop(self, frame_id: int, cause: str) -> None:
         self._write({"type": "drop", "id": frame_id, "cause": cause})
@@ -315,6 +330,7 @@ def _frame(record: Mapping[str, Any], points: set[OperatingPoint]) -> FrameRecor
     values = dict(record)
     del values["type"]
     values["further"] = further = tuple([Batch(**batch) for batch in values.pop("more", ())])
+    values["people"] = people = tuple([Known(*one) if one else Known() for one in values.pop("known", ())])
     endless = values["budget_ms"] is None and values["left_ms"] is None
     if endless:
         values["budget_ms"] = values["left_ms"] = 0.0
@@ -340,6 +356,10 @@ def _frame(record: Mapping[str, Any], points: set[OperatingPoint]) -> FrameRecor
                 raise ValueError(f"stages_ms or unserved of frame {frame.id}")
     if not (frame.served <= frame.wanted <= frame.faces <= MOST_FACES and frame.new <= frame.wanted):
         raise ValueError(f"faces of frame {frame.id}")
+    if people and (
+        len(people) != frame.wanted or not all(_is_positive(v) for one in people if one != Known() for v in one)
+    ):
+        raise ValueError(f"known of frame {frame.id}")
     if bool(frame.served) != bool(frame.exit) or (frame.served and frame.measured_ms <= 0):
         raise ValueError(f"exit of frame {frame.id}")
     if frame.exit and frame.point not in points:

@@ -14,9 +14,13 @@ from dataclasses import dataclass, replace
 from math import inf
 from typing import TYPE_CHECKING
 
-from scheduler.latency import OperatingPoint, Profile, quantile
-from scheduler.places import decide, latency_model, offer
-from scheduler.policy import Decision, Load, Policy, policy_from_json
+from scheduler.before import latency_for
+from scheduler.crowd import Guests
+from scheduler.load import Decision, Load
+from scheduler.places import decide, offer
+from scheduler.policy import Policy
+from scheduler.profile import OperatingPoint, Profile, quantile
+from scheduler.rules import policy_from_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,11 +71,11 @@ def exact(log: LatencyLog) -> Iterator[tuple[FrameRecord, Decision | None]]:
             _elsewhere(event, record, late, policy, latency)
         decision = None
         if record.wanted:
-            load = Load(record.wanted, record.left_ms, record.new, late, probe=record.probe)
+            load = Load(record.wanted, record.left_ms, record.new, late, probe=record.probe, people=record.people)
             decision = decide(policy, load, latency)
         late = record.miss
         if record.served:
-            latency.observe(record.point, record.served, record.measured_ms, probe=record.probe)
+            latency.observe(record.point, record.served, record.measured_ms, load)
         if record.further:
             decision = _again(record, load, decision, policy, latency)
         yield record, decision
@@ -82,13 +86,10 @@ def _elsewhere(event: Event, record: FrameRecord, late: bool, policy: Policy, la
     if event.name == "server":
         offer(latency, event.details["there"])
     if event.name == "unanswered" and event.details["first"]:
-        left_ms = event.details["left_ms"]
-        decide(
-            policy,
-            Load(record.wanted, inf if left_ms is None else left_ms, record.new, late, probe=record.probe),
-            latency,
-        )
-        latency.observe(OperatingPoint.from_json(event.details), event.details["faces"], event.details["took_ms"])
+        left_ms = inf if event.details["left_ms"] is None else event.details["left_ms"]
+        load = Load(record.wanted, left_ms, record.new, late, probe=record.probe, people=record.people)
+        decide(policy, load, latency)
+        latency.observe(OperatingPoint.from_json(event.details), event.details["faces"], event.details["took_ms"], load)
 
 
 def _again(
@@ -97,7 +98,8 @@ def _again(
     """Decides on a frame's further batches. What `differs` is to see where one is another than recorded, else `first`."""
     out, served = first, record.served
     for number, batch in enumerate(record.further, start=1):
-        decision = policy.again(load.after(served, batch.left_ms, number), latency)
+        rest = load.after(served, batch.left_ms, number)
+        decision = policy.again(rest, latency)
         if decision is None or not batch.served:
             same = decision is None and not batch.served
         else:
@@ -105,14 +107,14 @@ def _again(
         if not same:
             out = decision or Decision(OperatingPoint("", 0), 0, -1.0)
         if batch.served:
-            latency.observe(batch.point, batch.served, batch.measured_ms, True)
+            latency.observe(batch.point, batch.served, batch.measured_ms, rest)
             served += batch.served
     return out
 
 
 def differs(record: FrameRecord, decision: Decision | None) -> bool:
     """Whether a decision is another one than was recorded, bit for bit."""
-    if decision is None:
+    if decision is None or not decision.serve:
         return bool(record.exit)
     point, serve, predicted = decision[:3]
     return not (point == record.point and serve == record.served and predicted == record.predicted_ms)
@@ -123,7 +125,8 @@ def replay(
 ) -> Iterator[Replayed]:
     """Each frame under another policy, budget or machine's profile."""
     profile = profile or log.profile
-    latency, moment, late = latency_model(profile), 1.0, False
+    latency, moment, late = latency_for(policy, profile), 1.0, False
+    crowd = Guests()
     share = log.header.get("settings", {}).get("align_share")
     for record in log.frames:
         record = _with_deadline(record, budget_ms)
@@ -137,17 +140,21 @@ def replay(
             late = record.age_ms > budget
             yield Replayed(record, None, left, 0.0, record.age_ms, late)
             continue
-        load = Load(wanted, left, min(record.new, wanted), late, probe=record.probe)
+        people = crowd.at(record.time_s * 1e3, wanted, min(record.new, wanted), policy)
+        load = Load(wanted, left, min(record.new, wanted), late, probe=record.probe, people=people)
         decision = policy(load, latency)
         took, served = 0.0, 0
         batches = list[Decision]()
-        batch: Decision | None = decision
+        batch: Decision | None = decision if decision.serve else None
+        rest = load
         while batch:
             ms = profile.median_ms(batch.point, batch.serve) * moment
-            latency.observe(batch.point, batch.serve, ms, bool(batches), record.probe)
+            latency.observe(batch.point, batch.serve, ms, rest)
             batches.append(batch)
+            crowd.read(batch.serve, profile.error(batch.point))
             took, served = took + ms, served + batch.serve
-            batch = policy.again(load.after(served, left - took, len(batches)), latency) if served < wanted else None
+            rest = load.after(served, left - took, len(batches))
+            batch = policy.again(rest, latency) if served < wanted else None
         age = record.age_ms - saved - sum(ms for _, _, ms in record.batches()) + took
         late = age > budget
         yield Replayed(record, decision, left, took, age, late, tuple((d.point, d.serve) for d in batches))

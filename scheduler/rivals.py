@@ -11,26 +11,34 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from scheduler.latency import LatencyModel, OperatingPoint, Profile, quantile
-from scheduler.policy import Decision, DeepestThatFits, Fixed, LeastError, Load
+from scheduler.before import FormerLatency, LeastError
+from scheduler.latency import LatencyModel
+from scheduler.load import Decision, Load
+from scheduler.policy import DeepestThatFits, Fixed, InTurn, ValuePerPerson
+from scheduler.profile import OperatingPoint, Profile, quantile
+from scheduler.serving import Clockwork, EdgeServing, SlackFit
 from scheduler.simulate import MEMORY_S, Outcome, World, simulate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from scheduler.simulate import Rule
-
-    Maker = Callable[[Profile, World], tuple[Rule, LatencyModel]]
+    from scheduler.load import Known
+    from scheduler.policy import Rule
 
 # A rule with more misses than this is no choice where another has fewer.
 MISSES_ALLOWED = 0.01
+
+
+def expect_ms(latency: LatencyModel, point: OperatingPoint, load: Load) -> float:
+    """Milliseconds that half of the batches for all faces stay under."""
+    return latency.profile.median_ms(point, load.faces) * latency.pace(load)
 
 
 # --- rules of others -------------------------------------------------------------------------------------------------
 
 
 @dataclass
-class FrameSkip:
+class FrameSkip(InTurn):
     """A fixed point for all faces; a frame whose prediction does not fit is let pass, though never more than `most`
     one after another."""
 
@@ -39,7 +47,7 @@ class FrameSkip:
     skipped: int = 0
 
     def __call__(self, load: Load, latency: LatencyModel) -> Decision:
-        predicted = latency.predict_ms(self.point, load.faces)
+        predicted = latency.predict_ms(self.point, load.faces, load)
         if predicted > load.left_ms and self.skipped < self.most:
             self.skipped += 1
             return Decision(self.point, 0, 0.0)
@@ -48,7 +56,7 @@ class FrameSkip:
 
 
 @dataclass(frozen=True)
-class FaceCap:
+class FaceCap(InTurn):
     """A fixed point for at most so many faces; the others wait for their turn."""
 
     point: OperatingPoint
@@ -56,11 +64,11 @@ class FaceCap:
 
     def __call__(self, load: Load, latency: LatencyModel) -> Decision:
         serve = min(load.faces, self.cap)
-        return Decision(self.point, serve, latency.predict_ms(self.point, serve))
+        return Decision(self.point, serve, latency.predict_ms(self.point, serve, load))
 
 
 @dataclass(frozen=True)
-class CountTable:
+class CountTable(InTurn):
     """A table from the number of faces to a point, made once: the dearest whose profiled time fits what the budget
     usually leaves."""
 
@@ -74,7 +82,7 @@ class CountTable:
 
 
 @dataclass
-class AdditiveIncrease:
+class AdditiveIncrease(InTurn):
     """Additive increase, multiplicative decrease: a step up the front after `patience` frames in time, down to half of
     the way after a miss. All faces."""
 
@@ -85,11 +93,11 @@ class AdditiveIncrease:
         front = latency.profile.front
         self.level = self.level / 2 if load.late else min(self.level + 1 / self.patience, len(front) - 1)
         point = front[int(self.level)]
-        return Decision(point, load.faces, latency.predict_ms(point, load.faces))
+        return Decision(point, load.faces, latency.predict_ms(point, load.faces, load))
 
 
 @dataclass
-class ApproxDet:
+class ApproxDet(InTurn):
     """The most accurate point whose expected latency is at most the budget / 1.3, thought over every 8 frames.
 
     After R. Xu et al., "ApproxDet: content and contention-aware approximate object detection for mobiles", SenSys 2020:
@@ -104,10 +112,10 @@ class ApproxDet:
     def __call__(self, load: Load, latency: LatencyModel) -> Decision:
         if self.point is None or self.age % self.every == 0:
             front = latency.profile.front
-            fits = [p for p in front if latency.expect_ms(p, load.faces) <= load.left_ms / self.reserve]
+            fits = [p for p in front if expect_ms(latency, p, load) <= load.left_ms / self.reserve]
             self.point = fits[-1] if fits else front[0]
         self.age += 1
-        return Decision(self.point, load.faces, latency.expect_ms(self.point, load.faces))
+        return Decision(self.point, load.faces, expect_ms(latency, self.point, load))
 
 
 class Kalman(LatencyModel):
@@ -121,9 +129,7 @@ class Kalman(LatencyModel):
         super().__init__(profile)
         self.variance, self._gain, self._noise = 0.1, 0.5, 0.1
 
-    def observe(
-        self, point: OperatingPoint, faces: int, measured_ms: float, further: bool = False, probe: float = 0.0
-    ) -> None:
+    def observe(self, point: OperatingPoint, faces: int, measured_ms: float, load: Load) -> None:
         innovation = measured_ms / self.profile.median_ms(point, faces) - self.slowdown
         self._noise = max(0.1, 0.3 * self._noise + 0.7 * (self._gain * innovation) ** 2)
         self.variance = (1 - self._gain) * self.variance + self._noise
@@ -132,7 +138,7 @@ class Kalman(LatencyModel):
 
 
 @dataclass(frozen=True)
-class Alert:
+class Alert(InTurn):
     """ALERT: the point with the most expected quality, where a result after the deadline is worth nothing. All faces."""
 
     def __call__(self, load: Load, latency: LatencyModel) -> Decision:
@@ -146,7 +152,7 @@ class Alert:
             error = profile.error(point) * in_time + blank * (1 - in_time)
             if error < least:
                 least, best = error, point
-        return Decision(best, load.faces, latency.expect_ms(best, load.faces))
+        return Decision(best, load.faces, expect_ms(latency, best, load))
 
 
 # --- parts of ours, and references -------------------------------------------------------------------------------------
@@ -155,25 +161,21 @@ class Alert:
 class Frozen(LatencyModel):
     """Believes what it began with."""
 
-    def level(self, probe: float = 0.0) -> float:
+    def pace(self, load: Load) -> float:
         return self.slowdown
 
-    def observe(
-        self, point: OperatingPoint, faces: int, measured_ms: float, further: bool = False, probe: float = 0.0
-    ) -> None:
+    def observe(self, point: OperatingPoint, faces: int, measured_ms: float, load: Load) -> None:
         pass
 
 
 class Unprobed(LatencyModel):
     """Does not hear what the probe says."""
 
-    def level(self, probe: float = 0.0) -> float:
-        return self.slowdown
+    def pace(self, load: Load) -> float:
+        return super().pace(load._replace(probe=0.0))
 
-    def observe(
-        self, point: OperatingPoint, faces: int, measured_ms: float, further: bool = False, probe: float = 0.0
-    ) -> None:
-        super().observe(point, faces, measured_ms, further)
+    def observe(self, point: OperatingPoint, faces: int, measured_ms: float, load: Load) -> None:
+        super().observe(point, faces, measured_ms, load._replace(probe=0.0))
 
 
 @dataclass(frozen=True)
@@ -183,42 +185,16 @@ class Oracle:
     rule: Rule
     world: World
 
+    def rank(self, people: Sequence[Known]) -> list[int]:
+        return self.rule.rank(people)
+
     def __call__(self, load: Load, latency: LatencyModel) -> Decision:
         latency.slowdown = self.world.moments[load.frame]
         return self.rule(load, latency)
 
     def again(self, load: Load, latency: LatencyModel) -> Decision | None:
         latency.slowdown = (self.world.further_moments or self.world.moments)[load.frame]
-        again = getattr(self.rule, "again", None)
-        return again(load, latency) if again else None
-
-
-@dataclass
-class MixedDepth:
-    """Ours, and what time is left then takes those whose turn is first deeper: two batches in one frame."""
-
-    rule: LeastError
-
-    def __call__(self, load: Load, latency: LatencyModel) -> Decision:
-        one = self.rule(load, latency)
-        front = latency.profile.front
-        rank = front.index(one.point)
-        room_ms = load.left_ms / self.rule.margin
-        best, chosen = latency.profile.error(one.point) * one.serve, one
-        for deeper in front[rank + 1 :]:
-            # The most people who can go deeper while the others keep their point; each batch has its own start-up cost.
-            low, high = 0, one.serve
-            while low < high:
-                k = (low + high + 1) // 2
-                rest = latency.predict_ms(one.point, one.serve - k, load.probe)
-                low, high = (k, high) if latency.predict_ms(deeper, k, load.probe) + rest <= room_ms else (low, k - 1)
-            error = latency.profile.error(deeper) * low + latency.profile.error(one.point) * (one.serve - low)
-            if low and error < best:
-                best = error
-                rest = latency.predict_ms(one.point, one.serve - low, load.probe)
-                predicted = latency.predict_ms(deeper, low, load.probe) + rest
-                chosen = Decision(deeper, low, predicted, load, ((one.point, one.serve - low),))
-        return chosen
+        return self.rule.again(load, latency)
 
 
 # --- the table -------------------------------------------------------------------------------------------------------
@@ -243,30 +219,21 @@ def _each(rule: Callable[[OperatingPoint], Rule]) -> Any:
 
 def _oracles(_: Profile, world: World) -> list[tuple[str, Rule, LatencyModel]]:
     true = replace(world.profile, tail=1.0)
-    rules = (LeastError(world.period_ms, margin=1), DeepestThatFits(1, 0))
+    rules = (ours(world, margin=1), DeepestThatFits(1, 0))
     return [(r.to_json()["name"], Oracle(r, world), Frozen(true)) for r in rules]
 
 
-def ours(world: World, **changes: float) -> LeastError:
-    return LeastError(**{"period_ms": world.period_ms, **changes})  # type: ignore[arg-type]
+def ours(world: World, **changes: float) -> ValuePerPerson:
+    return ValuePerPerson(**{"period_ms": world.period_ms, **changes})  # type: ignore[arg-type]
 
 
 RIVALS = (
-    Rival("least error", "ours, the rule of --exit auto", _one(ours)),
-    Rival("one batch", "ours, but decides once a frame", _one(lambda w: ours(w, batches=1))),
-    Rival("no weighing", "ours, but reads on while there is time", _one(lambda w: ours(w, weigh=False))),
+    Rival("value per person", "ours, the rule of --exit auto", _one(ours)),
+    Rival("deepest that fits", "the plain rule", _one(lambda _: DeepestThatFits())),
+    Rival(
+        "least error", "the rule of before, with its correction", _one(lambda w: LeastError(w.period_ms), FormerLatency)
+    ),
     Rival("no probe", "ours, but hears of a slow moment when it is over", _one(ours, Unprobed)),
-    Rival("no slowdown", "ours, but believes the profile and hears no probe", _one(ours, Frozen)),
-    Rival(
-        "no refresh",
-        "ours, but everybody in every frame while the cheapest point allows it",
-        _one(lambda _: DeepestThatFits()),
-    ),
-    Rival(
-        "mixed depth",
-        "one batch, with a second, deeper one decided on beforehand",
-        _one(lambda w: MixedDepth(ours(w, batches=1))),
-    ),
     Rival(
         "ApproxDet",
         "most accurate within budget / 1.3, thought over every 8 frames",
@@ -283,6 +250,9 @@ RIVALS = (
         "from the number of faces to a point, made once",
         _one(lambda w: CountTable(usual_left_ms(w)), Unprobed),
     ),
+    Rival("SlackFit", "the fullest bucket of latency that the slack allows", _one(lambda _: SlackFit(), Unprobed)),
+    Rival("EdgeServing", "the least urgency left in the queue", _one(lambda _: EdgeServing(), Unprobed)),
+    Rival("Clockwork", "a fixed point for those who are done in time", _each(Clockwork)),
     Rival("frame skip", "a fixed point; frames that do not fit pass", _each(FrameSkip)),
     Rival("face cap 16", "a fixed point for at most 16 faces", _each(FaceCap)),
     Rival("best fixed", "the best fixed point in hindsight", _each(Fixed)),

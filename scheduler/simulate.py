@@ -23,22 +23,21 @@ import math
 from collections import deque
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 
 import numpy as np
 
 from scheduler.fairness import wait_bound_ms
-from scheduler.latency import OperatingPoint, Profile, quantile
-from scheduler.policy import Load
+from scheduler.load import Known, Load
+from scheduler.profile import OperatingPoint, Profile, quantile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from scheduler.crowd import Crowd
     from scheduler.latency import LatencyModel
-    from scheduler.policy import Decision
-
-    Rule = Callable[[Load, LatencyModel], Decision]
+    from scheduler.load import Decision
+    from scheduler.policy import Rule
 
 MEMORY_S = 3.0
 # Frames of a recorded noise that stay together when it is drawn from: long enough to keep stalls and busy spells whole.
@@ -202,11 +201,32 @@ class _Person:
 
     seen: int  # frame
     decided: int = -1  # frame in which their last reading was decided
+    point: OperatingPoint | None = None  # and at which point
     slot: int = 0
 
 
+class Screen(Protocol):
+    """Who is in view, and what is shown of them."""
+
+    def show(self, frame: int) -> None:
+        """Moves on to the birth of a frame: what was on screen until then is judged, then people come and go."""
+        ...
+
+    def load(self, frame: int, rule: Rule) -> Load:
+        """Who wants to be read, in the order of the rule's turns."""
+        ...
+
+    def serve(self, frame: int, point: OperatingPoint, count: int, done_ms: float) -> None:
+        """Reads the next `count` people in that order; they are shown from `done_ms` on."""
+        ...
+
+    def close(self, frame: int) -> None:
+        """The world ends with this frame."""
+        ...
+
+
 class _Screen:
-    """Who is in view, in the order of their turns, and what is shown of them."""
+    """Judged by a model: an answer is worth what its point is, less and less as time goes by."""
 
     def __init__(self, world: World, memory_s: float) -> None:
         self._world, self._memory_ms = world, memory_s * 1e3
@@ -237,6 +257,18 @@ class _Screen:
             self._guests.extend(newcomers)
             self._queue[self.new : self.new] = newcomers  # behind those who were never read either: they head the queue
             self.new += arrivals
+
+    def load(self, frame: int, rule: Rule) -> Load:
+        people = [self._known(person) for person in self._queue]
+        order = rule.rank(people)
+        self._queue = [self._queue[i] for i in order]
+        return Load(len(order), 0.0, self.new, frame=frame, people=tuple(people[i] for i in order))
+
+    def _known(self, person: _Person) -> Known:
+        if person.decided < 0:
+            return Known()
+        error = self._world.profile.error(person.point) if person.point else math.inf
+        return Known(self._now_ms - self._world.born_ms[person.decided], error)
 
     def _judge(self, start_ms: float, end_ms: float) -> None:
         """Adds up what was shown of each point's answers: its worth, integrated over the time. Results appear meanwhile."""
@@ -275,7 +307,7 @@ class _Screen:
         self._queue = self._queue[count:] + chosen
         for person in chosen:
             self._note_wait(person, frame)
-            person.decided = frame
+            person.decided, person.point = frame, point
         self.new = max(self.new - count, 0)
         self._pending.append((done_ms, self._world.born_ms[frame], point, chosen))
 
@@ -290,12 +322,12 @@ class _Screen:
             self._note_wait(person, frame)
 
 
-class _Tally:
+class Tally:
     """Counts what became of the frames."""
 
     def __init__(self) -> None:
         self.late, self.dropped, self.served, self.switches = 0, 0, 0, 0
-        self.ages = list[float]()
+        self.ages, self.busy_ms = list[float](), 0.0
         self.used = dict[OperatingPoint, list[int]]()  # batches and faces
         self.turns = list[tuple[float, int, int]]()  # born, faces in view, faces served: every frame
         self._last: OperatingPoint | None = None
@@ -315,6 +347,7 @@ class _Tally:
         self.late += late
         self.served += step.served
         self.ages.append(step.age_ms)
+        self.busy_ms += step.took_ms
         self.turns.append((born_ms, step.faces, step.served))
 
 
@@ -327,8 +360,19 @@ def simulate(
     on_step: Callable[[Step], object] | None = None,
 ) -> Outcome:
     """Leads a rule through a world. `latency` is what the rule believes and learns; `on_step` sees every decided frame."""
-    screen, tally = _Screen(world, memory_s), _Tally()
-    free_ms, missed = 0.0, False
+    screen = _Screen(world, memory_s)
+    return _outcome(name, world, screen, walk(world, rule, latency, screen, on_step))
+
+
+def walk(
+    world: World,
+    rule: Rule,
+    latency: LatencyModel,
+    screen: Screen,
+    on_step: Callable[[Step], object] | None = None,
+) -> Tally:
+    """The same on a screen of one's own."""
+    tally, free_ms, missed = Tally(), 0.0, False
     final = len(world.born_ms) - 1
     each = zip(world.born_ms, world.ready_ms, world.faces, world.budget_ms, strict=True)
     for frame, (born, ready, faces, budget) in enumerate(each):
@@ -342,7 +386,7 @@ def simulate(
         point, predicted, took, batches = None, 0.0, 0.0, list[tuple[OperatingPoint, int]]()
         if faces:
             probe = world.probes[frame] if world.probes else 0.0
-            load = Load(faces, left, screen.new, missed, frame, probe=probe)
+            load = screen.load(frame, rule)._replace(left_ms=left, late=missed, probe=probe)
             decision = rule(load, latency)
             batches, took = _carry_out(rule, decision, load, latency, world)
             for part, count in batches:
@@ -358,10 +402,10 @@ def simulate(
         if on_step:
             on_step(step)
     screen.close(final)
-    return _outcome(name, world, screen, tally)
+    return tally
 
 
-def _outcome(name: str, world: World, screen: _Screen, tally: _Tally) -> Outcome:
+def _outcome(name: str, world: World, screen: _Screen, tally: Tally) -> Outcome:
     profile = world.profile
     on_screen_ms = sum(n * (b - a) for n, (a, b) in zip(world.faces, pairwise(world.born_ms), strict=False))
     shown = {p.point: float(w) for p, w in zip(profile.points, screen.by_point, strict=True)}
@@ -395,7 +439,6 @@ def _carry_out(
     rule: Rule, decision: Decision, load: Load, latency: LatencyModel, world: World
 ) -> tuple[list[tuple[OperatingPoint, int]], float]:
     """A frame's batches, and the milliseconds that they took. The rule is asked again after each batch."""
-    ask = getattr(rule, "again", None)
     ahead = [(decision.point, decision.serve), *decision.also]
     batches, took, rest = list[tuple[OperatingPoint, int]](), 0.0, load.faces
     while ahead:
@@ -405,12 +448,13 @@ def _carry_out(
         further = bool(batches)
         moments = world.further_moments if further and world.further_moments else world.moments
         ms = world.profile.median_ms(point, count) * moments[load.frame]
-        latency.observe(point, count, ms, further, load.probe)
+        now = load.after(load.faces - rest, load.left_ms - took, len(batches)) if further else load
+        latency.observe(point, count, ms, now)
         batches.append((point, count))
         took += ms
         rest -= count
-        if not ahead and ask and rest:
-            again = ask(load.after(load.faces - rest, load.left_ms - took, len(batches)), latency)
+        if not ahead and rest:
+            again = rule.again(load.after(load.faces - rest, load.left_ms - took, len(batches)), latency)
             ahead = [(again.point, again.serve)] if again else []
     return batches, took
 

@@ -24,9 +24,11 @@ from app.files import check_writable
 from app.reports.worlds import BENCHMARK, read_crowd
 from scheduler.compare import further_moments, moments
 from scheduler.fairness import longest_wait_ms, wait_bound_ms
-from scheduler.latency import LatencyModel, Profile, quantile
+from scheduler.latency import LatencyModel
+from scheduler.load import Load
 from scheduler.log import LogWriter
-from scheduler.policy import LeastError, Load, Policy
+from scheduler.policy import Policy, ValuePerPerson
+from scheduler.profile import Profile, quantile
 from scheduler.simulate import Moment
 
 if TYPE_CHECKING:
@@ -93,7 +95,7 @@ def bench_crowd(
     manifest = load_manifest(model)
     engine = open_engine(manifest, device, points=candidates(manifest))
     profile, remembered = load_profile(engine, manifest)
-    policy, began = LeastError(period_ms=1000 / FPS), time.perf_counter()
+    policy, began = ValuePerPerson(period_ms=1000 / FPS), time.perf_counter()
     loop = Loop(engine, policy, LatencyModel(profile), began, probe_of(engine))
     writer = _log(log, manifest, engine, profile, policy) if log else None
     source = "remembered" if remembered else "measured now"

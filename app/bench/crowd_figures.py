@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from scheduler.latency import quantile
+from scheduler.profile import quantile
 
 if TYPE_CHECKING:
-    from scheduler.latency import Profile
     from scheduler.log import FrameRecord
+    from scheduler.profile import Profile
 
 CALM = 5  # frames in time in a row after which a change of the machine is overcome
 

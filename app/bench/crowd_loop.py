@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from app.network.engine import bucket_of
+from scheduler.crowd import Guests
 from scheduler.latency import LatencyModel
 from scheduler.log import Batch, FrameRecord
 
@@ -16,8 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from app.network.engine import Engine
-    from scheduler.latency import Profile
-    from scheduler.policy import Load, Policy
+    from scheduler.load import Load
+    from scheduler.policy import Policy
+    from scheduler.profile import Profile
 
 
 class Loop:
@@ -27,6 +29,7 @@ class Loop:
         self, engine: Engine, policy: Policy, latency: LatencyModel, began: float, probe: Callable[[], float]
     ) -> None:
         self._engine, self._policy, self._latency, self._began, self._probe = engine, policy, latency, began, probe
+        self._guests = Guests()
         self._picture = np.random.default_rng(0).integers(0, 256, (540, 960, 3), dtype=np.uint8)
         self._matrix = np.array([[0.01, 0.001, -1.0], [-0.001, 0.01, -1.0]])
 
@@ -43,7 +46,8 @@ class Loop:
 
         engine, latency = self._engine, self._latency
         probe = self._probe() if load.faces else 0.0
-        load = load._replace(left_ms=budget_ms - (time.perf_counter() - born) * 1e3, probe=probe)
+        people = self._guests.at(born * 1e3, load.faces, load.new, self._policy)
+        load = load._replace(left_ms=budget_ms - (time.perf_counter() - born) * 1e3, probe=probe, people=people)
         point, served, predicted, took, decide_us, slowdown, tail = None, 0, 0.0, 0.0, (0.0, 0.0), latency.slowdown, 1.0
         further = list[Batch]()
         if load.faces:
@@ -52,12 +56,14 @@ class Loop:
             own = time.thread_time() - on_core
             decided = time.perf_counter()
             decide_us = (decided - asked) * 1e6, own * 1e6
-            point, served = decision.point, decision.serve
-            predicted, tail = decision.predicted_ms, latency.tail(point)
-            engine.read(point, crop_batch(self._picture, [self._matrix] * served, point.size))
-            took = (time.perf_counter() - decided) * 1e3
-            latency.observe(point, served, took, probe=load.probe)
-            further = self._further(load, served, born, budget_ms)
+            tail = latency.tail
+            if decision.serve:
+                point, served, predicted = decision.point, decision.serve, decision.predicted_ms
+                engine.read(point, crop_batch(self._picture, [self._matrix] * served, point.size))
+                took = (time.perf_counter() - decided) * 1e3
+                latency.observe(point, served, took, load)
+                self._guests.read(served, latency.profile.error(point))
+                further = self._further(load, served, born, budget_ms)
         age = (time.perf_counter() - born) * 1e3
         record = FrameRecord(
             id=number,
@@ -81,6 +87,7 @@ class Loop:
             miss=age > budget_ms,
             provider=engine.provider,
             further=tuple(further),
+            people=load.people,
         )
         return record, decide_us
 
@@ -91,14 +98,16 @@ class Loop:
         further = list[Batch]()
         while served < load.faces:
             left_ms = budget_ms - (time.perf_counter() - born) * 1e3
-            again = self._policy.again(load.after(served, left_ms, 1 + len(further)), self._latency)
+            rest = load.after(served, left_ms, 1 + len(further))
+            again = self._policy.again(rest, self._latency)
             if again is None:
                 return [*further, Batch(left_ms)]
             started = time.perf_counter()
             point, count = again.point, again.serve
             self._engine.read(point, crop_batch(self._picture, [self._matrix] * count, point.size))
             took = (time.perf_counter() - started) * 1e3
-            self._latency.observe(point, count, took, True)
+            self._latency.observe(point, count, took, rest)
+            self._guests.read(count, self._latency.profile.error(point))
             further.append(Batch(left_ms, count, point.exit, point.size, again.predicted_ms, took, point.engine))
             served += count
         return further

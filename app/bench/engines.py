@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from app.network.engine import Engine
     from models.manifest import Manifest
-    from scheduler.latency import OperatingPoint, Profile
+    from scheduler.profile import OperatingPoint, Profile
 
 FACES = (1, 2, 4, 8, 16)
 BATCH = 16

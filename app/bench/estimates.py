@@ -15,7 +15,7 @@ import numpy as np
 
 from app.errors import UsageError
 from app.files import check_writable
-from scheduler.latency import OperatingPoint
+from scheduler.profile import OperatingPoint
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -15,7 +15,7 @@ import numpy as np
 
 from app.errors import UsageError
 from app.files import check_writable
-from scheduler.latency import OperatingPoint, quantile
+from scheduler.profile import OperatingPoint, quantile
 
 if TYPE_CHECKING:
     from pathlib import Path

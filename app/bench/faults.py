@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from app.domain import Image, Reading
     from app.network.engine import Engine
-    from scheduler.latency import OperatingPoint
+    from scheduler.profile import OperatingPoint
 
 #: cause, and when it begins and ends in seconds of the cycle
 TIMETABLE = (

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from app.errors import UsageError
 from app.files import check_writable
-from scheduler.latency import quantile
+from scheduler.profile import quantile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from app.errors import UsageError
 from app.files import check_writable
-from scheduler.latency import quantile
+from scheduler.profile import quantile
 
 if TYPE_CHECKING:
     from app.pipeline import Pipeline
@@ -97,7 +97,8 @@ def _run(name: str, people: int, frames: int, model: str) -> dict[str, float]:
     from app.compose import load_manifest, make_front_end
     from app.faces.front_end_process import FrontEndProcess
     from app.settings import Settings
-    from app.window.window import Look, show
+    from app.window.watched import Look, Watched
+    from app.window.window import show
 
     make = partial(make_front_end, Settings(), load_manifest(model).template, True)
     side = FrontEndProcess(make) if name == APART else make()
@@ -123,15 +124,12 @@ def _run(name: str, people: int, frames: int, model: str) -> dict[str, float]:
             stopped.append(True)
         return result
 
+    def finished() -> bool:
+        return bool(stopped) or (name != ALONE and pipeline.finished())
+
     pipeline.start()
     try:
-        show(
-            latest,
-            lambda: bool(stopped) or (name != ALONE and pipeline.finished()),
-            pipeline.stop,
-            title="bench",
-            look=Look(),
-        )
+        show(Watched(latest=latest, finished=finished, stop=pipeline.stop), title="bench", look=Look())
     finally:
         beat.stop()
         pipeline.close()
@@ -160,13 +158,13 @@ def _pipeline(side: Any, people: int, model: str) -> Pipeline:
     from app.settings import Settings
     from app.sources.demo import DemoSource
     from scheduler.latency import LatencyModel
-    from scheduler.policy import LeastError
+    from scheduler.policy import ValuePerPerson
 
     manifest = load_manifest(model)
     engine = CpuEngine(manifest)
     profile, _ = load_profile(engine, manifest)
     stages = Stages(front_end=side, people=People(manifest.genders, manifest.expressions))
     pipeline = Pipeline(DemoSource(lambda _: people, loop=True), stages, Controls(Settings().frame_budget_ms))
-    policy, latency = LeastError(period_ms=40.0), LatencyModel(profile)
+    policy, latency = ValuePerPerson(period_ms=40.0), LatencyModel(profile)
     pipeline.equip(Scheduling(engine=engine, policy=policy, latency=latency, probe=probe_of(engine)), Outlets())
     return pipeline

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from models.manifest import Manifest
-    from scheduler.latency import Profile
+    from scheduler.profile import Profile
 
 
 def add(sub: argparse._SubParsersAction) -> None:

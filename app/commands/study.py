@@ -43,7 +43,7 @@ def _add_regularisation(p: argparse.ArgumentParser) -> None:
     p.add_argument(
         "--backbone",
         default="mobilenet_v1",
-        help="mobilenet_v1, resnet50, inception_v3, vgg16, or anybody's as module:callable; default mobilenet_v1",
+        help="mobilenet_v1, resnet50, inception_v3, vgg16, or any other as module:callable; default mobilenet_v1",
     )
     p.add_argument(
         "--option",

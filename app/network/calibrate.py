@@ -21,7 +21,7 @@ from align.crop import crop_batch
 from app.errors import OutputError, UsageError
 from app.network.profiles import machine, made_here, measured_for, read_profile, write_profile
 from models.manifest import MIRROR
-from scheduler.latency import LEAST_GAIN, OperatingPoint, PointProfile, Profile, quantile
+from scheduler.profile import LEAST_GAIN, OperatingPoint, PointProfile, Profile, quantile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from models.manifest import Manifest
-    from scheduler.latency import OperatingPoint
+    from scheduler.profile import OperatingPoint
 
 AGE_CLASSES = 101
 CPU_BUCKETS = (1, 2, 4, 8, 16)
@@ -152,9 +152,10 @@ class LocalEngine(ABC):
 def readings(manifest: Manifest, point: OperatingPoint, outputs: Outputs) -> list[Reading]:
     """One per face. Age is the expectation over the age classes; the interval was calibrated per exit on held-out faces."""
     scale = manifest.exit(point.exit).interval_scale(point.size)
-    years = np.arange(outputs.age.shape[1])
-    ages = outputs.age @ years
-    deviations = np.sqrt(np.maximum(outputs.age @ years**2 - ages**2, 0.25))
+    years, ages_p = np.arange(outputs.age.shape[1]), outputs.age.astype(np.float64)
+    # Row by row: a matrix product's last digits depend on how many faces share the batch.
+    ages = (ages_p * years).sum(axis=1)
+    deviations = np.sqrt(np.maximum((ages_p * years**2).sum(axis=1) - ages**2, 0.25))
     return [
         Reading(float(age), float(scale * deviation), gender, expression, point.exit, point.size)
         for age, deviation, gender, expression in zip(ages, deviations, outputs.gender, outputs.expression, strict=True)

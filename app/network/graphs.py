@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from app.errors import ModelError
 from models.manifest import ManifestError
-from scheduler.latency import OperatingPoint
+from scheduler.profile import OperatingPoint
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-    from scheduler.latency import Profile
+    from scheduler.profile import Profile
 
 MOST_TRIES = 3  # on a machine that is never quiet it would go on for ever
 # Of all times over their medians, the 95 % quantile: above it a profile was measured beside other work.

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from app.network.engine import Engine, Outputs
     from models.manifest import Manifest
-    from scheduler.latency import OperatingPoint
+    from scheduler.profile import OperatingPoint
 
     Progress = Callable[[int, int], None]
 

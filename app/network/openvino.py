@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from models.manifest import Manifest
-    from scheduler.latency import OperatingPoint
+    from scheduler.profile import OperatingPoint
 
 # Precision to what the device must be capable of. The first is the engine's plain one.
 PRECISIONS = {"f32": "FP32", "bf16": "BF16", "f16": "FP16"}

@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, Any
 
 from app.errors import OutputError, UsageError
 from app.files import read_bounded
-from scheduler.latency import Profile
+from scheduler.profile import Profile
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from app.network.engine import Engine
     from models.manifest import Manifest
-    from scheduler.latency import OperatingPoint
+    from scheduler.profile import OperatingPoint
 
 TYPE, SCHEMA = "latency profile", 1
 MAX_BYTES = 4_000_000

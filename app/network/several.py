@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from app.domain import Reading
     from app.network.engine import Engine
-    from scheduler.latency import OperatingPoint
+    from scheduler.profile import OperatingPoint
 
 JOINED = " + "
 

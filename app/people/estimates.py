@@ -35,14 +35,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from app.domain import Estimate, Face
+from app.domain import Estimate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
@@ -71,6 +71,15 @@ LEAST_EXPRESSION, EXPRESSION_MARGIN = 0.5, 0.08
 GENDER_LEAD, EXPRESSION_LEAD = 0.2, 0.1
 
 
+class Seen(NamedTuple):
+    """Somebody's last reading: how long ago, by which exit and input size, and how far it moved their expression."""
+
+    waited_s: float
+    exit: str
+    size: int
+    moved: float  # total variation, 0 to 1
+
+
 @dataclass(slots=True)
 class _Memory:
     points: list[tuple[str, int]]  # exits and input sizes whose offsets are in the state
@@ -82,9 +91,10 @@ class _Memory:
     gender_weight: float
     expression: NDArray[np.float64]
     exit: str
+    size: int
     read_s: float
-    read_frame: int
     surprise: float = 0.0
+    moved: float = 0.0  # by how much the last reading moved the expression, total variation
     shown: list[int] = field(default_factory=lambda: [0, 0])  # classes of gender and expression
     told: list[bool] = field(default_factory=lambda: [False, False])  # whether age and expression are sure enough
 
@@ -107,14 +117,12 @@ class People:
         self._genders, self._expressions = tuple(genders), tuple(expressions)
         self._known: dict[int, _Memory] = {}
 
-    def stalest_first(self, faces: Iterable[Face]) -> list[Face]:
-        """Never read before everyone else, then by how long ago; large faces first among equals."""
-
-        def key(face: Face) -> tuple[int, float]:
-            memory = self._known.get(face.person)
-            return (memory.read_frame if memory else -1, -face.box.width)
-
-        return sorted(faces, key=key)
+    def known(self, person: int, time_s: float) -> Seen | None:
+        """When and at which point somebody was read last. None while nothing is shown of them."""
+        known = self._known.get(person)
+        if known is None or not known.told[0]:
+            return None
+        return Seen(time_s - known.read_s, known.exit, known.size, known.moved)
 
     def read(self, person: int, reading: Reading, frame: int, time_s: float) -> None:
         """Fuses a new reading."""
@@ -131,12 +139,14 @@ class People:
         known.gender_weight = kept + 1 / noise
         known.gender = known.gender + (reading.gender - known.gender) / noise / known.gender_weight
         quick = 1 - math.exp(-passed / EXPRESSION_S)
-        known.expression = known.expression + quick * (reading.expression - known.expression)
+        step = quick * (reading.expression - known.expression)
+        known.expression = known.expression + step
+        known.moved = 0.5 * float(np.abs(step).sum())
         for i, (p, lead) in enumerate(((known.gender, GENDER_LEAD), (known.expression, EXPRESSION_LEAD))):
             best = _likeliest(p)
             if _share(p, best) > _share(p, known.shown[i]) + lead:
                 known.shown[i] = best
-        known.exit, known.read_s, known.read_frame = reading.exit, time_s, frame
+        known.exit, known.size, known.read_s = reading.exit, reading.size, time_s
         known.judge()
 
     @staticmethod
@@ -196,8 +206,8 @@ def _first(reading: Reading, variance: float, frame: int, time_s: float) -> _Mem
         gender_weight=1 / ((FRAME + SLOW) * variance),
         expression=expression,
         exit=reading.exit,
+        size=reading.size,
         read_s=time_s,
-        read_frame=frame,
         shown=[_likeliest(gender), _likeliest(expression)],
     )
 

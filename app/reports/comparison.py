@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from scheduler.compare import distance_ms, moments, share_apart, world_of
-from scheduler.latency import LatencyModel, quantile
-from scheduler.policy import policy_from_json
+from scheduler.latency import LatencyModel
+from scheduler.profile import quantile
 from scheduler.rivals import compete
+from scheduler.rules import policy_from_json
 from scheduler.simulate import Outcome, Step, draw_moments, simulate
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from app.network.calibrate import relative_errors
 from models.manifest import DEFAULT_MODEL, WEIGHTS
-from scheduler.latency import OperatingPoint
+from scheduler.profile import OperatingPoint
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,7 +12,7 @@ from app.reports.comparison import Comparison, comparison_table
 from app.reports.outcomes import outcome_table
 from models.manifest import MIRROR
 from scheduler.compare import prediction_error
-from scheduler.latency import OperatingPoint, quantile
+from scheduler.profile import OperatingPoint, quantile
 from scheduler.rivals import MISSES_ALLOWED, RIVALS
 
 if TYPE_CHECKING:
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from scheduler.latency import Profile
     from scheduler.log import FrameRecord, LatencyLog
+    from scheduler.profile import Profile
     from scheduler.simulate import Outcome
 
 INK, SOFT, OURS, OTHER, BAD, GOOD = "#1d2733", "#8794a3", "#0b6e99", "#c96f1d", "#b3261e", "#3a7d44"

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 from app.errors import UsageError
 from models.manifest import MIRROR
+from scheduler.load import Decision
 from scheduler.log import FrameRecord, LatencyLog, LogError, read_log
-from scheduler.policy import Decision, policy_from_json, policy_from_text
 from scheduler.replay import Replayed, Summary, differs, exact, replay, summarise
+from scheduler.rules import policy_from_json, policy_from_text
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -14,8 +14,8 @@ from app.errors import UsageError
 from app.network.profiles import read_profile
 from scheduler.compare import moments
 from scheduler.crowd import Crowd, from_counts, make_crowd, scaled
-from scheduler.latency import Profile
 from scheduler.log import LogError, read_log
+from scheduler.profile import Profile
 from scheduler.simulate import FrontEnd, Moment, Noise, World, draw_moments, make_world
 
 BENCHMARK = "crowd benchmark"  # the type of what `bench crowd --json` writes
@@ -141,7 +141,7 @@ def _at(fps: float, seen: list[tuple[float, int]], frames: int) -> list[int]:
     lasts = last - first + ((last - first) / (len(seen) - 1) if len(seen) > 1 else 1.0)
     times = [t - first for t, _ in seen]
     if any(b < a for a, b in pairwise(times)):
-        raise UsageError("--crowd: the frames of the log must not be born before those in front of them")
+        raise UsageError("--crowd: the frames of the log are not in order of time")
     lasts = round(lasts, 6)
     if lasts <= 0:
         return [seen[i % len(seen)][1] for i in range(frames)]

@@ -111,7 +111,7 @@ def figures(stats: Stats, say: Texts) -> list[tuple[str, str, bool]]:
 def settings(setting: Setting, say: Texts) -> list[tuple[str, str, str]]:
     """Keys, name and value of what the operator may change."""
     name, _, size = setting.exit.partition("@")
-    chosen = say("auto") if name == "auto" else point(name, int(size or 0), say)
+    chosen = say("auto") if name == "auto" else point(name, int(size), say) if size else name
     keys = "← →" if setting.choices > 1 else ""
     rows = [
         ("↑ ↓", say("budget"), f"{say.number(setting.budget_ms, 1) if math.isfinite(setting.budget_ms) else '∞'} ms"),

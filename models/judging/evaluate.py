@@ -162,7 +162,7 @@ def read_outputs(
             batch.append(crop_by_size)
         if batch and (len(batch) == BATCH or i == len(samples) - 1):
             for s, faces in zip(sizes, zip(*batch, strict=True), strict=True):
-                outputs[s].append(_read_batch(sessions[s], manifest, s, np.stack(faces)))
+                outputs[s].append(read_batch(sessions[s], manifest, s, np.stack(faces)))
             batch = []
     if not kept:
         raise DataError(f"none of the {len(samples)} pictures could be used")
@@ -170,9 +170,7 @@ def read_outputs(
     return kept, joined, report
 
 
-def _read_batch(
-    session: Any, manifest: Manifest, size: int, faces: NDArray[np.uint8]
-) -> dict[str, NDArray[np.float32]]:
+def read_batch(session: Any, manifest: Manifest, size: int, faces: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
     """Every exit's outputs, mirrored exits' at the sizes that have them too."""
     names = [o.name for o in session.get_outputs()]
     out = dict(zip(names, session.run(None, {manifest.input_name: faces}), strict=True))

@@ -13,7 +13,7 @@ from app.errors import UsageError
 from app.network.calibrate import best_point
 from app.settings import Settings
 from models.manifest import DEFAULT_MODEL
-from scheduler.policy import Fixed, LeastError
+from scheduler.policy import Fixed, ValuePerPerson
 
 BEST = best_point(load_manifest(DEFAULT_MODEL))
 
@@ -28,7 +28,7 @@ def test_a_fixed_exit_loads_one_point_and_auto_many(picture):
     fixed = build(Settings(source=picture, exit="13", budget_ms=50.0))
     assert isinstance(fixed.pipeline._policy, Fixed) and len(fixed.engine.points) == 1
     auto = build(Settings(source=picture, budget_ms=50.0, realtime=True))
-    assert isinstance(auto.pipeline._policy, LeastError) and len(auto.engine.points) > 3
+    assert isinstance(auto.pipeline._policy, ValuePerPerson) and len(auto.engine.points) > 3
     unhurried = build(Settings(source=picture, budget_ms=50.0))
     assert unhurried.pipeline.controls.budget_ms == math.inf
     assert isinstance(unhurried.pipeline._policy, Fixed) and unhurried.engine.points == (BEST,)

@@ -16,10 +16,13 @@ def controls(policy, points):
 
 def test_a_run_on_auto_may_take_any_exit_and_go_back():
     operations = controls(DeepestThatFits(margin=1.3), POINTS)
-    assert operations.exits == ("auto", "exit_07@96", "exit_10@96", "exit_13@96") and operations.exit == "auto"
+    rules = ("auto", "deepest-that-fits")
+    assert operations.exits == (*rules, "exit_07@96", "exit_10@96", "exit_13@96") and operations.exit == "auto"
     before = operations.now
     operations.exit = "exit_10@96"
     assert operations.now.policy == Fixed(POINTS[1]) and before.exit == "auto", "what a frame has, it keeps"
+    operations.exit = "deepest-that-fits"
+    assert operations.now.policy == DeepestThatFits()
     operations.exit = "auto"
     assert operations.now.policy == DeepestThatFits(margin=1.3) and operations.now.policy is not before.policy
 

@@ -17,7 +17,7 @@ from app.faces.tracker import Tracker
 from app.people.estimates import People
 from scheduler.latency import LatencyModel
 from scheduler.log import LogWriter, read_log
-from scheduler.policy import DeepestThatFits, Fixed, LeastError
+from scheduler.policy import DeepestThatFits, Fixed, ValuePerPerson
 from scheduler.replay import differs, exact
 from tests.support.fakes import (
     POINTS,
@@ -435,7 +435,7 @@ def test_who_cannot_be_read_keeps_the_last_estimate_and_says_why():
 
 def test_time_that_a_run_leaves_goes_to_others_of_the_frame_and_replays_to_the_bit(tmp_path):
     """Predicted with a tail of 1.3, runs take their median: twelve faces do not fit at once, but in two runs or three."""
-    policy, latency = LeastError(period_ms=40.0), LatencyModel(make_profile(tail=1.3))
+    policy, latency = ValuePerPerson(period_ms=40.0), LatencyModel(make_profile(tail=1.3))
     clock = FakeClock()
     log = LogWriter(
         (tmp_path / "log.jsonl").open("w"),

@@ -538,7 +538,7 @@ def test_parameters_that_fit_nothing_are_refused(exported):
 
 def test_the_engine_runs_every_size_with_its_own_parameters(exported):
     from app.network.onnx_cpu import CpuEngine
-    from scheduler.latency import OperatingPoint
+    from scheduler.profile import OperatingPoint
 
     engine = CpuEngine(exported)
     plain = {OperatingPoint(e.name, s) for e in exported.exits for s in (32, 48)}

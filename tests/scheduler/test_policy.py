@@ -4,17 +4,13 @@ import random
 
 import pytest
 
+from scheduler.before import LeastError, LeastErrorThatStays
 from scheduler.fairness import longest_wait
-from scheduler.latency import LatencyModel, OperatingPoint, PointProfile, Profile
-from scheduler.policy import (
-    DeepestThatFits,
-    Fixed,
-    LeastError,
-    LeastErrorThatStays,
-    Load,
-    policy_from_json,
-    policy_from_text,
-)
+from scheduler.latency import LatencyModel
+from scheduler.load import Known, Load
+from scheduler.policy import DeepestThatFits, Fixed, ValuePerPerson
+from scheduler.profile import OperatingPoint, PointProfile, Profile
+from scheduler.rules import policy_from_json, policy_from_text
 from tests.support.fakes import POINTS, make_profile
 from tests.support.wide import wide_profile
 
@@ -77,13 +73,14 @@ def test_going_deeper_needs_headroom_going_back_does_not():
 def test_a_slow_machine_goes_shallower():
     latency = model()
     for _ in range(6):
-        latency.observe(POINTS[2], 1, 12.0)
+        latency.observe(POINTS[2], 1, 12.0, Load(1, 30.0))
     assert DeepestThatFits()(Load(4, 33.0), latency).point == POINTS[0]
 
 
-@pytest.mark.parametrize("policy", [LeastError(), DeepestThatFits()])
+@pytest.mark.parametrize("policy", [ValuePerPerson(), DeepestThatFits()])
 def test_a_moment_that_the_probe_calls_slow_is_given_less(policy):
-    usual, slow = Load(6, 25.0), Load(6, 25.0, probe=8.0)
+    usual = Load(6, 25.0, people=(Known(),) * 6)
+    slow = usual._replace(probe=8.0)
     latency = model()
     much, little = policy(usual, latency), policy(slow, latency)
     assert little.predicted_ms <= 25.0 / 1.1 < 8 * much.predicted_ms
@@ -105,6 +102,7 @@ def test_policies_survive_json():
     for policy in (
         Fixed(POINTS[0]),
         DeepestThatFits(1.25, 0.05),
+        ValuePerPerson(33.3, change=1.0, least=0.3, batches=2),
         LeastError(33.3, 2000.0, 1.2, 2),
         LeastErrorThatStays(33.3, 2000.0, 1.2, 2, keep=0.01),
     ):
@@ -115,7 +113,7 @@ def test_policies_survive_json():
 
 
 def test_policies_by_name():
-    assert policy_from_text("auto", POINTS).to_json()["name"] == "least-error"
+    assert policy_from_text("auto", POINTS).to_json()["name"] == "value-per-person"
     for text in ("exit_07", "7", "exit_07@96"):
         assert policy_from_text(text, POINTS) == Fixed(OperatingPoint("exit_07", 96))
     both = (*POINTS, POINTS[0]._replace(engine="openvino"))
@@ -133,85 +131,94 @@ def test_nonsense_is_refused(nonsense):
         DeepestThatFits(**nonsense)
 
 
-@pytest.mark.parametrize("nonsense", [{"margin": 0.9}, {"period_ms": 0.0}, {"memory_ms": -1.0}, {"batches": 0}])
+@pytest.mark.parametrize(
+    "nonsense", [{"margin": 0.9}, {"period_ms": 0.0}, {"change_s": -1.0}, {"batches": 0}, {"least": -0.1}]
+)
 def test_nonsense_is_refused_by_the_rule_of_auto_too(nonsense):
     with pytest.raises(ValueError, match="must be"):
-        LeastError(**nonsense)
-    with pytest.raises(ValueError, match="must be"):
-        LeastErrorThatStays(keep=-0.1)
+        ValuePerPerson(**nonsense)
 
 
 # --- the rule of auto ------------------------------------------------------------------------------------------------
 
 
-def least(**changes: float) -> LeastError:
-    return LeastError(**{"period_ms": 40.0, "memory_ms": 1e6, "margin": 1.0, **changes})
+def load(left_ms: float, *people: Known, **more: float) -> Load:
+    return Load(len(people), left_ms, sum(one == Known() for one in people), people=people, **more)
 
 
-def test_who_can_wait_is_read_deep_and_in_turns():
-    """Ten faces, 20 ms: the shallowest point would read all of them, the deepest five (2, 3 and 4 ms a face)."""
-    decision = least()(Load(10, 20.0), model())
-    assert (decision.point, decision.serve) == (POINTS[2], 5)
+def rule(**changes: float) -> ValuePerPerson:
+    return ValuePerPerson(**{"margin": 1.0, **changes})
 
 
-def test_where_answers_age_quickly_everybody_is_read_shallow():
-    decision = least(memory_ms=150.0)(Load(10, 20.0), model())
-    assert (decision.point, decision.serve) == (POINTS[0], 10)
+FRESH = Known(40.0, 4.8)  # read by the deepest point of these profiles in the frame before
+STALE = Known(4000.0, 4.8)
 
 
-def test_newcomers_are_not_kept_waiting_for_depth():
-    """All at the shallowest point takes 8 ms a frame for four, a quarter of the time in which nothing is known of them."""
-    for new, expected in ((4, POINTS[0]), (0, POINTS[2])):
-        assert least()(Load(4, 20.0, new=new), model()).point == expected
-    assert least()(Load(10, 20.0, new=10), model()).serve > least()(Load(10, 20.0), model()).serve
+def test_somebody_settled_costs_nothing_until_enough_may_have_changed():
+    decision = rule()(load(30.0, FRESH, FRESH), model())
+    assert (decision.serve, decision.due, decision.predicted_ms) == (0, 0, 0.0) and "well enough" in decision.why
+    assert rule()(load(30.0, STALE, FRESH), model()).serve == 1
+    assert rule(least=0.0)(load(30.0, FRESH, FRESH), model()).serve == 2, "--economy 0 reads everybody"
+
+
+def test_newcomers_come_first_then_those_of_whom_most_wrong_is_shown():
+    shallow, moved = Known(40.0, 5.5), Known(40.0, 4.8, moved=0.5)
+    people = [FRESH, STALE, shallow, Known(), moved]
+    assert rule().rank(people) == [3, 1, 2, 4, 0]
+
+
+def test_a_smeared_crop_waits_unless_nothing_is_shown():
+    smeared = STALE._replace(sharpness=0.0)
+    assert rule()(load(30.0, smeared), model()).serve == 0
+    assert rule()(load(30.0, Known(sharpness=0.0)), model()).serve == 1
+
+
+def test_a_cheaper_point_for_both_beats_the_dearest_for_one():
+    """7 ms: both at 3 ms each, or one at 4."""
+    for people in ((Known(), Known()), (STALE, STALE)):
+        decision = rule()(load(7.0, *people), model())
+        assert decision.serve == 2 and decision.point == POINTS[1]
+
+
+def test_where_there_is_time_for_all_the_dearest_wins():
+    assert rule()(load(30.0, Known(), STALE, STALE), model())[:2] == (POINTS[2], 3)
 
 
 @pytest.mark.parametrize("left_ms", [100.0, 33.0, 12.0, 4.0])
 def test_what_is_decided_fits_what_is_left_and_the_period(left_ms):
     for faces in range(1, 33):
-        decision = LeastError(period_ms=30.0)(Load(faces, left_ms), model())
+        decision = ValuePerPerson(period_ms=30.0)(load(left_ms, *[Known()] * faces), model())
         assert decision.predicted_ms * 1.1 <= min(left_ms, 30.0) + 1e-9 and 1 <= decision.serve <= faces
 
 
 @pytest.mark.parametrize("left_ms", [0.0, -50.0, 1.9])
 def test_auto_reads_one_even_when_the_budget_is_gone(left_ms):
-    decision = least()(Load(5, left_ms), model())
-    assert (decision.point, decision.serve) == (POINTS[0], 1)
-
-
-def test_a_little_gain_is_no_reason_to_change_the_point_where_a_log_says_so():
-    """At 8.5 and 7.5 ms the deepest point reads two of two, and one of two: what the others do better is little."""
-    for keep, expected in ((0.0, POINTS[1]), (0.2, POINTS[2])):
-        policy = policy_from_json({**least(memory_ms=400.0).to_json(), "keep": keep})
-        assert policy(Load(2, 8.5), model()).point == POINTS[2]
-        assert policy(Load(2, 7.5), model()).point == expected
-
-
-def expected_error(error: float, blank: float, took_ms: float, served: int, turn: float, load: Load) -> float:
-    """The documented formula, term by term, with a period of 40 ms and a memory of 3 s."""
-    seen_ms = took_ms + load.faces / served * 40 / 2
-    waiting = max(load.new - served, 0)
-    unseen_ms = load.new * took_ms + waiting * (1 + waiting / served) / 2 * 40
-    return error + (blank - error) * min(seen_ms / 3000 + unseen_ms / (load.faces * turn * 40), 1.0)
+    decision = rule()(load(left_ms, *[Known()] * 5), model())
+    assert (decision.point, decision.serve, decision.due) == (POINTS[0], 1, 5)
+    assert rule()(load(left_ms, FRESH), model()).serve == 0, "nobody is worth being late for"
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_a_decision_has_the_least_expected_error_of_all_points(seed):
-    """Against every point of a wide front, one by one, by the formula."""
+def test_a_decision_takes_the_most_error_off_the_screen(seed):
+    """Against every point of a wide front and every number of people, one by one."""
     chance = random.Random(seed)
-    latency, policy = LatencyModel(wide_profile()), least(memory_ms=3000.0)
+    latency, policy = LatencyModel(wide_profile()), rule()
     latency.slowdown = chance.uniform(0.5, 4)
-    for _ in range(300):
-        n = chance.randint(1, 32)
-        load = Load(n, chance.uniform(-5, 80), chance.randint(0, n))
-        decision, best, turn = policy(load, latency), None, 0.0
-        for point, error, _ in latency.profile.choices:
-            m = latency.most_faces(point, min(load.left_ms, 40.0), n)
-            turn = turn or n / max(m, 1)
-            if m:
-                value = expected_error(error, latency.profile.blank_error, latency.expect_ms(point, m), m, turn, load)
-                best = min(best or (value, point, m), (value, point, m), key=lambda b: b[0])
-        assert (decision.point, decision.serve) == (best[1:] if best else (latency.profile.front[0], 1))
+    profile = latency.profile
+    for _ in range(100):
+        people = [Known(chance.expovariate(1e-3), chance.uniform(1, 1.5), chance.random() * 0.3, chance.random()) for _ in range(chance.randint(1, 20))]  # fmt: skip
+        people = [people[i] for i in policy.rank(people)]
+        asked = load(chance.uniform(1, 80), *people)
+        decision, most = policy(asked, latency), 0.0
+        for point in profile.front:
+            for serve in range(1, len(people) + 1):
+                gains = [policy.worth(one, profile.blank_error) - profile.error(point) for one in people[:serve]]
+                if min(gains) > policy.least and latency.predict_ms(point, serve, asked) <= min(asked.left_ms, 40.0):
+                    most = max(most, sum(gains))
+        taken = [
+            policy.worth(one, profile.blank_error) - profile.error(decision.point) for one in people[: decision.serve]
+        ]
+        assert most == pytest.approx(sum(taken)) or (most == 0 and decision.serve <= 1)
 
 
 def test_a_wide_front_spans_more_than_twelve_times_and_has_no_dominated_point():
@@ -226,53 +233,28 @@ def test_a_wide_front_spans_more_than_twelve_times_and_has_no_dominated_point():
 def test_one_point_is_a_profile_too():
     only = Profile((1,), (PointProfile(POINTS[0], (2.0,), 5.0, 1.0),))
     for left_ms, served in ((-3.0, 1), (1.0, 1), (9.0, 3), (500.0, 7)):
-        decision = LeastError(period_ms=1000.0)(Load(7, left_ms), LatencyModel(only))
+        decision = ValuePerPerson(period_ms=1000.0)(load(left_ms, *[Known()] * 7), LatencyModel(only))
         assert (decision.point, decision.serve) == (POINTS[0], served)
 
 
 def test_what_is_left_is_decided_on_again():
-    latency, policy = model(), least(memory_ms=1e5)
-    first = policy(Load(10, 20.0), latency)
-    assert (first.point, first.serve) == (POINTS[2], 5)
-    latency.observe(first.point, 5, 8.0)  # 20 were expected
-    load = Load(10, 20.0).after(5, 12.0, 1)
-    again = policy.again(load, latency)
-    assert again and 1 <= again.serve <= 5 and again.predicted_ms <= 12.0 and load.taken_ms == 8.0
-    for nothing in (
-        load._replace(left_ms=1.0),
-        load._replace(faces=0),
-        load._replace(batches=3),
-        load._replace(taken_ms=39.0),
-    ):
+    latency, policy = model(), rule()
+    first_load = load(20.0, *[Known()] * 12)
+    first = policy(first_load, latency)
+    latency.observe(first.point, first.serve, 4.0, first_load)
+    rest = first_load.after(first.serve, 16.0, 1)
+    assert len(rest.people) == rest.faces == 12 - first.serve
+    again = policy.again(rest, latency)
+    assert again and 1 <= again.serve <= rest.faces and again.predicted_ms <= 16.0 and rest.taken_ms == 4.0
+    for nothing in (rest._replace(left_ms=0.01), rest._replace(faces=0), rest._replace(batches=3), rest._replace(taken_ms=39.99)):  # fmt: skip
         assert policy.again(nothing, latency) is None
-    assert Fixed(POINTS[0]).again(load, latency) is None and DeepestThatFits().again(load, latency) is None
-
-
-def test_a_further_batch_is_weighed_against_who_waits_for_the_first():
-    """What a frame's batches gave is shown when the last is done: somebody new must not wait for others to be read again."""
-    latency, policy = model(), least(memory_ms=3000.0)
-    latency.observe(POINTS[2], 5, 20.0)
-
-    def again(new, rule=policy):
-        return rule.again(Load(10, 36.0, new=new).after(5, 16.0, 1), latency)
-
-    assert again(0), "nobody is new: all are read sooner by it"
-    assert not again(1) and not again(5), "they would have been shown at once"
-    assert again(10), "half of the newcomers are still to be read"
-    assert all(again(new, least(memory_ms=3000.0, weigh=False)) for new in range(11))
-    load = Load(10, 36.0, new=7).after(5, 16.0, 1)
-    assert (load.faces, load.new, load.read, load.read_new) == (5, 2, 5, 5)
-    assert policy_from_json({**policy.to_json(), "weigh": False}) == least(memory_ms=3000.0, weigh=False)
-    older = policy.to_json()
-    del older["weigh"]
-    assert not policy_from_json(older).weigh, "logs of before decide as they did"
+    assert Fixed(POINTS[0]).again(rest, latency) is None and DeepestThatFits().again(rest, latency) is None
 
 
 def test_a_frame_that_turned_out_slow_is_not_overloaded_by_a_further_batch():
-    latency, policy = model(), least()
-    latency.observe(POINTS[0], 1, 2.0)
-    latency.observe(POINTS[2], 2, 8.0 * 5)
-    again = policy.again(Load(10, 60.0).after(2, 20.0, 1)._replace(taken_ms=0.0), latency)
+    latency, first = model(), load(60.0, *[Known()] * 10)
+    latency.observe(POINTS[2], 2, 8.0 * 5, first)
+    again = rule(period_ms=1000.0).again(first.after(2, 20.0, 1), latency)
     assert again is not None and again.predicted_ms >= 5 * latency.profile.median_ms(again.point, again.serve)
 
 

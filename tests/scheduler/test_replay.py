@@ -8,17 +8,21 @@ from pathlib import Path
 
 import pytest
 
-from scheduler.latency import LatencyModel, OperatingPoint, Profile
+from scheduler.crowd import Guests
+from scheduler.latency import LatencyModel
+from scheduler.load import Load
 from scheduler.log import LatencyLog, LogError, LogWriter, read_log
-from scheduler.policy import DeepestThatFits, Fixed, LeastError, Load
+from scheduler.policy import DeepestThatFits, Fixed, Policy, ValuePerPerson
+from scheduler.profile import OperatingPoint, Profile
 from scheduler.replay import as_recorded, differs, exact, replay, summarise
 from tests.support.fakes import POINTS, make_profile, make_record
+from tests.support.paths import ROOT
 
 
-def made_log(path: Path, frames: int = 200, profile: Profile | None = None) -> LatencyLog:
+def made_log(path: Path, frames: int = 200, profile: Profile | None = None, policy: Policy | None = None) -> LatencyLog:
     """A log as a run on a machine with changing speed would leave it, decided by the real policy."""
-    profile, policy = profile or make_profile(), DeepestThatFits()
-    latency = LatencyModel(profile)
+    profile, policy = profile or make_profile(), policy or DeepestThatFits()
+    latency, guests = LatencyModel(profile), Guests()
     writer = LogWriter(
         path.open("w"), {"policy": policy.to_json(), "profile": profile.to_json(), "correction": latency.to_json()}
     )
@@ -30,16 +34,20 @@ def made_log(path: Path, frames: int = 200, profile: Profile | None = None) -> L
             writer.frame(make_record(id=i, faces=0, wanted=0, served=0, exit="", size=0, bucket=0, left_ms=left, predicted_ms=0.0, measured_ms=0.0, age_ms=9.0))  # fmt: skip
             continue
         probe = 6.0 if i % 31 == 9 else 0.0
-        d = policy(Load(faces, left, probe=probe), latency)
-        tail = latency.tail(d.point)
+        people = guests.at(i * 40.0, faces, 0, policy)
+        load = Load(faces, left, probe=probe, people=people)
+        d = policy(load, latency)
+        tail = latency.tail
         took = (
             profile.median_ms(d.point, d.serve)
             * (5.0 if probe else 1.7 if 80 < i < 120 else 1.0)
             * (1 + 0.05 * math.sin(i * 3.1))
         )
-        latency.observe(d.point, d.serve, took, probe=probe)
+        if d.serve:
+            latency.observe(d.point, d.serve, took, load)
+            guests.read(d.serve, profile.error(d.point))
         age = 33.0 - left + took
-        writer.frame(make_record(id=i, faces=faces, wanted=faces, served=d.serve, exit=d.point.exit, size=d.point.size, engine=d.point.engine, left_ms=left, probe=probe,
+        writer.frame(make_record(id=i, faces=faces, wanted=faces, served=d.serve, exit=d.point.exit * bool(d.serve), size=d.point.size, engine=d.point.engine, left_ms=left, probe=probe, people=people,
                                  predicted_ms=d.predicted_ms, measured_ms=took, slowdown=slowdown, tail=tail, age_ms=age, miss=age > 33.0))  # fmt: skip
     writer.drop(frames, "grab_full")
     writer.close()
@@ -67,7 +75,7 @@ def test_points_of_several_engines_are_one_front_and_their_log_replays(tmp_path)
     log = made_log(tmp_path / "log.jsonl", profile=profile)
     assert {r.engine for r in log.frames if r.served} == {"", "openvino"}
     assert [r.id for r, d in exact(log) if differs(r, d)] == []
-    assert set(summarise(list(replay(log, LeastError())), profile, "ours", 33.0).exits) <= {
+    assert set(summarise(list(replay(log, ValuePerPerson())), profile, "ours", 33.0).exits) <= {
         str(p) for p in profile.front
     }
     lines = (tmp_path / "log.jsonl").read_text().splitlines()
@@ -77,15 +85,6 @@ def test_points_of_several_engines_are_one_front_and_their_log_replays(tmp_path)
     (tmp_path / "log.jsonl").write_text("\n".join(lines))
     with pytest.raises(LogError, match="not in the profile"):
         read_log(tmp_path / "log.jsonl")
-
-
-def test_a_log_of_one_engine_from_before_there_were_others_replays(tmp_path):
-    made_log(tmp_path / "l", 60)
-    text = (tmp_path / "l").read_text()
-    assert '"engine"' not in text
-    (tmp_path / "l").write_text(text.replace('"schema":5', '"schema":4'))
-    log = read_log(tmp_path / "l")
-    assert log.repeatable and [r.id for r, d in exact(log) if differs(r, d)] == []
 
 
 def test_a_changed_number_is_noticed(tmp_path):
@@ -204,7 +203,7 @@ def test_a_record_that_cannot_be_is_refused(tmp_path, change):
 @pytest.mark.parametrize(
     "change",
     [
-        {"policy": {"name": "deepest-that-fits"}}, {"policy": {"name": "fixed", "exit": "exit_99", "size": 96}}, {"policy": None},
+        {"policy": {"name": "value-per-person", "depth": 1}}, {"policy": {"name": "fixed", "exit": "exit_99", "size": 96}}, {"policy": None},
         {"settings": {"align_share": "x"}}, {"settings": {"align_share": 7}}, {"settings": 5},
         {"policy": {"name": "deepest-that-fits", "margin": None, "headroom": 0.1}}, {"profile": {"buckets": [1, float("inf")]}},
     ],
@@ -258,7 +257,7 @@ def test_a_policy_that_changed_during_the_run_is_followed(tmp_path):
         d = policy(Load(2, 30.0), latency)
         took = profile.median_ms(d.point, d.serve)
         writer.frame(make_record(id=i, faces=2, wanted=2, served=2, exit=d.point.exit, predicted_ms=d.predicted_ms, measured_ms=took))  # fmt: skip
-        latency.observe(d.point, 2, took)
+        latency.observe(d.point, 2, took, Load(2, 30.0))
     writer.close()
     log = read_log(tmp_path / "l")
     assert [(e.before, e.name) for e in log.events] == [(5, "reconnect"), (5, "policy")]
@@ -282,24 +281,12 @@ def test_a_log_of_the_first_schema_is_still_read(tmp_path):
     assert len(log.frames) == 20 and not log.repeatable and {r.new for r in log.frames} == {0}
 
 
-def test_a_log_from_before_the_probe_is_replayed_as_it_was_written(tmp_path):
-    made_log(tmp_path / "l", 60)
-    lines = [json.loads(line) for line in (tmp_path / "l").read_text().splitlines()]
-    lines[0]["schema"] = 3
-    told = [record.pop("probe", 0.0) for record in lines[1:]]
-    (tmp_path / "l").write_text("\n".join(map(json.dumps, lines)))
-    log = read_log(tmp_path / "l")
-    assert log.repeatable and {r.probe for r in log.frames} == {0.0}
-    # Up to where the one that made it had heard something.
-    assert next(r.id for r, d in exact(log) if differs(r, d)) == told.index(6.0)
-
-
 def test_a_log_that_does_not_say_how_its_tail_moved_is_replayed_as_it_was_written(tmp_path):
     """The numbers behind the tail have changed since; older logs go on with theirs, and nonsense is refused."""
     path = tmp_path / "log.jsonl"
     made_log(path)
     header, *frames = path.read_text().splitlines()
-    data = json.loads(header)
+    data = json.loads(header) | {"schema": 5}
     assert read_log(path).latency().to_json() == LatencyModel(make_profile()).to_json()
     older = {"further_quantile": 0.995, "tail_limit": 8.0}
     data["correction"] = {"tail_quantile": 0.995, "tail_step": 0.3}
@@ -319,3 +306,26 @@ def test_a_log_that_does_not_say_how_its_tail_moved_is_replayed_as_it_was_writte
         path.write_text("\n".join([json.dumps(data | {"correction": wrong}), *frames]))
         with pytest.raises(LogError, match="garbles"):
             read_log(path)
+
+
+LOGS = sorted((ROOT / "docs" / "results" / "logs").glob("*.jsonl"))
+
+
+@pytest.mark.parametrize("path", LOGS, ids=lambda p: p.stem)
+def test_logs_of_before_are_decided_again_as_they_were_by_the_rule_that_they_name(path):
+    log = read_log(path)
+    assert log.repeatable and len(log.frames) > 900
+    assert [r.id for r, d in exact(log) if differs(r, d)] == []
+
+
+def test_a_log_of_the_rule_of_auto_holds_what_it_needs_to_be_decided_again(tmp_path):
+    log = made_log(tmp_path / "l", policy=ValuePerPerson(least=0.1))
+    assert any(r.wanted and not r.served for r in log.frames), "somebody must have been settled to prove anything"
+    assert [r.id for r, d in exact(log) if differs(r, d)] == []
+    assert b"null" in (tmp_path / "l").read_bytes() and log.frames[40].people[0].error < math.inf
+    lines = (tmp_path / "l").read_text().splitlines()
+    for wrong in ([[1.0, 2.0]], [[-1.0, 1.0, 0.0, 1.0]] * log.frames[40].wanted, 5):
+        lines[41] = json.dumps(json.loads(lines[41]) | {"known": wrong})
+        (tmp_path / "l").write_text("\n".join(lines))
+        with pytest.raises(LogError, match="line 42"):
+            read_log(tmp_path / "l")

@@ -15,8 +15,8 @@ from app.domain import Box, Frame, Image, Reading, SourceEvent, SourceStatus
 from app.faces.detector import Sighting
 from app.faces.follower import Followed, Place
 from app.faces.second_look import Look
-from scheduler.latency import OperatingPoint, PointProfile, Profile
 from scheduler.log import FrameRecord
+from scheduler.profile import OperatingPoint, PointProfile, Profile
 
 POINTS = tuple(OperatingPoint(f"exit_{k:02d}", 96) for k in (7, 10, 13))
 MAES = (5.5, 5.0, 4.8)
@@ -138,6 +138,9 @@ class FakeFaces:
 
     def __call__(self, image: Image, time_s: float) -> Look:
         return Look(time_s, tuple(Sighting(box, 0.9) for box in self._now), True)
+
+    def begin(self, image: Image, time_s: float) -> None:
+        pass
 
     def close(self) -> None:
         pass

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scheduler.latency import OperatingPoint, PointProfile, Profile
+from scheduler.profile import OperatingPoint, PointProfile, Profile
 
 BUCKETS = (1, 2, 4, 8, 16)
 # Multiply-adds up to each block of MobileNet v1 0.75 at 224 px, in millions, and an error that falls with depth.

@@ -20,7 +20,7 @@ from app.network.profiles import measured_for
 from app.network.remote import RemoteEngine, ServerAddress
 from app.network.several import Several
 from models.manifest import DEFAULT_MODEL
-from scheduler.latency import OperatingPoint
+from scheduler.profile import OperatingPoint
 
 MANIFEST = load_manifest(DEFAULT_MODEL)
 POINTS = (OperatingPoint("exit_05", 40), OperatingPoint("exit_12+mirror", 96))

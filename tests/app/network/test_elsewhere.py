@@ -8,15 +8,17 @@ from collections.abc import Callable
 import pytest
 
 from app.network.engine import Unanswered
-from scheduler.latency import OperatingPoint, Profile
+from scheduler.load import Known, Load
 from scheduler.log import LogWriter, read_log
 from scheduler.places import SERVER, Places, latency_model
-from scheduler.policy import DeepestThatFits, Fixed, LeastError, Load
+from scheduler.policy import DeepestThatFits, Fixed, ValuePerPerson
+from scheduler.profile import OperatingPoint, Profile
 from scheduler.replay import differs, exact
 from tests.support.fakes import POINTS, FakeClock, FakeEngine, FakeSource, make_profile
 from tests.support.pipelines import crowd, images, make, run
 
 BUDGET_MS = 40.0
+LOAD = Load(8, BUDGET_MS, people=(Known(),) * 8)
 THEIRS = tuple(p._replace(engine=SERVER) for p in POINTS)
 
 
@@ -65,7 +67,7 @@ class Site:
 
 
 def watched(tmp_path, does, policy=None, faces=8, frames=60, back_at=None, known=None):
-    clock, policy = FakeClock(), policy or LeastError(period_ms=BUDGET_MS)
+    clock, policy = FakeClock(), policy or ValuePerPerson(period_ms=BUDGET_MS, least=0.0)
     site, told = Site(clock, does, known or profile()), []
     latency = latency_model(site.profile)
     header = {"policy": policy.to_json(), "profile": site.profile.to_json(), "correction": latency.to_json()}
@@ -104,7 +106,9 @@ def test_while_it_answers_it_reads(tmp_path):
 
 
 @pytest.mark.parametrize("what", ["gone", "hangs", 10.0])
-@pytest.mark.parametrize("policy", [None, DeepestThatFits(), Fixed(THEIRS[1])], ids=["least error", "deepest", "fixed"])
+@pytest.mark.parametrize(
+    "policy", [None, DeepestThatFits(), Fixed(THEIRS[1])], ids=["value per person", "deepest", "fixed"]
+)
 def test_killed_hung_or_ten_times_as_slow_frames_go_on_here_in_their_time(tmp_path, what, policy):
     site, results, told, log, pipeline = watched(
         tmp_path, lambda frame: what if 20 <= frame < 40 else 1.0, policy, faces=3, frames=200, back_at=40
@@ -131,7 +135,7 @@ def test_a_further_batch_that_is_not_answered_ends_the_frame(tmp_path):
         seen.add(frame)
         return 1.0 if first else "hangs"
 
-    rule = LeastError(period_ms=BUDGET_MS, weigh=False)
+    rule = ValuePerPerson(period_ms=BUDGET_MS, least=0.0)
     _, results, _, log, _ = watched(tmp_path, does, rule, faces=30, frames=20, known=profile(0.4, tail=1.3))
     failed = [e for e in log.events if e.name == "unanswered" and not e.details["first"]]
     assert failed and all(r.stats.served for r in results)
@@ -147,20 +151,20 @@ def test_the_time_to_read_here_instead_is_kept_back(tmp_path):
 def test_each_place_has_a_slowdown_of_its_own():
     model = latency_model(profile())
     assert isinstance(model, Places) and not isinstance(latency_model(make_profile()), Places)
-    usual = model.predict_ms(POINTS[0], 4), model.predict_ms(THEIRS[0], 4)
+    usual = model.predict_ms(POINTS[0], 4, LOAD), model.predict_ms(THEIRS[0], 4, LOAD)
     for _ in range(5):
-        model.observe(THEIRS[0], 4, 10 * usual[1])
-    assert model.predict_ms(POINTS[0], 4) == usual[0] and model.predict_ms(THEIRS[0], 4) > 5 * usual[1]
+        model.observe(THEIRS[0], 4, 10 * usual[1], LOAD)
+    assert model.predict_ms(POINTS[0], 4, LOAD) == usual[0] and model.predict_ms(THEIRS[0], 4, LOAD) > 5 * usual[1]
     for _ in range(5):
-        model.observe(POINTS[0], 4, 3 * usual[0])
-    assert model.predict_ms(POINTS[0], 4) > 2 * usual[0] and model.slowdown > 2
+        model.observe(POINTS[0], 4, 3 * usual[0], LOAD)
+    assert model.predict_ms(POINTS[0], 4, LOAD) > 2 * usual[0] and model.slowdown > 2
 
 
 def test_what_was_learnt_of_a_slow_server_fades_while_it_is_not_chosen():
-    model, rule = latency_model(profile()), LeastError(period_ms=BUDGET_MS)
-    model.observe(THEIRS[0], 8, 1e4)
+    model, rule = latency_model(profile()), ValuePerPerson(period_ms=BUDGET_MS, least=0.0)
+    model.observe(THEIRS[0], 8, 1e4, LOAD)
     frames = 0
-    while not (decision := rule(Load(8, BUDGET_MS), model)).point.engine:
-        model.observe(decision.point, decision.serve, model.profile.median_ms(decision.point, decision.serve))
+    while not (decision := rule(LOAD, model)).point.engine:
+        model.observe(decision.point, decision.serve, model.profile.median_ms(decision.point, decision.serve), LOAD)
         frames += 1
     assert 10 < frames < 400

@@ -27,7 +27,7 @@ from models.manifest import DEFAULT_MODEL, Manifest
 from models.manifest import TASKS as HEADS
 from models.onnx_file import at_size
 from models.session import cpu_session
-from scheduler.latency import OperatingPoint
+from scheduler.profile import OperatingPoint
 from tests.support.fakes import FakeClock, FakeEngine
 
 

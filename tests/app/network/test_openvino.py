@@ -17,7 +17,7 @@ from app.network.open import open_engine
 from app.network.openvino import engine_name, precisions_of
 from app.settings import Settings
 from models.manifest import DEFAULT_MODEL
-from scheduler.latency import OperatingPoint
+from scheduler.profile import OperatingPoint
 from tests.support.paths import ROOT
 
 needs_openvino = pytest.mark.skipif(

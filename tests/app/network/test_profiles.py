@@ -16,9 +16,9 @@ from app.errors import OutputError, UsageError
 from app.network.calibrate import calibrate, candidates, relative_errors
 from app.network.profiles import made_here, measured_for, read_profile, write_profile
 from app.reports.worlds import read_crowd
-from scheduler.latency import OperatingPoint
 from scheduler.log import LogWriter
-from scheduler.policy import LeastError
+from scheduler.policy import ValuePerPerson
+from scheduler.profile import OperatingPoint
 from tests.support.fakes import FakeClock, FakeEngine, make_profile, make_record
 from tests.support.wide import SIZES, wide_profile
 
@@ -119,7 +119,7 @@ def profile_file(manifest, tmp_path):
 
 def test_simulate_prints_every_rival_and_is_the_same_twice(profile_file, tmp_path, capsys):
     log = LogWriter(
-        (tmp_path / "n.jsonl").open("w"), {"policy": LeastError().to_json(), "profile": make_profile().to_json()}
+        (tmp_path / "n.jsonl").open("w"), {"policy": ValuePerPerson().to_json(), "profile": make_profile().to_json()}
     )
     for i in range(100):
         log.frame(make_record(id=i, faces=i % 5 + 1, measured_ms=4.0 + i % 7 / 10))
@@ -150,7 +150,7 @@ def test_nonsense_for_simulate_is_refused(profile_file, args, says, capsys):
 
 
 def test_a_recorded_crowd_comes_again_at_its_own_pace_and_as_large_as_asked_for(tmp_path):
-    header = {"policy": LeastError().to_json(), "profile": make_profile().to_json()}
+    header = {"policy": ValuePerPerson().to_json(), "profile": make_profile().to_json()}
     log = LogWriter((tmp_path / "c.jsonl").open("w"), header)
     for i, faces in enumerate((0, 2, 1)):
         log.frame(

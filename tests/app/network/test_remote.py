@@ -17,7 +17,7 @@ from app.network.open import open_engine
 from app.network.remote import NEWCOMERS, OTHERS, RemoteEngine, ServerAddress, made_faces
 from app.network.watch import FIRST_S, MOST_S, Watch
 from models.manifest import DEFAULT_MODEL
-from scheduler.latency import OperatingPoint
+from scheduler.profile import OperatingPoint
 
 pytest.importorskip("tritonclient.grpc", reason="needs tritonclient: pip install -r requirements-server.txt")
 

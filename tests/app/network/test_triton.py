@@ -17,7 +17,7 @@ from app.network.onnx_cpu import CpuEngine
 from app.network.remote import RemoteEngine, ServerAddress, made_faces, model_name
 from app.network.triton import config, write_repository
 from models.manifest import DEFAULT_MODEL
-from scheduler.latency import OperatingPoint
+from scheduler.profile import OperatingPoint
 from tests.support.broker import free_port
 from tests.support.paths import ROOT
 

@@ -140,23 +140,6 @@ def test_somebody_else_under_the_same_id_is_not_smeared():
     assert shown[49] < 32 and shown[-1] > 64 and OTHER_PERSON > 3
 
 
-def test_new_people_first_then_who_waited_longest_then_the_largest():
-    people = People(GENDERS, EXPRESSIONS)
-    people.read(1, reading(30), 5, 0.2)
-    people.read(2, reading(30), 3, 0.1)
-    order = people.stalest_first([face(1), face(2), face(3, 50), face(4, 90)])
-    assert [f.person for f in order] == [4, 3, 2, 1]
-
-
-def test_serving_some_each_frame_reaches_everybody_in_turn():
-    people = People(GENDERS, EXPRESSIONS)
-    faces = [face(i) for i in range(1, 11)]
-    for frame in range(4):
-        for f in people.stalest_first(faces)[:3]:
-            people.read(f.person, reading(30), frame, frame / 25)
-    assert all(people.estimate(f.person) for f in faces)
-
-
 def test_who_is_gone_is_gone():
     people = People(GENDERS, EXPRESSIONS)
     people.read(1, reading(30), 0, 0.0)
@@ -164,13 +147,14 @@ def test_who_is_gone_is_gone():
     assert people.estimate(1) is None
 
 
-def test_the_newer_exit_is_named_and_the_newer_frame_counts_for_whose_turn_it_is():
+def test_the_newer_exit_is_named_and_the_rule_hears_of_the_last_reading():
     people = People(GENDERS, EXPRESSIONS)
     people.read(1, reading(30, exit="exit_07"), 1, 0.0)
     people.read(2, reading(50), 2, 0.0)
     people.read(1, reading(40), 3, 0.0)
     assert people.estimate(1).exit == "exit_13" and 30 < people.estimate(1).age < 40
-    assert [f.person for f in people.stalest_first([face(1), face(2)])] == [2, 1]
+    seen = people.known(1, 0.5)
+    assert (seen.waited_s, seen.exit) == (0.5, "exit_13") and people.known(3, 0.5) is None
 
 
 def test_old_readings_fade():

@@ -14,7 +14,7 @@ from scheduler.compare import distance_ms, moments, prediction_error, share_apar
 from scheduler.crowd import make_crowd
 from scheduler.latency import LatencyModel
 from scheduler.log import LatencyLog, LogWriter, read_log
-from scheduler.policy import LeastError
+from scheduler.policy import ValuePerPerson
 from scheduler.simulate import FrontEnd, Moment, Noise, make_world, simulate
 from tests.support.fakes import make_profile, make_record
 
@@ -26,7 +26,7 @@ def log_file(tmp_path):
     crowd = make_crowd("burst", 400, 25.0, 12)
     ups = [1.0 + 0.3 * (i % 5 == 0) + (150 < i < 200) * 0.8 for i in range(400)]
     world = make_world(crowd, profile, 33.0, Noise(moments=ups), front_end=FrontEnd(ms=6.0))
-    policy, latency = LeastError(period_ms=40.0, batches=1), LatencyModel(profile)
+    policy, latency = ValuePerPerson(period_ms=40.0, batches=1), LatencyModel(profile)
     header = {
         "policy": policy.to_json(),
         "correction": latency.to_json(),
@@ -35,21 +35,21 @@ def log_file(tmp_path):
     }
     writer, asked = LogWriter((tmp_path / "live.jsonl").open("w"), header), []
 
-    def rule(load, latency):
-        decision = policy(load, latency)
-        asked.append((load, latency.slowdown, latency.tail(decision.point)))
-        return decision
+    class Listening(ValuePerPerson):
+        def __call__(self, load, latency):
+            asked.append((load, latency.slowdown, latency.tail))
+            return super().__call__(load, latency)
 
     def write(step):
         load, slowdown, tail = asked[-1] if step.faces else (None, 1.0, 1.0)
         point = step.point
         writer.frame(make_record(
             id=step.frame, time_s=world.born_ms[step.frame] / 1e3, faces=step.faces, wanted=step.faces, new=load.new if load else 0, served=step.served,
-            exit=point.exit if point else "", size=point.size if point else 0, left_ms=step.left_ms, predicted_ms=step.predicted_ms,
+            exit=point.exit if point else "", size=point.size if point else 0, people=load.people if load else (), left_ms=step.left_ms, predicted_ms=step.predicted_ms,
             measured_ms=step.took_ms, slowdown=slowdown, tail=tail, age_ms=step.age_ms, miss=step.age_ms > 33.0, stages_ms={"detect": 6.0},
         ))  # fmt: skip
 
-    simulate(world, rule, latency, on_step=write)
+    simulate(world, Listening(period_ms=40.0, batches=1), latency, on_step=write)
     writer.close()
     return tmp_path / "live.jsonl"
 
@@ -58,7 +58,7 @@ def test_a_log_is_the_world_that_it_came_from(log_file):
     """Run again with its own moments, every decision and every age comes out as recorded."""
     log, steps = read_log(log_file), []
     world = world_of(log)
-    simulate(world, LeastError(period_ms=40.0, batches=1), LatencyModel(log.profile), on_step=steps.append)
+    simulate(world, ValuePerPerson(period_ms=40.0, batches=1), LatencyModel(log.profile), on_step=steps.append)
     assert len(steps) == len(log.frames)
     for step, record in zip(steps, log.frames, strict=True):
         assert (step.point.exit if step.point else "", step.served) == (record.exit, record.served)
@@ -75,7 +75,7 @@ def test_another_machine_and_another_budget(log_file):
 
 def test_the_error_of_the_prediction_is_that_of_its_definition(tmp_path):
     writer = LogWriter(
-        (tmp_path / "l").open("w"), {"policy": LeastError().to_json(), "profile": make_profile().to_json()}
+        (tmp_path / "l").open("w"), {"policy": ValuePerPerson().to_json(), "profile": make_profile().to_json()}
     )
     for i, measured in enumerate((8.0, 10.0, 12.5, 20.0)):
         writer.frame(make_record(id=i, predicted_ms=12.0, tail=1.2, measured_ms=measured))
@@ -115,7 +115,7 @@ def test_the_report_is_one_light_page_without_requests(log_file, tmp_path, capsy
     assert links == []
     figures = json.loads((tmp_path / "r.json").read_text())
     assert figures["different"] == 0
-    assert figures["rivals"][0]["rule"] == "least error" and figures["comparison"]["age_distance_ms"] < 2
+    assert figures["rivals"][0]["rule"] == "value per person" and figures["comparison"]["age_distance_ms"] < 2
     said = capsys.readouterr().out
     assert "prediction off by" in said and "apart: ages by" in said and "ALERT" in said
 

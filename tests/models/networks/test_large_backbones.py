@@ -20,7 +20,7 @@ from models.shipping.network_file import Deployed
 from models.training import batch_norm, train
 from models.training.batch_norm import for_size
 from models.training.folder import load_trained
-from scheduler.latency import OperatingPoint
+from scheduler.profile import OperatingPoint
 from tests.support.faces import write_fer2013, write_utkface
 
 if TYPE_CHECKING:
