@@ -106,6 +106,7 @@ def triton(tmp_path_factory):
 def engine(triton, here, monkeypatch):
     """However busy this machine is: times decide nothing here."""
     monkeypatch.setattr(remote, "CONNECTING_S", 60.0)
+    monkeypatch.setattr(remote, "PATIENCE_S", 60.0)
     monkeypatch.setattr(remote, "SLOWER", 1e9)
     monkeypatch.setattr(watch, "MOST_S", 0.5)
     engine = RemoteEngine(MANIFEST, ServerAddress.parse(f"grpc://127.0.0.1:{triton.port}"), here.outputs, POINTS)
