@@ -39,6 +39,7 @@ from app.network.calibrate import (
     remember,
     unmeasured,
 )
+from app.network.cores import available_cores
 from app.network.engine import Engine, Unanswered, default_threads
 from app.network.mending import STEADY_TAIL, Mender
 from app.network.open import open_engine
@@ -53,7 +54,7 @@ from app.outputs.video import VideoWriter, check_video_name
 from app.outputs.ways import announcer, transports_to
 from app.people.estimates import People
 from app.pipeline import Outlets, Pipeline, Scheduling, Sink, Stages
-from app.settings import SECRETS, Settings, cache_folder
+from app.settings import MOST_JOBS, SECRETS, Settings, cache_folder
 from app.sources.devices import Wishes
 from app.sources.files import FileSource
 from app.sources.open import Playing, Watching, open_source
@@ -71,6 +72,8 @@ if TYPE_CHECKING:
     from app.faces.detector import Detector
     from app.network.remote import RemoteEngine
     from app.outputs.sender import Sender, Transport
+
+MOST_LOOKS = 4  # at a file's pictures, beside each other
 
 
 class Once:
@@ -143,13 +146,21 @@ def build(
     source: Source | None = None,
     wrap: Callable[[Engine], Engine] = lambda engine: engine,
     watch: Sequence[Sink] = (),
+    of_files: type[Pipeline] = Pipeline,
 ) -> App:
     """`begin` and `load`: whatever was opened is closed again on failure; `watch` are given every result too."""
-    return load(begin(settings, source=source), progress, wrap=wrap, watch=watch)
+    return load(begin(settings, source=source, of_files=of_files), progress, wrap=wrap, watch=watch)
 
 
-def begin(settings: Settings, controls: Controls | None = None, *, source: Source | None = None) -> Begun:
-    """Checks what is cheap to check, then opens source and front end. `source` takes the place of the settings' own."""
+def begin(
+    settings: Settings,
+    controls: Controls | None = None,
+    *,
+    source: Source | None = None,
+    of_files: type[Pipeline] = Pipeline,
+) -> Begun:
+    """Checks what is cheap to check, then opens source and front end. `source` takes the place of the settings' own;
+    `of_files` is the pipeline of a file."""
     for path in settings.written.values():
         check_writable(path)
     if settings.output:
@@ -192,7 +203,7 @@ def begin(settings: Settings, controls: Controls | None = None, *, source: Sourc
         controls = controls or Controls(settings.frame_budget_ms)
         if not source.live:
             controls.lift_deadline()
-        pipeline = Pipeline(source, stages, controls, protection(settings.privacy))
+        pipeline = (Pipeline if source.live else of_files)(source, stages, controls, protection(settings.privacy))
         opened = undo.pop_all()
     return Begun(
         settings=settings, source=source, manifest=manifest, fixed=fixed, pipeline=pipeline, front_end_ready=ready,
@@ -329,7 +340,8 @@ def make_front_end(
     if second and live and not settings.every_frame:
         look = LookBeside(second, settings.min_face, settings.look_share, pace=pace)
     elif second:
-        look = TimedLook(second, settings.min_face, 0.0 if settings.every_frame else FILE_EVERY_S)
+        every_s, threads = 0.0 if settings.every_frame else FILE_EVERY_S, min(available_cores(), MOST_LOOKS)
+        look = TimedLook(second, settings.min_face, every_s, threads)
     shape = Template(tuple(template))
     return FrontEnd(follower, search, look, shape, tracker or Tracker(), settings.max_faces, pace=pace)
 
@@ -338,8 +350,15 @@ def _finders(detector: str) -> tuple[Follower, Detector | None, Detector | None]
     return (Follower(), *open_detectors(detector))
 
 
-# They keep nothing of a picture, so that many files one after the other need only one of each.
-_shared_finders = lru_cache(maxsize=1)(_finders)
+def _shared_finders(detector: str) -> tuple[Follower, Detector | None, Detector | None]:
+    """They keep nothing of a picture, so that many files one after the other need only one of each. OpenCV's cascade is not to
+    be used by two threads at once, so each thread that opens files has its own."""
+    return _finders_of(detector, threading.get_ident())
+
+
+@lru_cache(maxsize=MOST_JOBS)
+def _finders_of(detector: str, thread: int) -> tuple[Follower, Detector | None, Detector | None]:
+    return _finders(detector)
 
 
 def load_profile(

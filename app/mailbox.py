@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Callable
 from enum import Enum
 from typing import Generic, TypeVar
 
@@ -22,22 +23,23 @@ class Closed(Exception):
 class Mailbox(Generic[T]):
     """First in, first out, between one writer and one reader."""
 
-    def __init__(self, capacity: int, when_full: WhenFull) -> None:
+    def __init__(self, capacity: int, when_full: WhenFull, weigh: Callable[[T], float] = lambda item: 0.0) -> None:
+        """Items that weigh 1 fill it together: by memory, say. One always goes in."""
         if capacity < 1:
             raise ValueError(f"a mailbox holds at least one item, got capacity {capacity}")
         self._items: deque[T] = deque()
-        self._capacity, self._when_full = capacity, when_full
+        self._capacity, self._when_full, self._weigh = capacity, when_full, weigh
         self._changed = threading.Condition()
         self._closed = False
 
     def put(self, item: T) -> T | None:
         """Adds an item. Returns the one that it pushed out, if any. Raises Closed."""
         with self._changed:
-            while self._when_full is WhenFull.WAIT and len(self._items) >= self._capacity and not self._closed:
+            while self._when_full is WhenFull.WAIT and self._is_full() and not self._closed:
                 self._changed.wait()
             if self._closed:
                 raise Closed
-            dropped = self._items.popleft() if len(self._items) >= self._capacity else None
+            dropped = self._items.popleft() if self._is_full() else None
             self._items.append(item)
             self._changed.notify_all()
             return dropped
@@ -64,6 +66,9 @@ class Mailbox(Generic[T]):
         with self._changed:
             self._items.clear()
             self._changed.notify_all()
+
+    def _is_full(self) -> bool:
+        return len(self._items) >= self._capacity or sum(map(self._weigh, self._items)) >= 1
 
     def __len__(self) -> int:
         return len(self._items)

@@ -20,7 +20,7 @@ import time
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from align.crop import crop_batch
 from app.controls import Controls
@@ -124,8 +124,8 @@ class Pipeline:
         self._log: Diary | None = None
         self.faults = Faults(source.live)
         when_full = WhenFull.DROP_OLDEST if source.live else WhenFull.WAIT
-        self._grabbed: Mailbox[Frame] = Mailbox(1, when_full)
-        self._aligned: Mailbox[FrameFaces] = Mailbox(1, when_full)
+        self._grabbed: Mailbox[Frame] = self._box(when_full)
+        self._aligned: Mailbox[FrameFaces] = self._box(when_full)
         self.totals = Totals()
         # Says to the user that the source is lost or back.
         self.tell: Callable[[SourceEvent], None] = lambda event: None
@@ -161,6 +161,10 @@ class Pipeline:
         self._engine = scheduling.engine  # last: the loops take it for a sign
         self._may_infer.set()
 
+    def _box(self, when_full: WhenFull) -> Mailbox[Any]:
+        """What lies between two loops."""
+        return Mailbox(1, when_full)
+
     # --- the three loops -------------------------------------------------------------------------------------------
 
     def _grab(self) -> None:
@@ -195,18 +199,22 @@ class Pipeline:
             if self._engine is None:
                 self._preview(found)
                 continue
-            self._take_up(self.controls.now.policy)
-            self._elsewhere.heed()
-            born_s = self._born_s(found)
-            served = self._serve(found, born_s)
-            result = self._result(found, served, born_s)
-            self._late = result.stats.frame_age_ms > result.stats.budget_ms
-            if self._protect:
-                result = self._protect(result, found.places)
-            self._deliver(result)
-            self._latest = result
+            self._one(found)
             if self._source.live and not found.faces:
                 self.spare()
+
+    def _one(self, found: FrameFaces) -> None:
+        """From a frame's faces to its result, delivered."""
+        self._take_up(self.controls.now.policy)
+        self._elsewhere.heed()
+        born_s = self._born_s(found)
+        served = self._serve(found, born_s)
+        result = self._result(found, served, born_s)
+        self._late = result.stats.frame_age_ms > result.stats.budget_ms
+        if self._protect:
+            result = self._protect(result, found.places)
+        self._deliver(result)
+        self._latest = result
 
     def _preview(self, found: FrameFaces) -> None:
         """Boxes without words, for the window alone."""
@@ -308,14 +316,14 @@ class Pipeline:
             return
         began_s = self._clock()
         try:
-            read, measured_ms = self._read(frame, waiting[: decision.serve], decision, served.load.left_ms)
+            read, measured_ms = self._read(frame, waiting[: decision.serve], decision, served.load)
         except Unanswered:
             self._elsewhere.failed(decision, served.load, (self._clock() - began_s) * 1e3, first=True)
             served.load = served.load._replace(left_ms=self._left_ms(frame, born_s))
             decision = served.decision = decide(self._policy, served.load, self._latency)
             if not decision.serve:
                 return
-            read, measured_ms = self._read(frame, waiting[: decision.serve], decision, 0.0)
+            read, measured_ms = self._read(frame, waiting[: decision.serve], decision, served.load)
         load = served.load
         self._latency.observe(decision.point, decision.serve, measured_ms, load)
         further = list[Batch]()
@@ -327,7 +335,7 @@ class Pipeline:
                 further.append(Batch(left_ms))
                 break
             try:
-                others, took_ms = self._read(frame, waiting[len(read) :][: again.serve], again, left_ms)
+                others, took_ms = self._read(frame, waiting[len(read) :][: again.serve], again, rest)
                 self._latency.observe(again.point, again.serve, took_ms, rest)
             except Unanswered:
                 others, waited_ms = set(), (self._clock() - began_s) * 1e3
@@ -341,11 +349,11 @@ class Pipeline:
     def _left_ms(self, frame: Frame, born_s: float) -> float:
         return frame.budget_ms - (self._clock() - born_s) * 1e3
 
-    def _read(self, frame: Frame, chosen: Sequence[Face], decision: Decision, left_ms: float) -> tuple[set[int], float]:
+    def _read(self, frame: Frame, chosen: Sequence[Face], decision: Decision, load: Load) -> tuple[set[int], float]:
         """One batch: who was read, and the milliseconds that it took. Raises Unanswered where a server does not read it."""
         started = self._clock()
         new = sum(self._people.estimate(f.person) is None for f in chosen)
-        self._elsewhere.before(decision, left_ms, len(chosen), new)
+        self._elsewhere.before(decision, load, new)
         crops = crop_batch(frame.image, [f.matrix for f in chosen], decision.point.size)
         for face, reading in zip(chosen, self._engine.read(decision.point, crops), strict=True):
             self._people.read(face.person, reading, frame.id, frame.time_s)

@@ -97,7 +97,8 @@ def _run(name: str, people: int, frames: int, model: str) -> dict[str, float]:
     from app.compose import load_manifest, make_front_end
     from app.faces.front_end_process import FrontEndProcess
     from app.settings import Settings
-    from app.window.window import Look, show
+    from app.window.watched import Look, Watched
+    from app.window.window import show
 
     make = partial(make_front_end, Settings(), load_manifest(model).template, True)
     side = FrontEndProcess(make) if name == APART else make()
@@ -123,15 +124,12 @@ def _run(name: str, people: int, frames: int, model: str) -> dict[str, float]:
             stopped.append(True)
         return result
 
+    def finished() -> bool:
+        return bool(stopped) or (name != ALONE and pipeline.finished())
+
     pipeline.start()
     try:
-        show(
-            latest,
-            lambda: bool(stopped) or (name != ALONE and pipeline.finished()),
-            pipeline.stop,
-            title="bench",
-            look=Look(),
-        )
+        show(Watched(latest=latest, finished=finished, stop=pipeline.stop), title="bench", look=Look())
     finally:
         beat.stop()
         pipeline.close()

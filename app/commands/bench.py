@@ -37,7 +37,9 @@ def flag(name: str, **how: Any) -> Flag:
 
 
 def frames(default: int) -> Flag:
-    return flag("--frames", type=int, default=default, metavar="N", help=f"frames per crowd; default {default}")
+    return flag(
+        "--frames", type=int, default=default, metavar="N", help=f"frames of each crowd or clip; default {default}"
+    )
 
 
 MODEL = flag("--model", default=DEFAULT_MODEL, help="a shipped network's name, or the path of a manifest")
@@ -74,6 +76,14 @@ def _front_end(args: argparse.Namespace) -> int:
 
     settings = Settings(model=args.model, detector=args.detector, min_face=args.min_face)
     return bench_front_end(args.faces, args.frames, settings, args.clips, args.json)
+
+
+def _footage(args: argparse.Namespace) -> int:
+    from app.bench.footage import bench_footage
+    from app.settings import Settings
+
+    settings = Settings(model=args.model, device=args.device, detector=args.detector, min_face=args.min_face)
+    return bench_footage(args.clip, args.frames, args.rounds, args.looped, settings, args.json)
 
 
 def _following(args: argparse.Namespace) -> int:
@@ -160,9 +170,20 @@ def numbers(text: str, name: str, least: int, most: int) -> list[int]:
     return given
 
 
+def _server(args: argparse.Namespace) -> int:
+    from app.bench.server import Task, bench_server
+
+    clients, faces = numbers(args.clients, "--clients", 1, 64), numbers(args.faces, "--faces", 1, 32)
+    return bench_server(
+        Task(clients=clients, faces=faces, seconds=args.seconds, server=args.server, slower=args.slower),
+        args.model,
+        args.json,
+    )
+
+
 BENCHMARKS = {
     "exits": Benchmark(
-        about="what stopping early saves, and its memory",
+        about="what stopping early saves in time, and costs in memory",
         flags=(
             flag("--rounds", type=int, default=60, help="measurements per figure; default 60"),
             *(MODEL, DEVICE, JSON),
@@ -170,7 +191,7 @@ BENCHMARKS = {
         measure=_exits,
     ),
     "crowd": Benchmark(
-        about="auto live while crowds and other programs come and go",
+        about="the scheduler live, while crowds and other programs come and go",
         flags=(
             flag(
                 "--minutes",
@@ -218,8 +239,26 @@ BENCHMARKS = {
         ),
         measure=_front_end,
     ),
+    "footage": Benchmark(
+        about="how fast a file is read at 480x270, 1280x720 and 3840x2160, and whether memory stays flat",
+        flags=(
+            flag("clip", type=Path, metavar="CLIP", help="a video with faces; it is fitted into each size"),
+            frames(90),
+            flag("--rounds", type=int, default=3, help="how often each size is read each way, in turn; default 3"),
+            flag(
+                "--looped",
+                type=int,
+                default=0,
+                metavar="N",
+                help="also watch memory over so many frames of the clip, looped; an hour at 30 a second is 108000",
+            ),
+            *DETECTION,
+            *(MODEL, DEVICE, JSON),
+        ),
+        measure=_footage,
+    ),
     "following": Benchmark(
-        about="how near the follower is to its teacher, how long it holds a face, how still it keeps, and what it takes",
+        about="the network that follows faces: error, drift, steadiness, time",
         flags=(*PICTURES[:1], *PICTURES[2:], *DETECTION, CLIPS, *(MODEL, JSON)),
         measure=_following,
     ),
@@ -253,18 +292,36 @@ BENCHMARKS = {
         ),
         measure=_truth,
     ),
+    "server": Benchmark(
+        about="deadlines kept by many clients of one server: ours, a fixed exit, and the server's timeout alone",
+        flags=(
+            flag("--clients", default="1,4,16", metavar="N,N", help="kiosks at once; default 1,4,16"),
+            flag("--faces", default="1,8", metavar="N,N", help="in each frame; default 1,8"),
+            flag("--seconds", type=float, default=3.0, metavar="S", help="for each row; default 3"),
+            flag(
+                "--slower",
+                type=float,
+                default=4.0,
+                metavar="N",
+                help="a kiosk's own processor is so many times as slow as this machine's; default 4",
+            ),
+            flag("--server", metavar="URL", help="default: a Triton on loopback (`make triton`)"),
+            *(MODEL, JSON),
+        ),
+        measure=_server,
+    ),
     "tracking": Benchmark(
         about="how people keep their identity, on crowds whose truth is known",
         flags=(frames(500), MODEL, JSON),
         measure=_tracking,
     ),
     "estimates": Benchmark(
-        about="how steady what is shown of a person is",
+        about="how steady the age, gender and expression shown of a person are",
         flags=(CLIPS, *PICTURES, MODEL, JSON),
         measure=_estimates,
     ),
     "alignment": Benchmark(
-        about="what tilt, turn, the edge and size do",
+        about="what tilt, turn, size and the picture's edge do to a reading",
         flags=(*PICTURES, MODEL, JSON),
         measure=_alignment,
     ),
@@ -278,7 +335,7 @@ BENCHMARKS = {
         measure=_idle,
     ),
     "responsiveness": Benchmark(
-        about="by how much the window's event loop comes late while everything runs",
+        about="how late the window's event loop comes while everything runs",
         flags=(flag("--faces", metavar="N", help="crowd size; default 10"), frames(500), MODEL, JSON),
         measure=_responsiveness,
     ),

@@ -100,9 +100,10 @@ def watch(settings: Settings) -> int:
 
 def _without_window(settings: Settings, teller: Teller, started_s: float) -> int:
     from app.compose import build
+    from app.footage.path import FootagePath
     from app.outputs.systemd import notify
 
-    app = build(settings, _calibration_bar())
+    app = build(settings, _calibration_bar(), of_files=FootagePath)
     pipeline = app.pipeline
     _listen(pipeline, teller)
     with ends_on_signals(pipeline.stop):
@@ -151,6 +152,7 @@ def _in_window(settings: Settings, notice: str | None, teller: Teller, started_s
         language=settings.language,
         labels=settings.told,
         notice=notice,
+        pin=settings.pin,
         keeps=settings.keeps,
         sends=bool(settings.server),
     )

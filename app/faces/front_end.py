@@ -137,6 +137,11 @@ class FrontEnd:
             reasons,
         )
 
+    def begin(self, frame: Frame) -> None:
+        """Of a frame that comes later: what does not depend on those before it is done meanwhile, on other threads."""
+        if self._second_look:
+            self._second_look.begin(frame.image, frame.time_s)
+
     def close(self) -> None:
         if self._second_look:
             self._second_look.close()

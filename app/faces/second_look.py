@@ -5,7 +5,8 @@ SMALLEST_PX. What a look finds is of the picture that it was given; the front en
 
 A live source has a thread for it (ONNX Runtime releases the GIL), which is given the newest picture whenever it may look again:
 as often as keeps its processor time, on average, below a share of one core. A file is looked at every FILE_EVERY_S of its own
-time, and waits for the answer, so that the same file gives the same answer.
+time, and waits for the answer, so that the same file gives the same answer. Where it is read ahead, looks are begun as pictures
+come in, and are done when their turn has come.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from __future__ import annotations
 import math
 import threading
 import time
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -23,6 +26,7 @@ from app.faces.calm import Pace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from concurrent.futures import Future
 
     import numpy as np
     from numpy.typing import NDArray
@@ -52,7 +56,20 @@ class SecondLook(Protocol):
         """`image` is (h, w, 3) BGR; it is not kept."""
         ...
 
+    def begin(self, image: NDArray[np.uint8], time_s: float) -> None:
+        """Of a picture that comes later, and that nobody writes into: may be looked at from now on, on another thread."""
+        ...
+
     def close(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class _Task:
+    """How a picture is to be looked at."""
+
+    size: tuple[int, int]  # width, height
+    scale: float
+    fine: bool
 
 
 class Scales:
@@ -64,40 +81,68 @@ class Scales:
         self._detector, self._smallest = detector, min_face or SMALLEST_PX
         self._turn, self._coarse_too = (0 if fine_first else 1), coarse_too
 
-    def shrunk(self, image: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], float, bool]:
-        """The next look's picture, a copy; its scale; whether it is a fine look."""
-        longer = max(image.shape[:2])
+    def next(self, shape: tuple[int, ...]) -> _Task:
+        """For the next picture, of that (h, w, 3)."""
+        longer = max(shape[:2])
         fine = min(max(longer * self._detector.scan_px / self._smallest, FINE_PX[0]), FINE_PX[1])
         fine = min(fine, 2 * longer)
         coarse = min(COARSE_PX, fine)
         is_fine = not self._coarse_too or self._turn % 2 == 0 or coarse > 0.7 * fine
         self._turn += 1
         scale = (fine if is_fine else coarse) / longer
-        size = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
-        how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-        return cv2.resize(image, size, interpolation=how), scale, is_fine
+        size = max(1, round(shape[1] * scale)), max(1, round(shape[0] * scale))
+        return _Task(size, scale, is_fine)
 
-    def look(self, picture: NDArray[np.uint8], scale: float, fine: bool, time_s: float) -> Look:
-        found = self._detector(picture, 0.0, math.inf)
-        return Look(time_s, tuple(s._replace(box=Box(*(v / scale for v in s.box))) for s in found), fine)
+    def look(self, image: NDArray[np.uint8], task: _Task, time_s: float) -> Look:
+        """Threads may share it."""
+        how = cv2.INTER_AREA if task.scale < 1 else cv2.INTER_LINEAR
+        found = self._detector(cv2.resize(image, task.size, interpolation=how), 0.0, math.inf)
+        return Look(time_s, tuple(s._replace(box=Box(*(v / task.scale for v in s.box))) for s in found), task.fine)
 
 
 class TimedLook:
-    """For files: every `every_s` of the source's time, answered at once. 0: in every frame, fine."""
+    """For files: every `every_s` of the source's time, answered at once. 0: in every frame, fine.
 
-    def __init__(self, detector: Detector, min_face: float | None = None, every_s: float = FILE_EVERY_S) -> None:
+    Looks that were begun ahead run on `threads`, and are waited for in their turn; the answers are the same.
+    """
+
+    def __init__(
+        self,
+        detector: Detector,
+        min_face: float | None = None,
+        every_s: float = FILE_EVERY_S,
+        threads: int = 1,
+    ) -> None:
         self._scales = Scales(detector, min_face, fine_first=True, coarse_too=every_s > 0)
         self._every_s, self._last_s = every_s, -math.inf
+        self._threads = threads
+        self._pool: ThreadPoolExecutor | None = None
+        self._begun: deque[tuple[float, Future[Look]]] = deque()
 
     def __call__(self, image: NDArray[np.uint8], time_s: float) -> Look | None:
-        # A file that begins again has gone back in time.
-        if 0 <= time_s - self._last_s < self._every_s - 1e-6:
-            return None
-        self._last_s = time_s
-        return self._scales.look(*self._scales.shrunk(image), time_s)
+        if self._pool is None:
+            return self._scales.look(image, self._scales.next(image.shape), time_s) if self._is_due(time_s) else None
+        if self._begun and self._begun[0][0] == time_s:
+            return self._begun.popleft()[1].result()
+        return None
+
+    def begin(self, image: NDArray[np.uint8], time_s: float) -> None:
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self._threads, "second look")
+        if self._is_due(time_s):
+            future = self._pool.submit(self._scales.look, image, self._scales.next(image.shape), time_s)
+            self._begun.append((time_s, future))
 
     def close(self) -> None:
-        """There is nothing to end."""
+        if self._pool:
+            self._pool.shutdown(cancel_futures=True)
+
+    def _is_due(self, time_s: float) -> bool:
+        # A file that begins again has gone back in time.
+        if 0 <= time_s - self._last_s < self._every_s - 1e-6:
+            return False
+        self._last_s = time_s
+        return True
 
 
 class LookBeside:
@@ -137,6 +182,9 @@ class LookBeside:
                 self._changed.notify()
         return answer
 
+    def begin(self, image: NDArray[np.uint8], time_s: float) -> None:
+        """Live pictures are not known ahead."""
+
     def wait(self) -> None:
         """Until the look that was begun is done. For tests and for benchmarks."""
         with self._changed:
@@ -159,7 +207,7 @@ class LookBeside:
             look, failure = None, None
             try:
                 image, time_s = given
-                look = self._scales.look(*self._scales.shrunk(image), time_s)
+                look = self._scales.look(image, self._scales.next(image.shape), time_s)
             except Exception as error:  # told once to the frame's path, which knows what to do with it
                 failure = error
             with self._changed:

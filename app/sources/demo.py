@@ -1,7 +1,7 @@
-"""The demo crowd: up to 32 people in the stands, made at run time from one public-domain portrait.
+"""The demo crowd: up to 32 people in the stands, made at run time from two public-domain portraits.
 
-Picture and truth depend on the frame's number alone, so runs compare. The portrait is NASA's of Eileen Collins, which
-scikit-image carries as `skimage.data.astronaut()`; the project holds no picture of anybody. Measured on one of two
+Picture and truth depend on the frame's number alone, so runs compare. The portraits are those of two packages that are needed
+anyway; the project holds no picture of anybody. Their sources: docs/reference/demo.md. Measured on one of two
 cores that were training a network: 4 ms a frame with 12 people in view, 7 ms with 32, 2.5 ms on average over a cycle.
 """
 
@@ -11,7 +11,10 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from itertools import count
+from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -43,6 +46,15 @@ OUTLINE = (
 SKIN = (
     (187, 92), (192, 81), (205, 76), (222, 82), (240, 85), (254, 89), (262, 101), (265, 122), (263, 138), (256, 151),
     (256, 190), (183, 190), (183, 142), (178, 126), (172, 118), (174, 110), (182, 104),
+)  # fmt: skip
+# The same of the other portrait, in its own pixels.
+HOPPER_FACE = Box(145, 99, 239, 239)
+HOPPER_OUTLINE = (
+    (197, 49), (177, 70), (176, 84), (159, 99), (149, 141), (153, 152), (163, 158), (160, 185), (163, 228), (170, 258),
+    (185, 268), (196, 300), (200, 323), (165, 344), (121, 360), (80, 368), (62, 380), (47, 387), (35, 419), (30, 599),
+    (511, 599), (511, 434), (506, 433), (494, 396), (483, 389), (464, 377), (422, 366), (363, 341), (330, 313),
+    (330, 300), (336, 285), (361, 262), (370, 223), (374, 188), (369, 183), (371, 134), (367, 98), (350, 84), (325, 63),
+    (298, 48), (286, 40), (278, 35), (268, 38), (239, 35), (229, 44), (210, 43),
 )  # fmt: skip
 SUIT_TOP, SUIT_SATURATION, HAIR_BOTTOM = 186, 110, 150  # only what is below the chin and this colourful is dyed
 SUIT_HUES = (0, 96, 108, 45, 160, 82, 12, 120, 28, 140, 70, 172)  # shifts on OpenCV's circle of 180
@@ -106,15 +118,16 @@ class DemoCrowd:
     93 pixels wide for up to 12 people and 56 to 72 beyond that.
     """
 
-    def __init__(self, crowd: Callable[[float], int] | None = None) -> None:
+    def __init__(self, crowd: Callable[[float], int] | None = None, *, mixed: bool = False) -> None:
+        """`mixed`: of all portraits; else, as benchmarks had it from the beginning, of the first alone."""
         wanted = np.array([(crowd or default_crowd)(i / FPS) for i in range(CYCLE_FRAMES)])
         if wanted.min() < 0 or wanted.max() > MAX_PEOPLE:
             raise ValueError(f"a demo crowd has 0 to {MAX_PEOPLE} people, got {wanted.min()} to {wanted.max()}")
         random = np.random.default_rng(SEED)
         seats, ledges = _stands(max(int(wanted.max()), SHOWN_PEOPLE), random)
         self._backdrop = _backdrop(ledges, random)
-        portrait, opacity = _portrait()
-        self._people = [_dress(portrait, opacity, seat, i, random) for i, seat in enumerate(seats)]
+        portraits = [_collins(), *(_hopper() if mixed else ())]
+        self._people = [_dress(portraits[i % len(portraits)], seat, i, random) for i, seat in enumerate(seats)]
         self._order = sorted(range(len(seats)), key=lambda i: (seats[i].row, i))  # back to front
         self._presence = _presence(wanted, len(seats))
 
@@ -192,15 +205,40 @@ def _stands(people: int, random: np.random.Generator) -> tuple[list[_Seat], list
     return [seats[i] for i in (first, *others)][:people], ledges
 
 
-def _portrait() -> tuple[Image, NDArray[np.float32]]:
-    """The portrait in BGR down to the chest, and the figure's opacity."""
+class _Portrait(NamedTuple):
+    image: Image  # BGR, down to the chest, with face and neck where FACE and NECK say
+    opacity: NDArray[np.float32]  # of the figure
+    dyes: bool  # whether suit and hair take other colours
+
+
+def _collins() -> _Portrait:
+    """Raises SourceError."""
     try:
         from skimage.data import astronaut
     except ImportError as error:
         raise SourceError("The demo crowd needs scikit-image. Run: pip install scikit-image") from error
     portrait = cv2.cvtColor(astronaut(), cv2.COLOR_RGB2BGR)[:CUT_BOTTOM, :CUT_RIGHT]
     inner = cv2.erode(_inside(OUTLINE, portrait.shape), np.ones((5, 5), np.uint8), borderValue=1)
-    return portrait, cv2.GaussianBlur(inner, (0, 0), 1.3, borderType=cv2.BORDER_REPLICATE)
+    return _Portrait(portrait, cv2.GaussianBlur(inner, (0, 0), 1.3, borderType=cv2.BORDER_REPLICATE), True)
+
+
+def _hopper() -> list[_Portrait]:
+    """None where the package is not installed."""
+    package = find_spec("matplotlib")
+    folder = Path(package.submodule_search_locations[0]) if package and package.submodule_search_locations else Path()
+    path = folder / "mpl-data" / "sample_data" / "grace_hopper.jpg"
+    picture = cv2.imread(str(path)) if path.is_file() else None
+    if picture is None or picture.shape != (600, 512, 3):
+        return []
+    inner = cv2.erode(_inside(HOPPER_OUTLINE, picture.shape), np.ones((9, 9), np.uint8), borderValue=1)
+    shrink = FACE.width / HOPPER_FACE.width
+    size = round(512 * shrink), round(600 * shrink)
+    left, top = round(FACE.x - HOPPER_FACE.x * shrink), round(FACE.y - HOPPER_FACE.y * shrink)
+    image, opacity = np.zeros((CUT_BOTTOM, CUT_RIGHT, 3), np.uint8), np.zeros((CUT_BOTTOM, CUT_RIGHT), np.float32)
+    place = slice(top, top + size[1]), slice(left, left + size[0])
+    image[place] = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+    opacity[place] = cv2.resize(cv2.GaussianBlur(inner, (0, 0), 2.5), size, interpolation=cv2.INTER_AREA)
+    return [_Portrait(image, opacity, False)]
 
 
 def _inside(polygon: tuple[tuple[int, int], ...], shape: tuple[int, ...]) -> NDArray[np.float32]:
@@ -225,11 +263,12 @@ def _dyed(portrait: Image, i: int) -> NDArray[np.float64]:
     return dyed * (1 + dye * (np.array(HAIR_DYES[i % len(HAIR_DYES)]) - 1))
 
 
-def _dress(portrait: Image, opacity: NDArray[np.float32], seat: _Seat, i: int, random: np.random.Generator) -> _Person:
+def _dress(portrait: _Portrait, seat: _Seat, i: int, random: np.random.Generator) -> _Person:
     """The figure at its seat's size with a suit, light and side of its own."""
     tint = random.uniform(0.90, 1.08) * random.uniform(0.96, 1.04, 3)
-    light = 255 * (np.clip(_dyed(portrait, i) * tint, 0, 255) / 255) ** random.uniform(0.88, 1.12)
-    alpha = opacity[..., None]
+    plain = _dyed(portrait.image, i) if portrait.dyes else portrait.image
+    light = 255 * (np.clip(plain * tint, 0, 255) / 255) ** random.uniform(0.88, 1.12)
+    alpha = portrait.opacity[..., None]
     figure = np.concatenate([light * alpha, 255 * (1 - alpha)], axis=2).astype(np.float32)[:, CUT_LEFT:]
     neck, face = np.array(NECK) - (CUT_LEFT, 0), np.array(FACE.centre) - (CUT_LEFT, 0)
     if random.random() < 0.5:
@@ -295,7 +334,7 @@ class DemoSource(Closable):
         wait: Wait | None = None,
     ) -> None:
         super().__init__(None, clock, wait)
-        self._crowd, self._loop = DemoCrowd(crowd), loop
+        self._crowd, self._loop = DemoCrowd(crowd, mixed=True), loop
         self.note, self.live, self.frame_count = "", paced, None if loop else CYCLE_FRAMES
 
     def truth(self, frame_id: int) -> list[tuple[int, Box]]:

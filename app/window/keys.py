@@ -35,6 +35,15 @@ def meant(event: Any) -> int:
     return key
 
 
+def typed(event: Any) -> str:
+    """What the key is on a PIN pad: a digit, "<" or "ok"; "" for any other."""
+    names = {Qt.Key_Backspace: "<", Qt.Key_Return: "ok", Qt.Key_Enter: "ok"}
+    key = event.key()
+    if Qt.Key_0 <= key <= Qt.Key_9 and not event.modifiers() & COMMANDS and not event.isAutoRepeat():
+        return chr(key)
+    return names.get(key, "")
+
+
 def next_budget(budget_ms: float, turn: int) -> float:
     """The next round number of milliseconds above (1) or below (-1)."""
     for below, step in BUDGET_STEPS_MS:

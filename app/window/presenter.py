@@ -13,7 +13,7 @@ from app.overlay.image_canvas import fitted
 from app.overlay.layout import View
 
 if TYPE_CHECKING:
-    from app.domain import Image, Result
+    from app.domain import Box, Image, Result
 
 
 CLOSE_S = 5.0  # a picture takes 10 ms
@@ -27,6 +27,7 @@ class Want(NamedTuple):
     height: int
     mirrored: bool
     fill: bool
+    focus: Box | None = None  # of the frame: what `fill` keeps in view
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,7 @@ class Presenter:
 def present(want: Want) -> Ready:
     image = want.result.frame.image
     rows, columns = image.shape[:2]
-    view = View.of((columns, rows), (want.width, want.height), mirrored=want.mirrored, fill=want.fill)
+    view = View.of((columns, rows), (want.width, want.height), mirrored=want.mirrored, fill=want.fill, focus=want.focus)
     area, whole = view.area, view.picture
     left, top = round((area.x - whole.x) / view.across), round((area.y - whole.y) / view.down)
     width, height = max(1, round(area.width / view.across)), max(1, round(area.height / view.down))

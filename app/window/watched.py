@@ -58,5 +58,6 @@ class Look:
     language: str = "auto"
     labels: tuple[str, ...] = ("age", "expression")  # what is said of people; "gender", too
     notice: str | None = ""  # for visitors, along the lower border; None: the standing line
+    pin: str | None = None  # what the operator types to open the menu and to use the keys
     keeps: bool = False  # whether the run writes anything about people
     sends: bool = False  # whether pictures of faces go to a server

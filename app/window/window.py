@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from PyQt5.QtCore import QEventLoop, QRect, Qt, QTimer, pyqtSignal, qInstallMessageHandler
 from PyQt5.QtGui import QColor, QImage, QPainter
@@ -21,15 +22,19 @@ from app.overlay.layout import Labels, View
 from app.overlay.motion import Motion
 from app.overlay.style import CONTRAST, STANDARD, Style
 from app.overlay.texts import LANGUAGES, Texts, load_texts
-from app.window import cards, panel, screens
+from app.window import cards, menu, panel, screens
+from app.window.awake import STAYS_S, Awake
 from app.window.display import qt_platform
-from app.window.keys import meant, next_budget
+from app.window.framing import Framing
+from app.window.keys import meant, next_budget, typed
+from app.window.menu import Choice, Menu, Shows
 from app.window.presenter import Presenter, Ready, Want
 from app.window.qt_canvas import QtCanvas
 from app.window.screens import Place
 from app.window.watched import Controls, Look, Watched
 
 SLOWEST_RATE, FASTEST_RATE = 25.0, 60.0  # of the display, Hz
+FREE_KEYS = frozenset({Qt.Key_L, Qt.Key_C})  # of visitors, where a PIN locks the others
 BEGIN_S = 0.5  # after which a run begins although its window was not painted yet
 IDLE_S, FADE_S = 4.0, 0.5  # nobody in view for so long: the invitation appears, over so long
 RESTS = 3.0  # times as long as painting took, before people glide on: two cores have a network to run as well
@@ -131,7 +136,8 @@ class KioskWindow(QWidget):
         self._history, self._motion, self._labels = panel.History(), Motion(), Labels()
         self._presenter, self._canvas = Presenter(), QtCanvas()
         self._notice = self._canvas.drawable(look.notice or "")
-        self._place = Place(look.screen)
+        self._place, self._framing = Place(look.screen), Framing()
+        self._menu, self._awake = Menu(look.pin, clock), Awake(title)
         self._keys = self._key_table()
         self.setWindowTitle(title)
         self.setAttribute(Qt.WA_OpaquePaintEvent)
@@ -168,6 +174,9 @@ class KioskWindow(QWidget):
         breathes = self._status.state is SourceState.LOST or self._idle(now_s) > 0 or self._progress is not None
         if (self._motion.moving and now_s >= self._rests_until_s) or (breathes and now_s - self._painted_s >= BREATH_S):
             self.update()
+        if self._menu.poll(*self._sides()):
+            self.update()
+        self._awake(self._newest is not None and now_s - self._seen_s < STAYS_S)
         if (moved := self._place.changed()) and self.isFullScreen():
             self.setGeometry(moved)
             self.showFullScreen()  # which it no longer is for Qt, once its geometry was set
@@ -207,7 +216,10 @@ class KioskWindow(QWidget):
         if self._newest is not None:
             ratio = self.devicePixelRatioF()
             size = tuple(max(1, round(side * ratio)) for side in self._sides())
-            self._presenter.ask(Want(self._newest, *size, self.mirrored, self.fill))
+            rows, columns = self._newest.frame.image.shape[:2]
+            boxes = [person.box for person in self._newest.people]
+            focus = self._framing(boxes, (columns, rows), self._clock()) if self.fill else None
+            self._presenter.ask(Want(self._newest, *size, self.mirrored, self.fill, focus))
 
     def _turn_to(self, ready: Ready, now_s: float) -> None:
         old, result = self._shown, ready.want.result
@@ -240,6 +252,7 @@ class KioskWindow(QWidget):
             self._paint_over(canvas, now_s)
             if self.help:
                 cards.help_card(canvas, self.theme, self.say, title=self.windowTitle())
+            self._menu.draw(canvas, self.theme, self.say)
         self._rests_until_s = self._clock() + RESTS * (self._clock() - now_s)
         self._seen = True
 
@@ -291,7 +304,8 @@ class KioskWindow(QWidget):
         if people:
             rows, columns = ready.want.result.frame.image.shape[:2]
             size = self._sides()
-            view = View.of((columns, rows), size, mirrored=ready.want.mirrored, fill=ready.want.fill)
+            want = ready.want
+            view = View.of((columns, rows), size, mirrored=want.mirrored, fill=want.fill, focus=want.focus)
             style = Style(theme=self.theme, say=self.say, labels=self.look.labels, detail=self.panel)
             overlay.draw(people, self._canvas, view, self._labels, style, taken=taken, now_s=now_s)
         elif (crowd := ready.want.result.crowd) and idle == 0:
@@ -320,7 +334,14 @@ class KioskWindow(QWidget):
 
     def keyPressEvent(self, event: object) -> None:
         key = meant(event)
-        if act := self._keys.get(key):
+        if self._menu.type(typed(event)):
+            pass
+        elif self._menu.shows is not Shows.NOTHING and key == Qt.Key_Escape:
+            self._menu.close()
+        elif not self._menu.unlocked and key not in FREE_KEYS:
+            if key in (Qt.Key_Q, Qt.Key_Escape, Qt.Key_P, Qt.Key_H, Qt.Key_F1, Qt.Key_F11):
+                self._menu.open()
+        elif act := self._keys.get(key):
             act()
         elif self.panel and self._controls and self._at_start:
             self._change(key, self._controls)
@@ -368,6 +389,29 @@ class KioskWindow(QWidget):
         elif key == Qt.Key_0:
             controls.budget_ms, controls.exit = self._at_start
 
+    # --- fingers ---------------------------------------------------------------------------------------------------
+
+    def mousePressEvent(self, event: Any) -> None:
+        self._menu.press(*self._content(event), *self._sides())
+
+    def mouseMoveEvent(self, event: Any) -> None:
+        self._menu.move(*self._content(event), *self._sides())
+
+    def mouseReleaseEvent(self, event: Any) -> None:
+        sides = self._sides()
+        chosen = self._menu.release(*self._content(event), *sides, menu.scale(*sides, self.theme))
+        if chosen is Choice.END:
+            self.close()
+        elif chosen in (Choice.PANEL, Choice.HELP):
+            self._switch(chosen.value)
+        self.update()
+
+    def _content(self, event: Any) -> tuple[float, float]:
+        """Where it is on what is painted, which may be turned."""
+        x, y, width, height = event.x(), event.y(), self.width(), self.height()
+        turned = {90: (y, width - x), 180: (width - x, height - y), 270: (height - y, x)}
+        return turned.get(self.look.rotate, (x, y))
+
     # --- the window itself -----------------------------------------------------------------------------------------
 
     def resizeEvent(self, event: object) -> None:
@@ -376,8 +420,13 @@ class KioskWindow(QWidget):
     def changeEvent(self, event: object) -> None:
         self.setCursor(Qt.BlankCursor if self.isFullScreen() else Qt.ArrowCursor)
 
-    def closeEvent(self, event: object) -> None:
+    def closeEvent(self, event: Any) -> None:
+        if event.spontaneous() and not self._menu.unlocked:  # Alt and F4, a taskbar
+            self._menu.open()
+            event.ignore()
+            return
         self._timer.stop()
+        self._awake.close()
         self._presenter.close()
         self._keys = {}  # they hold the window: the garbage collector would take it apart at any time, on any thread
         if not self.is_closed:

@@ -71,3 +71,9 @@ def test_nothing_in_time_is_a_timeout():
 def test_a_mailbox_without_room_cannot_exist():
     with pytest.raises(ValueError, match="at least one"):
         Mailbox(0, WhenFull.WAIT)
+
+
+def test_heavy_items_fill_it_sooner_and_one_always_goes_in():
+    box: Mailbox[float] = Mailbox(9, WhenFull.DROP_OLDEST, lambda weight: weight)
+    assert [box.put(w) for w in (0.4, 0.4, 0.4, 5.0)] == [None, None, None, 0.4]
+    assert [box.get() for _ in range(3)] == [0.4, 0.4, 5.0]

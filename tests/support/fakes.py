@@ -139,6 +139,9 @@ class FakeFaces:
     def __call__(self, image: Image, time_s: float) -> Look:
         return Look(time_s, tuple(Sighting(box, 0.9) for box in self._now), True)
 
+    def begin(self, image: Image, time_s: float) -> None:
+        pass
+
     def close(self) -> None:
         pass
 

@@ -78,9 +78,9 @@ def make(source: FakeSource, boxes=None, engine: Engine | None = None, **changes
         kind(**{f.name: values.pop(f.name) for f in dataclasses.fields(kind) if f.name in values})
         for kind in (Stages, Scheduling, Outlets)
     )
-    equipped = values.pop("equipped", True)
+    equipped, path = values.pop("equipped", True), values.pop("path", Pipeline)
     assert not values, f"no part of a pipeline: {values}"
-    pipeline = Pipeline(source, stages, Controls(budget_ms), protect, clock)
+    pipeline = path(source, stages, Controls(budget_ms), protect, clock)
     if equipped:
         pipeline.equip(scheduling, outlets)
     return pipeline, sink

@@ -261,6 +261,30 @@
         <translation>valotus</translation>
     </message>
     <message>
+        <source>keys</source>
+        <translation>näppäimet</translation>
+    </message>
+    <message>
+        <source>back</source>
+        <translation>takaisin</translation>
+    </message>
+    <message>
+        <source>For the operator</source>
+        <translation>Ylläpitäjälle</translation>
+    </message>
+    <message>
+        <source>wait a moment</source>
+        <translation>odota hetki</translation>
+    </message>
+    <message>
+        <source>not this one</source>
+        <translation>ei tämä</translation>
+    </message>
+    <message>
+        <source>PIN</source>
+        <translation>PIN</translation>
+    </message>
+    <message>
         <source>A computer is guessing here. It is often wrong. Pictures of faces are sent to a server to be read.</source>
         <translation>Tietokone arvailee tässä ja erehtyy usein. Kasvokuvat lähetetään palvelimelle luettaviksi.</translation>
     </message>

@@ -261,6 +261,30 @@
         <translation>exponering</translation>
     </message>
     <message>
+        <source>keys</source>
+        <translation>tangenter</translation>
+    </message>
+    <message>
+        <source>back</source>
+        <translation>tillbaka</translation>
+    </message>
+    <message>
+        <source>For the operator</source>
+        <translation>För operatören</translation>
+    </message>
+    <message>
+        <source>wait a moment</source>
+        <translation>vänta ett ögonblick</translation>
+    </message>
+    <message>
+        <source>not this one</source>
+        <translation>inte den här</translation>
+    </message>
+    <message>
+        <source>PIN</source>
+        <translation>PIN</translation>
+    </message>
+    <message>
         <source>A computer is guessing here. It is often wrong. Pictures of faces are sent to a server to be read.</source>
         <translation>Här gissar en dator, och ofta fel. Bilder av ansikten skickas till en server för att läsas av.</translation>
     </message>

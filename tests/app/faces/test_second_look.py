@@ -56,6 +56,27 @@ def test_boxes_are_of_the_frame_whatever_the_scale():
     assert longer[1] == longer[3] == COARSE_PX < longer[0] == longer[2] <= FINE_PX[1]
 
 
+def test_looks_that_were_begun_ahead_answer_in_their_turn_and_alike():
+    alone, ahead = TimedLook(Scripted()), TimedLook(Scripted(), threads=3)
+    for i in range(16):
+        ahead.begin(PICTURE, i / 25)
+    answers = [ahead(PICTURE, i / 25) for i in range(16)]
+    assert answers == [alone(PICTURE, i / 25) for i in range(16)] and sum(a is not None for a in answers) == 4
+    ahead.close()
+
+
+def test_a_failure_ahead_reaches_the_frame_that_it_is_of():
+    detector = Scripted()
+    look = TimedLook(detector)
+    detector.failure = RuntimeError("out of memory")
+    look.begin(PICTURE, 0.0)
+    look.begin(PICTURE, 0.04)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        look(PICTURE, 0.0)
+    assert look(PICTURE, 0.04) is None
+    look.close()
+
+
 def test_in_every_frame_all_looks_are_fine():
     detector = Scripted()
     look = TimedLook(detector, every_s=0.0)

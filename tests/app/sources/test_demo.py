@@ -166,3 +166,20 @@ def test_a_crowd_that_cannot_be_is_refused(spec):
 
 def test_other_words_are_no_demo():
     assert demo_crowd("0") is None and demo_crowd("demonstration.mp4") is None
+
+
+def test_the_demo_shows_two_people_of_different_age_and_benchmarks_one_as_before():
+    mixed, plain = DemoCrowd(lambda _: 12, mixed=True), DemoCrowd(lambda _: 12)
+    assert mixed.truth(500) == plain.truth(500), "faces are where they were"
+    one, other = mixed.picture(500), plain.picture(500)
+    changed = {person for person, box in mixed.truth(500) if (_face(one, box) != _face(other, box)).any()}
+    assert changed == {person for person, _ in plain.truth(500) if person % 2}
+
+
+def test_without_the_second_portrait_the_demo_goes_on_with_the_first(monkeypatch):
+    monkeypatch.setattr("app.sources.demo.find_spec", lambda name: None)
+    assert (DemoCrowd(lambda _: 3, mixed=True).picture(500) == DemoCrowd(lambda _: 3).picture(500)).all()
+
+
+def _face(picture, box):
+    return picture[int(box.y) : int(box.y + box.height), int(box.x) : int(box.x + box.width)]

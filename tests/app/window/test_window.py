@@ -27,7 +27,7 @@ os.environ["QT_QPA_PLATFORM"] = "offscreen"
 NO_QT = display.why_no_display()
 needs_qt = pytest.mark.skipif(NO_QT is not None, reason=NO_QT or "")
 if NO_QT is None:
-    from PyQt5.QtCore import QEvent, QRect, Qt
+    from PyQt5.QtCore import QEvent, QPoint, QRect, Qt
     from PyQt5.QtGui import QFontMetricsF, QKeyEvent
     from PyQt5.QtTest import QTest
     from PyQt5.QtWidgets import QApplication
@@ -772,3 +772,76 @@ def test_an_unknown_platform_is_an_error_with_or_without_show(
 def test_a_platform_that_qt_would_abort_on_is_tried_in_another_process() -> None:
     reason = display.why_no_display({**os.environ, "QT_QPA_PLATFORM": "eglfs"})
     assert reason is None or "eglfs does not start" in reason or "libraries are missing" in reason
+
+
+def held(kiosk: Any, clock: FakeClock, x: int, y: int) -> None:
+    """A long press with the left button, which is what Qt makes of a finger."""
+    QTest.mousePress(kiosk, Qt.LeftButton, Qt.NoModifier, QPoint(x, y))
+    clock.pass_ms(2000)
+    kiosk.poll()
+    QTest.mouseRelease(kiosk, Qt.LeftButton, Qt.NoModifier, QPoint(x, y))
+
+
+def touched(kiosk: Any, clock: FakeClock, what: Any) -> None:
+    clock.pass_ms(500)
+    sides = kiosk._sides()
+    buttons = kiosk._menu.buttons(*sides, window.menu.scale(*sides, kiosk.theme))
+    x, y = next(b.area for b in buttons if b.what == what).centre
+    width, height = kiosk.width(), kiosk.height()
+    x, y = {90: (width - y, x), 180: (width - x, height - y), 270: (y, height - x)}.get(kiosk.look.rotate, (x, y))
+    QTest.mouseClick(kiosk, Qt.LeftButton, Qt.NoModifier, QPoint(round(x), round(y)))
+
+
+@needs_qt
+@pytest.mark.parametrize("rotate", [0, 90, 180, 270])
+def test_a_long_press_in_a_corner_opens_panel_and_end_however_the_screen_hangs(
+    kiosk: Any, clock: FakeClock, rotate: int
+) -> None:
+    kiosk.look = dataclasses.replace(kiosk.look, rotate=rotate)
+    clock.pass_ms(60_000)
+    plain = picture(kiosk)
+    held(kiosk, clock, kiosk.width() - 4, 4)
+    assert (picture(kiosk) != plain).any()
+    touched(kiosk, clock, window.Choice.PANEL)
+    assert kiosk.panel
+    held(kiosk, clock, 4, 4)
+    touched(kiosk, clock, window.Choice.END)
+    assert kiosk.is_closed
+
+
+@needs_qt
+def test_a_pin_locks_keys_and_closing_and_leaves_the_visitors_theirs(
+    application: Any, feed: Feed, clock: FakeClock
+) -> None:
+    clock.pass_ms(60_000)
+    widget = window.KioskWindow(feed.run(), title="faces", look=window.Look(language="en", pin="4711"), clock=clock)
+    widget.halt()
+    widget.show()
+    pressed(widget, "P", "Z", "M")
+    assert not (widget.panel or widget.fill or widget.mirrored)
+    pressed(widget, "Escape", "L")
+    assert widget.say.language != "en" and widget._menu.shows is window.Shows.NOTHING
+    for key in ("Q", "H", "F11"):
+        pressed(widget, key)
+        assert not widget.is_closed and widget._menu.shows is window.Shows.PIN
+        pressed(widget, "Escape")
+    pressed(widget, "Q", "4", "7", "1", "1")
+    assert widget._menu.unlocked
+    pressed(widget, "Q")
+    assert widget.is_closed
+
+
+@needs_qt
+def test_a_taskbar_does_not_close_what_a_pin_locks_but_the_run_does(
+    application: Any, feed: Feed, clock: FakeClock
+) -> None:
+    clock.pass_ms(60_000)
+    widget = window.KioskWindow(feed.run(), title="faces", look=window.Look(pin="4711"), clock=clock)
+    widget.halt()
+    widget.show()
+    asked = SimpleNamespace(spontaneous=lambda: True, ignore=lambda: None, accept=lambda: None)
+    widget.closeEvent(asked)
+    assert not widget.is_closed and widget._menu.shows is window.Shows.PIN
+    feed.over = True
+    widget.poll()
+    assert widget.is_closed

@@ -54,6 +54,8 @@ STATES: dict[str, tuple[int, dict[str, Any], dict[str, Any]]] = {
     "notice": (3, {"notice": NOTICE}, {}),
     "mirrored": (3, {"mirrored": True}, {}),
     "fill": (3, {"fill": True}, {}),
+    "menu": (3, {}, {"menu": True}),
+    "pin": (3, {"pin": "4711"}, {"menu": True}),
     "finnish": (4, {"panel": True, "language": "fi"}, {}),
     "finnish-help": (2, {"language": "fi"}, {"help": True}),
     "finnish-idle": (0, {"language": "fi"}, {"wait_ms": 6000}),
@@ -126,6 +128,7 @@ def results(crowd: DemoCrowd, people: int, count: int) -> Iterator[Result]:
 def shot(
     crowd: DemoCrowd, people: int, size: tuple[int, int], look: Look, *,
     result: bool = True, wait_ms: float = 500.0, status: SourceStatus | None = None, help: bool = False, progress: float | None = None, known: bool = True,
+    menu: bool = False,
 ) -> Any:  # fmt: skip
     """The window, painted, as a QImage."""
     clock, newest = FakeClock(), list[Result]()
@@ -150,6 +153,8 @@ def shot(
     if newest:
         newest[:] = [dataclasses.replace(newest[0])]
     widget.help = help
+    if menu:
+        widget._menu.open()
     widget.settle()
     image = widget.grab().toImage()
     widget.close()
