@@ -26,6 +26,7 @@ setup(
         "elastic_faces.rooms.align": ["*.json", "weights/*"],
         "elastic_faces.rooms.app.overlay": ["translations/*"],
         "elastic_faces.rooms.models": ["requirements.txt", "configs/*", "weights/*"],
+        "elastic_faces.rooms.models.judging": ["peers.cjs"],
     },
     include_package_data=False,
     install_requires=requirements("requirements.txt"),

@@ -21,6 +21,7 @@ from app.commands import (
     evaluate,
     export,
     flops,
+    log,
     models,
     networks,
     prepare,
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
 GROUPS = {
     "Kiosk and footage": (run, cameras),
     "Care": (doctor, config, calibrate, soak),
-    "Measuring and replay": (replay, simulate, bench),
+    "Measuring and replay": (replay, log, simulate, bench),
     "Networks and research": (
         *(models, networks, prepare, train, export, evaluate, card, flops),
         *(train_landmarks, train_follower, study),

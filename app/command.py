@@ -45,7 +45,7 @@ def add_config_file(parser: argparse.ArgumentParser) -> None:
         "--config",
         type=Path,
         metavar="FILE",
-        help="TOML file with the options of `run`, - written as _; default: the user's own, where there is one",
+        help="TOML file with the options of `run`, with _ for -; default: the user's own, where there is one",
     )
 
 

@@ -54,7 +54,7 @@ from app.outputs.video import VideoWriter, check_video_name
 from app.outputs.ways import announcer, transports_to
 from app.people.estimates import People
 from app.pipeline import Outlets, Pipeline, Scheduling, Sink, Stages
-from app.settings import SECRETS, Settings, cache_folder
+from app.settings import MOST_JOBS, SECRETS, Settings, cache_folder
 from app.sources.devices import Wishes
 from app.sources.files import FileSource
 from app.sources.open import Playing, Watching, open_source
@@ -350,8 +350,15 @@ def _finders(detector: str) -> tuple[Follower, Detector | None, Detector | None]
     return (Follower(), *open_detectors(detector))
 
 
-# They keep nothing of a picture, so that many files one after the other need only one of each.
-_shared_finders = lru_cache(maxsize=1)(_finders)
+def _shared_finders(detector: str) -> tuple[Follower, Detector | None, Detector | None]:
+    """They keep nothing of a picture, so that many files one after the other need only one of each. OpenCV's cascade is not to
+    be used by two threads at once, so each thread that opens files has its own."""
+    return _finders_of(detector, threading.get_ident())
+
+
+@lru_cache(maxsize=MOST_JOBS)
+def _finders_of(detector: str, thread: int) -> tuple[Follower, Detector | None, Detector | None]:
+    return _finders(detector)
 
 
 def load_profile(

@@ -95,11 +95,11 @@ def read_file(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:  # ValueError: a zero byte
         raise UsageError(f"configuration {path} cannot be read: {getattr(error, 'strerror', '') or error}") from error
     if len(content) > MAX_BYTES:
-        raise UsageError(f"configuration {path} is larger than {MAX_BYTES} bytes: it is no configuration")
+        raise UsageError(f"configuration {path} is larger than {MAX_BYTES} bytes: that is not a configuration")
     try:
         data = tomllib.loads(content.decode("utf-8-sig"))  # Windows' editors put a mark in front
     except RecursionError as error:
-        raise UsageError(f"configuration {path} is not TOML that can be read: it is nested too deeply") from error
+        raise UsageError(f"configuration {path} cannot be read: it is nested too deeply") from error
     except ValueError as error:  # TOMLDecodeError, UnicodeDecodeError, an integer of thousands of digits
         raise UsageError(f"configuration {path} is not TOML: {error}") from error
     known = {o.name: o for o in options()}
@@ -196,7 +196,7 @@ def _from_toml(option: Option, value: Any, path: Path) -> Any:
         try:
             return _expanded(str(value), where) if kind is Path else str(value)
         except ValueError as error:  # an integer of thousands of digits, written in hexadecimal
-            raise UsageError(f"{where} is out of all bounds") from error
+            raise UsageError(f"{where} is out of range") from error
     if kind is float and type(value) in (int, float):
         return value
     if type(value) is kind:
@@ -218,7 +218,7 @@ def _expanded(text: str, where: str) -> Path:
     try:
         return Path(text).expanduser()
     except RuntimeError as error:
-        raise UsageError(f"{where}: {text[:200]!r} is no usable path: {error}") from error
+        raise UsageError(f"{where}: {text[:200]!r} is not a usable path: {error}") from error
 
 
 def _nearest(word: str, known: Iterable[str]) -> str:
@@ -231,7 +231,7 @@ def _repr(value: Any) -> str:
     try:
         return repr(value)
     except ValueError:  # an integer of thousands of digits
-        return "a number out of all bounds"
+        return "a number out of range"
 
 
 def _short(text: str) -> str:

@@ -248,7 +248,7 @@ def check_calibration(model: str, engines: list[Engine]) -> Iterator[Finding]:
     manifest = load_manifest(model)
     path = profile_path(folder, engines[-1], manifest, default_threads(), candidates(manifest))
     others = len(list(folder.glob("profile-*.json"))) - path.exists()
-    elsewhere = f"; {others} of other machines, models or versions lie beside it" if others > 0 else ""
+    elsewhere = f"; {others} for other machines, models or versions" if others > 0 else ""
     if not path.exists():
         yield Finding(
             "calibration", Level.OK, f"none yet for this machine and model: the next run measures it{elsewhere}"

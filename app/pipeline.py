@@ -316,14 +316,14 @@ class Pipeline:
             return
         began_s = self._clock()
         try:
-            read, measured_ms = self._read(frame, waiting[: decision.serve], decision, served.load.left_ms)
+            read, measured_ms = self._read(frame, waiting[: decision.serve], decision, served.load)
         except Unanswered:
             self._elsewhere.failed(decision, served.load, (self._clock() - began_s) * 1e3, first=True)
             served.load = served.load._replace(left_ms=self._left_ms(frame, born_s))
             decision = served.decision = decide(self._policy, served.load, self._latency)
             if not decision.serve:
                 return
-            read, measured_ms = self._read(frame, waiting[: decision.serve], decision, 0.0)
+            read, measured_ms = self._read(frame, waiting[: decision.serve], decision, served.load)
         load = served.load
         self._latency.observe(decision.point, decision.serve, measured_ms, load)
         further = list[Batch]()
@@ -335,7 +335,7 @@ class Pipeline:
                 further.append(Batch(left_ms))
                 break
             try:
-                others, took_ms = self._read(frame, waiting[len(read) :][: again.serve], again, left_ms)
+                others, took_ms = self._read(frame, waiting[len(read) :][: again.serve], again, rest)
                 self._latency.observe(again.point, again.serve, took_ms, rest)
             except Unanswered:
                 others, waited_ms = set(), (self._clock() - began_s) * 1e3
@@ -349,11 +349,11 @@ class Pipeline:
     def _left_ms(self, frame: Frame, born_s: float) -> float:
         return frame.budget_ms - (self._clock() - born_s) * 1e3
 
-    def _read(self, frame: Frame, chosen: Sequence[Face], decision: Decision, left_ms: float) -> tuple[set[int], float]:
+    def _read(self, frame: Frame, chosen: Sequence[Face], decision: Decision, load: Load) -> tuple[set[int], float]:
         """One batch: who was read, and the milliseconds that it took. Raises Unanswered where a server does not read it."""
         started = self._clock()
         new = sum(self._people.estimate(f.person) is None for f in chosen)
-        self._elsewhere.before(decision, left_ms, len(chosen), new)
+        self._elsewhere.before(decision, load, new)
         crops = crop_batch(frame.image, [f.matrix for f in chosen], decision.point.size)
         for face, reading in zip(chosen, self._engine.read(decision.point, crops), strict=True):
             self._people.read(face.person, reading, frame.id, frame.time_s)

@@ -62,8 +62,11 @@ class Option:
             raise UsageError(f"{self.flag} must be {known}, got {str(value)[:80]!r}")
         if self.least is not None and self.most is not None and not self.least <= value <= self.most:
             # Not :g at once: neither it nor str() can write an integer of thousands of digits.
-            got = f"{value:g}" if abs(value) < 1e18 or value != value else "a number out of all bounds"
+            got = f"{value:g}" if abs(value) < 1e18 or value != value else "a number out of range"
             raise UsageError(f"{self.flag} must be from {self.least:g} to {self.most:g}, got {got}")
+
+
+MOST_JOBS = 64
 
 
 def _option(default: Any, group: str, help: str, **more: Any) -> Any:
@@ -84,7 +87,7 @@ class Settings:
     reconnect_s: float | None = _option(
         None,
         "picture",
-        "for how long a camera or stream that breaks off is tried again before the run ends; 0: not at all",
+        "how long to try again when a camera or stream breaks off; 0: end the run at once",
         metavar="S",
         default_text="for ever",
         example=600.0,
@@ -92,13 +95,13 @@ class Settings:
         most=1e9,
     )
     wait_for_source: bool = _option(
-        False, "picture", "begin although the camera or stream is not there yet, and wait for it"
+        False, "picture", "start although the camera or stream is not there yet, and wait for it"
     )
-    camera_size: str = _option("1280x720", "picture", "size that a camera is asked for", metavar="WIDTHxHEIGHT")
+    camera_size: str = _option("1280x720", "picture", "picture size to ask the camera for", metavar="WIDTHxHEIGHT")
     camera_fps: float | None = _option(
         None,
         "picture",
-        "rate that a camera is asked for",
+        "frame rate to ask the camera for",
         metavar="FPS",
         default_text="its own",
         example=30.0,
@@ -108,7 +111,7 @@ class Settings:
     camera_exposure_ms: float | None = _option(
         None,
         "picture",
-        "how long a camera exposes a picture; less blurs less and is darker",
+        "exposure time to ask the camera for; shorter: less blur, darker pictures",
         metavar="MS",
         default_text="it sees to that by itself",
         example=10.0,
@@ -122,7 +125,7 @@ class Settings:
         default_text="off; on for the demo in a window",
     )
     realtime: bool = _option(
-        False, "picture", "play a file at its own rate, with a budget and dropped frames as with a camera"
+        False, "picture", "play a file like a camera: at its own rate, with a budget and dropped frames"
     )
     start: float | None = _option(
         None,
@@ -147,21 +150,30 @@ class Settings:
     every: str | None = _option(
         None,
         "picture",
-        "of a file only one picture in so many seconds (`0.5`), or every so manieth (`10th`)",
+        "read one picture of a file every so many seconds (`0.5`), or every n-th (`10th`)",
         metavar="STEP",
         default_text="all",
         example="0.5",
     )
     resume: bool = _option(
-        False, "picture", "of several files, leave out those whose outputs are complete from an earlier run"
+        False, "picture", "of several files, skip those whose outputs are complete from an earlier run"
+    )
+    jobs: int = _option(
+        1,
+        "picture",
+        "of several files, how many are read at once; one keeps two cores busy",
+        metavar="N",
+        least=1,
+        most=MOST_JOBS,
     )
     strict: bool = _option(
-        False, "picture", "end with exit code 9 instead of a warning where a file is damaged or cut off"
+        False, "picture", "end with exit code 9 when a file is damaged or cut off, instead of a warning"
     )
     target_fps: float | None = _option(
         None,
         "time and network",
-        "time that a frame may take from camera to result, given as a rate; a file has no such limit without `--realtime`",
+        "frame rate to hold: a frame may take 1/FPS from camera to result; files have no such limit without "
+        "`--realtime`",
         metavar="FPS",
         default_text=f"{DEFAULT_FPS:g}",
         example=DEFAULT_FPS,
@@ -171,7 +183,7 @@ class Settings:
     budget_ms: float | None = _option(
         None,
         "time and network",
-        "the same in milliseconds; give one of the two",
+        "the same limit in milliseconds; give one of the two",
         metavar="MS",
         example=66.7,
         least=1,
@@ -180,9 +192,9 @@ class Settings:
     exit: str = _option(
         "auto",
         "time and network",
-        "`auto`: live within the budget, how deep and for how many faces so that what is on screen errs least, of a file the "
-        "point that errs least; or always this one: `exit_09`, or `9`, at its largest input or as `9@64`; `12+mirror` reads "
-        "the mirror image too",
+        "`auto`: for a camera, the exit and the number of faces with the least error within the budget; for a"
+        " file, the most accurate exit. Or always this exit: `exit_09` or `9` (at its largest input), `9@64`,"
+        " `12+mirror` (the mirror image too)",
         metavar="NAME",
     )
     policy: str = _option(
@@ -204,8 +216,9 @@ class Settings:
     device: str = _option(
         "auto",
         "time and network",
-        "`auto`, `cpu`, `cuda`, or `openvino` beside the CPU (also `openvino:CPU`, `openvino:GPU`; needs `pip install -r "
-        "requirements-openvino.txt`); what does not work fails with a diagnosis, and `auto` says what it got",
+        "what the network runs on: `auto`, `cpu`, `cuda`, or `openvino` beside the CPU (also `openvino:CPU`, "
+        "`openvino:GPU`; needs `pip install -r requirements-openvino.txt`); `auto` takes what works and says "
+        "what; the others fail where they do not work",
         choices=("auto", "cpu", "cuda", "openvino", "openvino:CPU", "openvino:GPU"),
     )
     server: str | None = _option(
@@ -219,12 +232,12 @@ class Settings:
     )
     model: str = _option(DEFAULT_MODEL, "time and network", "a shipped network's name, or the path of a manifest")
     max_faces: int = _option(
-        32, "time and network", "read at most N faces a frame, the largest", metavar="N", least=1, most=256
+        32, "time and network", "read at most N faces a frame, the largest first", metavar="N", least=1, most=256
     )
     min_face: float | None = _option(
         None,
         "time and network",
-        "width of the smallest face to look for, in the source's pixels; half of it costs four times the search",
+        "width of the smallest face to look for, in the source's pixels; half the width takes four times as long",
         metavar="PIXELS",
         default_text="a twentieth of the picture's longer side",
         example=64.0,
@@ -234,14 +247,14 @@ class Settings:
     detector: str = _option(
         "both",
         "time and network",
-        "what looks for newcomers: `both`: Viola-Jones and, now and then, CenterFace; or one of `viola-jones`, `centerface`, "
-        "`dlib-hog`, `yunet:PATH` with an ONNX file from OpenCV's model zoo",
+        "what finds new faces: `both` (Viola-Jones, and CenterFace now and then), `viola-jones`, "
+        "`centerface`, `dlib-hog`, or `yunet:PATH` with an ONNX file from OpenCV's model zoo",
         metavar="NAME",
     )
     look_share: float = _option(
         0.2,
         "time and network",
-        "CenterFace looks at a live picture as often as takes this share of one core",
+        "share of one core that CenterFace may take with a live picture",
         metavar="SHARE",
         least=0.01,
         most=1,
@@ -249,8 +262,8 @@ class Settings:
     every_frame: bool = _option(
         False,
         "time and network",
-        "look for faces in the whole of every frame before it is shown, whatever it costs: with `--privacy blur` nobody is in "
-        "view uncovered until they are found",
+        "search the whole of every frame before it is shown, whatever it costs: with `--privacy blur` no "
+        "newcomer is seen uncovered",
     )
     threads: int | None = _option(
         None,
@@ -265,17 +278,17 @@ class Settings:
     profile: str | None = _option(
         None,
         "time and network",
-        "latency profile that `calibrate --out` wrote, instead of the remembered one",
+        "a latency profile written by `calibrate --out`, instead of the remembered one",
         metavar="PROFILE.json",
         example="profile.json",
     )
     recalibrate: bool = _option(
-        False, "time and network", "measure the exits' latency again instead of using the remembered profile"
+        False, "time and network", "measure the exits' latency again, instead of using the remembered profile"
     )
     show: bool | None = _option(
         None,
         "window",
-        "with `--show` a missing screen is an error, with `--no-show` no window opens",
+        "`--show`: a missing screen is an error; `--no-show`: no window",
         default_text="a window where there is a screen",
         example=True,
     )
@@ -291,18 +304,18 @@ class Settings:
     rotate: str = _option(
         "0",
         "window",
-        "turn the window's content by so many degrees clockwise: `90`, `180`, `270`, for a screen that is mounted so",
+        "turn the window's content clockwise by `90`, `180` or `270` degrees, for a screen mounted that way",
         choices=("0", "90", "180", "270"),
     )
     mirror: bool | None = _option(
         None,
         "window",
-        "show people as in a mirror (M); texts stay readable, files are never mirrored",
+        "show people as in a mirror (M); not texts, not files",
         default_text="on for a camera",
         example=True,
     )
     fill: bool = _option(
-        False, "window", "fill the screen and cut off the picture's edges (Z), as for an upright screen"
+        False, "window", "fill the screen, and cut off the picture's edges (Z), as for an upright screen"
     )
     panel: bool = _option(False, "window", "start with the operator's panel (P)")
     pin: str | None = _option(
@@ -317,13 +330,14 @@ class Settings:
     language: str = _option(
         "auto",
         "window",
-        "of the window's texts: `auto` (the system's), `en`, `fi`, `sv` (L)",
+        "language of the window: `auto` (the system's), `en`, `fi`, `sv` (L)",
         choices=("auto", "en", "fi", "sv"),
     )
     labels: str = _option(
         "age,expression",
         "window",
-        "what labels tell of a person: `age`, `expression`, `gender`, with commas between; files always have all three",
+        "what labels say about a person: `age`, `expression`, `gender`, separated by commas; files always "
+        "have all three",
         metavar="WORDS",
     )
     output: Path | None = _option(
@@ -344,7 +358,7 @@ class Settings:
     events: Path | None = _option(
         None,
         "data out",
-        "a line when a person enters and one when they leave, with how long they were there; added to the file",
+        "a line when a person enters, and one when they leave, with how long they stayed; appended to the file",
         metavar="EVENTS.jsonl",
         example="events.jsonl",
     )
@@ -355,7 +369,7 @@ class Settings:
         metavar="HOST:PORT",
         example="127.0.0.1:9108",
     )
-    metrics_public: bool = _option(False, "data out", "let `--metrics` take an address that other machines can reach")
+    metrics_public: bool = _option(False, "data out", "allow an address for `--metrics` that other machines can reach")
     mqtt: str | None = _option(
         None,
         "data out",
@@ -418,7 +432,7 @@ class Settings:
                 f"--wait-for-source waits for a camera or stream, not for {self.source}: name one as --source 0"
             )
         if self.home_assistant and not self.mqtt:
-            raise UsageError("--home-assistant hears by MQTT: give its broker, as --mqtt mqtts://HOST/kiosk")
+            raise UsageError("--home-assistant needs --mqtt: give the broker, as --mqtt mqtts://HOST/kiosk")
         if not self.source:
             raise UsageError("--source is empty: give demo, a camera's number, a file or a URL")
         if wrong := [name for name, p in self.written.items() if str(p) == STDOUT and name != "results"]:
@@ -486,7 +500,7 @@ def resolved(path: Path) -> Path:
     try:
         return path.resolve()
     except (OSError, ValueError, RuntimeError) as error:  # a zero byte, too long a name, a loop of links
-        raise UsageError(f"{str(path)[:200]!r} is no usable path: {error}") from error
+        raise UsageError(f"{str(path)[:200]!r} is not a usable path: {error}") from error
 
 
 def same_file(a: Path, b: Path) -> bool:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import fields, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 from scheduler.latency import LatencyModel
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 SERVER = "server"  # the engine of its operating points
 FADING = 0.97  # a frame; half is left after 23
+LEAST_SHARE, MARGIN = 0.5, 1.1  # of a batch's time, what the server has at least; of what is kept to read here instead
 STEP, STEPS = 1.15, (-10, 26)  # a quarter to 38 times as slow
 
 
@@ -47,10 +48,8 @@ class Places(LatencyModel):
     def __init__(self, profile: Profile, **numbers: float) -> None:
         """`numbers` as LatencyModel takes them."""
         super().__init__(profile, **numbers)
-        self._given, self._here = profile, Here(**{f.name: getattr(profile, f.name) for f in fields(profile)})
-        self._here.choices  # noqa: B018 - as in _slower
-        # All at once: one takes some milliseconds, which no frame has.
-        self._by_step = {step: _slower(profile, STEP**step) for step in range(STEPS[0], STEPS[1] + 1)}
+        self._given, self._here = profile, _only_here(profile)
+        self._by_step = _every_step(profile)
         self._away = LatencyModel(profile, **numbers)
         self._tail = self._away.tail
         self._there = True
@@ -75,6 +74,22 @@ class Places(LatencyModel):
     def cheapest_here(self) -> OperatingPoint:
         return self._here.front[0]
 
+    def limit_ms(self, decision: Decision, load: Load) -> float:
+        """How long the server has for a batch: what is left, less what reading all of it here would take; but no less than
+        what was predicted, as long as somebody can still be read here."""
+        left_ms = load.left_ms
+        if decision.point.engine != SERVER or math.isinf(left_ms):
+            return left_ms
+        fixed = decision.load is None
+        instead = self.twin(decision.point) if fixed else self.cheapest_here
+        every = MARGIN * self.predict_ms(instead, decision.serve, load)
+        one = every if fixed else MARGIN * self.predict_ms(instead, 1, load)
+        return max(left_ms - every, min(decision.predicted_ms, left_ms - one), LEAST_SHARE * left_ms)
+
+    def unanswered(self, point: OperatingPoint, faces: int, waited_ms: float) -> float:
+        """How long a batch counts to have taken that the server did not read: as long as was waited, and no less than usual."""
+        return max(waited_ms, self._given.median_ms(point, faces) * self._away.slowdown)
+
     def observe(self, point: OperatingPoint, faces: int, measured_ms: float, load: Load) -> None:
         if point.engine == SERVER:
             self._away.observe(point, faces, measured_ms, load._replace(batches=0, probe=0.0))
@@ -93,6 +108,19 @@ class Places(LatencyModel):
         slower = self._away.slowdown * self._away.tail / (self.slowdown * self.tail)
         step = min(max(math.ceil(math.log(slower, STEP) - 1e-9), STEPS[0]), STEPS[1])
         self.profile = self._by_step[step]
+
+
+@lru_cache(maxsize=4)
+def _only_here(profile: Profile) -> Here:
+    here = Here(**{f.name: getattr(profile, f.name) for f in fields(profile)})
+    here.choices  # noqa: B018 - as in _slower
+    return here
+
+
+@lru_cache(maxsize=4)
+def _every_step(profile: Profile) -> Mapping[int, Profile]:
+    """All at once: one takes some milliseconds, which no frame has. A thousand simulated kiosks share them."""
+    return {step: _slower(profile, STEP**step) for step in range(STEPS[0], STEPS[1] + 1)}
 
 
 def _slower(profile: Profile, times: float) -> Profile:

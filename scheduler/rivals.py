@@ -16,6 +16,7 @@ from scheduler.latency import LatencyModel
 from scheduler.load import Decision, Load
 from scheduler.policy import DeepestThatFits, Fixed, InTurn, ValuePerPerson
 from scheduler.profile import OperatingPoint, Profile, quantile
+from scheduler.serving import Clockwork, EdgeServing, SlackFit
 from scheduler.simulate import MEMORY_S, Outcome, World, simulate
 
 if TYPE_CHECKING:
@@ -249,6 +250,9 @@ RIVALS = (
         "from the number of faces to a point, made once",
         _one(lambda w: CountTable(usual_left_ms(w)), Unprobed),
     ),
+    Rival("SlackFit", "the fullest bucket of latency that the slack allows", _one(lambda _: SlackFit(), Unprobed)),
+    Rival("EdgeServing", "the least urgency left in the queue", _one(lambda _: EdgeServing(), Unprobed)),
+    Rival("Clockwork", "a fixed point for those who are done in time", _each(Clockwork)),
     Rival("frame skip", "a fixed point; frames that do not fit pass", _each(FrameSkip)),
     Rival("face cap 16", "a fixed point for at most 16 faces", _each(FaceCap)),
     Rival("best fixed", "the best fixed point in hindsight", _each(Fixed)),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ CARDS = [*sorted((ROOT / "models" / "weights").glob("*.md")), *sorted((ROOT / "a
 PRESENT = [p for p in PAGES if p.parent.name != "decisions"]
 # Files of the project named in backticks, as in `app/overlay/layout.py`. Capitals and braces stand for a name.
 PATH = re.compile(r"^(?:app|align|scheduler|models|tests|docs|deploy)/[a-z0-9_./-]+$")
+SHELL = re.compile(r"^```sh\n.*?^```", re.MULTILINE | re.DOTALL)
 FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 PARSER = build_parser()
 
@@ -101,6 +104,24 @@ def test_commands_and_options_exist(page):
     calls = calls_of(page.read_text(encoding="utf-8"))
     wrong = [(words, bad) for words in calls if (bad := wrong_with(words))]
     assert not wrong
+
+
+def shell_calls(text: str) -> list[list[str]]:
+    """The words behind `main.py` of every whole command in a block of shell, less what the shell itself reads."""
+    calls = []
+    for line in code_of("\n".join(SHELL.findall(text))):
+        words = shlex.split(line, comments=True) if "main.py " in line else []
+        at = next((i for i, word in enumerate(words) if word.endswith("main.py")), len(words))
+        words = list(itertools.takewhile(lambda word: word not in ("|", "&", "&&", ";", ">"), words[at + 1 :]))
+        if words and not any("$" in word or "..." in word or word == "--help" for word in words):
+            calls.append(words)
+    return calls
+
+
+@pytest.mark.parametrize("page", [*PRESENT, *CARDS], ids=named)
+def test_commands_parse(page):
+    for words in shell_calls(page.read_text(encoding="utf-8")):
+        assert PARSER.parse_args(words).run
 
 
 def test_every_decision_is_in_the_index():

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from app.command import command
+from app.errors import UsageError
 from models.manifest import DEFAULT_MODEL
 
 if TYPE_CHECKING:
@@ -137,9 +138,52 @@ def _engines(args: argparse.Namespace) -> int:
     return bench_engines(args.model, args.rounds, args.cpu_time, args.utkface, args.list, args.count, args.json)
 
 
+def _truth(args: argparse.Namespace) -> int:
+    from app.bench.truth import Plan, bench_truth
+    from app.bench.truth_readings import Faces
+    from app.reports.worlds import recorded_moments
+
+    faces = None
+    if args.utkface and args.fer2013:
+        faces = Faces(
+            utkface=args.utkface, fer2013=args.fer2013, count=args.count, names=args.list, votes=args.votes,
+            without=args.without,
+        )  # fmt: skip
+    plan = Plan(
+        people=tuple(numbers(args.people, "--people", 1, 32)),
+        budgets_ms=tuple(map(float, numbers(args.budgets, "--budgets", 1, 10_000))),
+        noises={path.stem: recorded_moments(path) for path in args.noise} or {"steady": []},
+        seeds=args.seeds,
+        seconds=args.seconds,
+    )
+    return bench_truth(faces, args.readings, args.profile, plan, args.json)
+
+
+def numbers(text: str, name: str, least: int, most: int) -> list[int]:
+    """Whole numbers with commas between. Raises UsageError."""
+    try:
+        given = [int(one) for one in text.split(",")]
+    except ValueError:
+        given = []
+    if not given or not all(least <= n <= most for n in given):
+        raise UsageError(f"{name} takes whole numbers from {least} to {most} with commas between, got {text[:80]!r}")
+    return given
+
+
+def _server(args: argparse.Namespace) -> int:
+    from app.bench.server import Task, bench_server
+
+    clients, faces = numbers(args.clients, "--clients", 1, 64), numbers(args.faces, "--faces", 1, 32)
+    return bench_server(
+        Task(clients=clients, faces=faces, seconds=args.seconds, server=args.server, slower=args.slower),
+        args.model,
+        args.json,
+    )
+
+
 BENCHMARKS = {
     "exits": Benchmark(
-        about="what stopping early saves, and its memory",
+        about="what stopping early saves in time, and costs in memory",
         flags=(
             flag("--rounds", type=int, default=60, help="measurements per figure; default 60"),
             *(MODEL, DEVICE, JSON),
@@ -147,7 +191,7 @@ BENCHMARKS = {
         measure=_exits,
     ),
     "crowd": Benchmark(
-        about="auto live while crowds and other programs come and go",
+        about="the scheduler live, while crowds and other programs come and go",
         flags=(
             flag(
                 "--minutes",
@@ -196,7 +240,7 @@ BENCHMARKS = {
         measure=_front_end,
     ),
     "footage": Benchmark(
-        about="how fast a file is read at 480x270, 1280x720 and 3840x2160, and whether memory stays as it is",
+        about="how fast a file is read at 480x270, 1280x720 and 3840x2160, and whether memory stays flat",
         flags=(
             flag("clip", type=Path, metavar="CLIP", help="a video with faces; it is fitted into each size"),
             frames(90),
@@ -214,7 +258,7 @@ BENCHMARKS = {
         measure=_footage,
     ),
     "following": Benchmark(
-        about="how near the follower is to its teacher, how long it holds a face, how still it keeps, and what it takes",
+        about="the network that follows faces: error, drift, steadiness, time",
         flags=(*PICTURES[:1], *PICTURES[2:], *DETECTION, CLIPS, *(MODEL, JSON)),
         measure=_following,
     ),
@@ -228,18 +272,56 @@ BENCHMARKS = {
         ),
         measure=_recall,
     ),
+    "truth": Benchmark(
+        about="every scheduling rule before people whose age, gender and expression are known, by what the screen shows",
+        flags=(
+            flag("--utkface", type=Path, metavar="DIR", help="folder of UTKFace's pictures; held-out ones are taken"),
+            flag("--fer2013", type=Path, metavar="DIR", help="FER2013's folder, with train/ and validation/"),
+            flag("--list", type=Path, metavar="NAMES.txt", help="UTKFace: the held-out pictures; default: worked out"),
+            flag("--votes", type=Path, metavar="CSV", help="FER+'s table: its majority is the true expression"),
+            flag("--without", type=Path, metavar="NAMES.txt", help="FER2013: leave these pictures out"),
+            flag("--count", type=int, default=160, metavar="N", help="pictures of each; default 160"),
+            flag("--readings", type=Path, metavar="FILE.npz", help="keep what was read there, and take it from there"),
+            flag("--profile", type=Path, metavar="FILE", help="as in `simulate`; default: this machine's"),
+            flag("--noise", type=Path, nargs="+", default=[], metavar="FILE", help="as in `simulate`, one or more"),
+            flag("--people", default="3,12", metavar="N,N", help="how many are in view; default 3,12"),
+            flag("--budgets", default="16,33,66", metavar="MS,MS", help="milliseconds; default 16,33,66"),
+            flag("--seeds", type=int, default=5, metavar="N", help="crowds in each world; default 5"),
+            flag("--seconds", type=float, default=40.0, metavar="S", help="of each crowd; default 40"),
+            JSON,
+        ),
+        measure=_truth,
+    ),
+    "server": Benchmark(
+        about="deadlines kept by many clients of one server: ours, a fixed exit, and the server's timeout alone",
+        flags=(
+            flag("--clients", default="1,4,16", metavar="N,N", help="kiosks at once; default 1,4,16"),
+            flag("--faces", default="1,8", metavar="N,N", help="in each frame; default 1,8"),
+            flag("--seconds", type=float, default=3.0, metavar="S", help="for each row; default 3"),
+            flag(
+                "--slower",
+                type=float,
+                default=4.0,
+                metavar="N",
+                help="a kiosk's own processor is so many times as slow as this machine's; default 4",
+            ),
+            flag("--server", metavar="URL", help="default: a Triton on loopback (`make triton`)"),
+            *(MODEL, JSON),
+        ),
+        measure=_server,
+    ),
     "tracking": Benchmark(
         about="how people keep their identity, on crowds whose truth is known",
         flags=(frames(500), MODEL, JSON),
         measure=_tracking,
     ),
     "estimates": Benchmark(
-        about="how steady what is shown of a person is",
+        about="how steady the age, gender and expression shown of a person are",
         flags=(CLIPS, *PICTURES, MODEL, JSON),
         measure=_estimates,
     ),
     "alignment": Benchmark(
-        about="what tilt, turn, the edge and size do",
+        about="what tilt, turn, size and the picture's edge do to a reading",
         flags=(*PICTURES, MODEL, JSON),
         measure=_alignment,
     ),
@@ -253,7 +335,7 @@ BENCHMARKS = {
         measure=_idle,
     ),
     "responsiveness": Benchmark(
-        about="by how much the window's event loop comes late while everything runs",
+        about="how late the window's event loop comes while everything runs",
         flags=(flag("--faces", metavar="N", help="crowd size; default 10"), frames(500), MODEL, JSON),
         measure=_responsiveness,
     ),

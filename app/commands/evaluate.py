@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
 
+    from models.judging.evaluate import Pictures
+    from models.manifest import Manifest
+
+PEERS = ("ssr-net", "dlib", "face-api", "face-api-expressions")
+
 
 def add(sub: argparse._SubParsersAction) -> None:
     p = command(
@@ -32,16 +37,16 @@ def add(sub: argparse._SubParsersAction) -> None:
     p.add_argument(
         "--dataset",
         required=True,
-        choices=("utkface", "fer2013", "ferplus", "appa_real"),
+        choices=("utkface", "fer2013", "ferplus", "appa_real", "csv"),
         help="utkface: age and gender; fer2013: expression; ferplus: the same by the votes of ten annotators; appa_real: "
-        "apparent age, with the epsilon error",
+        "apparent age, with the epsilon error; csv: your own, what the table has",
     )
     p.add_argument(
         "--root",
         type=Path,
         required=True,
         metavar="DIR",
-        help="the data set's folder; for fer2013 and ferplus the one with train/ and validation/",
+        help="the data set's folder; for fer2013 and ferplus the one with train/ and validation/; for csv the table",
     )
     p.add_argument(
         "--split",
@@ -84,13 +89,26 @@ def _add_ferplus_and_spoilt(p: argparse.ArgumentParser) -> None:
     p.add_argument(
         "--spoilt",
         action="store_true",
-        help="on faces of 60 and 30 px that are spoilt as cameras do, in 17 ways of three strengths: means and worsts",
+        help="judge faces of 60 and 30 px, spoilt as cameras do in 17 ways at three strengths",
     )
     p.add_argument(
         "--sample",
         type=int,
         metavar="N",
         help="with --spoilt: only N pictures; 1,000 take about 20 minutes on two cores",
+    )
+    p.add_argument(
+        "--peers",
+        nargs="+",
+        choices=PEERS,
+        metavar="NAME",
+        help=f"with --spoilt: a table of others' networks ({', '.join(PEERS)}) beside ours, on the same pictures at middle strength",
+    )
+    p.add_argument(
+        "--packages",
+        type=Path,
+        metavar="DIR",
+        help="where the peers' packages are; docs/results/peers.md installs them",
     )
 
 
@@ -105,6 +123,8 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(
             "--spoilt aligns, by our landmarks, at every size: leave out --aligned, --size, --beside, --landmarks"
         )
+    if bool(args.peers) != bool(args.packages) or (args.peers and (not args.spoilt or args.plot)):
+        raise UsageError("--peers and --packages go together, with --spoilt and without --plot")
     if args.aligned and args.landmarks != "ours":
         raise UsageError("--aligned uses no landmarks: leave out --landmarks")
     if args.plot and args.landmarks == "both":
@@ -113,7 +133,9 @@ def run(args: argparse.Namespace) -> int:
         check_writable(path)
     others = [_read_report(path) for path in args.beside]
     report, table = _judge(args)
-    report["split"] = args.list.name if args.list else "every picture" if args.dataset == "utkface" else args.split
+    report["split"] = (
+        args.list.name if args.list else "every picture" if args.dataset in ("utkface", "csv") else args.split
+    )
     for line in table(report):
         print(line)
     text = json.dumps(report, indent=1)
@@ -136,7 +158,7 @@ def _judge(args: argparse.Namespace) -> tuple[dict[str, Any], Callable[[dict[str
 
     with translated():
         from align.landmarks import LandmarkModelError
-        from models.judging import compare_landmarks, figures, spoilt_report
+        from models.judging import compare_landmarks, compare_peers, figures, spoilt_report
         from models.judging.evaluate import Pictures, evaluate
         from models.judging.spoilt import evaluate_spoilt
         from models.manifest import Manifest, find_manifest
@@ -146,6 +168,8 @@ def _judge(args: argparse.Namespace) -> tuple[dict[str, Any], Callable[[dict[str
         pictures = Pictures(dataset=args.dataset, root=args.root, **which)
         options = {"align": not args.aligned, "size": args.size, "progress": tqdm}
         try:
+            if args.peers:
+                return _beside_peers(args, manifest, pictures), compare_peers.table
             if args.spoilt:
                 report = evaluate_spoilt(manifest, pictures, sample=args.sample, progress=tqdm)
                 return report, spoilt_report.table
@@ -156,6 +180,20 @@ def _judge(args: argparse.Namespace) -> tuple[dict[str, Any], Callable[[dict[str
             return report, figures.table
         except LandmarkModelError as error:
             raise ModelError(str(error)) from error
+
+
+def _beside_peers(args: argparse.Namespace, manifest: Manifest, pictures: Pictures) -> dict[str, Any]:
+    """The report of `compare_peers`; the peers are closed whatever happens. Raises DataError and ManifestError."""
+    from contextlib import ExitStack, closing
+
+    from tqdm import tqdm
+
+    from models.judging.compare_peers import compare_peers
+    from models.judging.peers import open_peer
+
+    with ExitStack() as opened:
+        peers = [opened.enter_context(closing(open_peer(name, args.packages))) for name in args.peers]
+        return compare_peers(manifest, pictures, peers, sample=args.sample, progress=tqdm)
 
 
 def _names(path: Path | None) -> list[str] | None:

@@ -31,7 +31,7 @@ def add(sub: argparse._SubParsersAction) -> None:
         "--detector",
         type=Path,
         metavar="FILE.dat",
-        help="dlib's CNN face detector to use instead of its HOG one, but for utkface and fer2013",
+        help="dlib's CNN face detector instead of its HOG one; not for utkface and fer2013",
     )
     p.add_argument(
         "--out", type=Path, required=True, metavar="DIR", help="where the aligned faces go (77 kB a face, grey ones 26)"

@@ -73,7 +73,7 @@ def add(sub: argparse._SubParsersAction) -> None:
         "--against",
         type=Path,
         metavar="LIVE.jsonl",
-        help="simulate this other run's crowd with LOG's machine, and tell how far the two are apart",
+        help="compare this other run with a simulation of its crowd on LOG's machine",
     )
     p.add_argument("--report", type=Path, metavar="OUT.html", help="everything with pictures, in one file")
     p.add_argument("--json", type=Path, metavar="OUT.json", help="write the figures as JSON")

@@ -35,7 +35,7 @@ def add(sub: argparse._SubParsersAction) -> None:
     p.add_argument(
         "--crowd",
         default="step",
-        help="step, ramp, burst, clips (recorded), demo, const:N, or a log whose crowd comes again: LOG.jsonl, or LOG.jsonl:N with N people at its fullest; default step",
+        help="step, ramp, burst, clips (recorded), demo, const:N, or the crowd of a log: LOG.jsonl, or LOG.jsonl:N scaled to N people; default step",
     )
     p.add_argument("--budget-ms", type=float, default=33.0, metavar="MS", help="time a frame may take; default 33")
     p.add_argument("--frames", type=int, default=3000, metavar="N", help="default 3000")
@@ -49,34 +49,53 @@ def add(sub: argparse._SubParsersAction) -> None:
         "--noise",
         type=Path,
         metavar="LOG.jsonl",
-        help="a log, or the --json of `bench crowd`, whose ups and downs are drawn from; default: none",
+        help="take the machine's ups and downs from this log, or --json of `bench crowd`; default: none",
     )
     p.add_argument(
         "--front-ms",
         type=float,
         default=0.0,
         metavar="MS",
-        help="what the front end takes of the budget, a frame; default 0",
+        help="milliseconds that the front end takes of each frame; default 0",
     )
-    p.add_argument("--front-ms-per-face", type=float, default=0.0, metavar="MS", help="and for each face; default 0")
+    p.add_argument("--front-ms-per-face", type=float, default=0.0, metavar="MS", help="and of each face; default 0")
     p.add_argument(
         "--memory-s",
         type=float,
         default=3.0,
         metavar="S",
-        help="after which an answer on screen is worth 1/e; default 3",
+        help="seconds after which an answer on screen is worth 1/e; default 3",
     )
     p.add_argument(
         "--batches-apart",
         action="store_true",
-        help="further batches of a frame have a noise of their own; else its first batch's",
+        help="draw the noise anew for each further batch of a frame",
     )
-    p.add_argument("--seed", type=int, default=1, help="of the draws from the noise; default 1")
+    _add_site(p)
+    p.add_argument("--seed", type=int, default=1, help="of the random draws; default 1")
     p.add_argument("--json", type=Path, metavar="OUT.json", help="write the table as JSON")
+
+
+def _add_site(p: argparse.ArgumentParser) -> None:
+    site = p.add_argument_group("many kiosks before one server")
+    site.add_argument("--kiosks", type=int, metavar="N", help="so many, each with the crowd; --profile is a kiosk's")
+    site.add_argument("--server-profile", type=Path, metavar="FILE", help="what `calibrate --out` wrote at the server")
+    site.add_argument(
+        "--round-trips",
+        type=Path,
+        metavar="FILE",
+        help="of the network: milliseconds, one a line, or what `ping` printed; default half a millisecond",
+    )
+    site.add_argument(
+        "--workers", type=int, default=1, metavar="N", help="batches that the server reads at once; default 1"
+    )
+    site.add_argument("--seconds", type=float, default=5.0, metavar="S", help="default 5")
 
 
 def run(args: argparse.Namespace) -> int:
     """Raises UsageError for what makes no sense."""
+    if args.kiosks is not None:
+        return _site(args)
     from app.reports.outcomes import outcome_table
     from app.reports.worlds import Camera, Recording, known_profile, simulated_world
     from scheduler.simulate import FrontEnd
@@ -113,6 +132,26 @@ def run(args: argparse.Namespace) -> int:
         figures = {name: getattr(args, name) for name in ("crowd", "budget_ms", "fps", "memory_s", "seed")}
         everything = {**figures, "profile": profile.to_json(), "runs": [o.to_json() for o in outcomes]}
         args.json.write_text(json.dumps(everything, indent=1) + "\n")
+    return 0
+
+
+def _site(args: argparse.Namespace) -> int:
+    from app.reports.sites import Plan, simulate_site
+
+    plan = Plan(
+        kiosks=args.kiosks,
+        server=args.server_profile,
+        round_trips=args.round_trips,
+        workers=args.workers,
+        seconds=args.seconds,
+    )
+    if not (1 <= args.budget_ms <= 10_000 and 1 <= args.fps <= 1000):
+        raise UsageError("--budget-ms must be from 1 to 10000, and --fps from 1 to 1000")
+    if args.json:
+        check_writable(args.json)
+    figures = simulate_site(plan, args.profile, args.crowd, args.budget_ms, args.fps, args.seed)
+    if args.json:
+        args.json.write_text(json.dumps(figures, indent=1) + "\n")
     return 0
 
 

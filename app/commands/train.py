@@ -46,7 +46,7 @@ def add(sub: argparse._SubParsersAction) -> None:
         "--teacher",
         type=Path,
         metavar="MANIFEST",
-        help="a shipped network to learn from beside the labels, as much as [loss] teacher in the configuration says",
+        help="a shipped network whose answers count beside the labels; how much: `teacher` under [loss] in the configuration",
     )
     p.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="default cpu")
     p.add_argument(

@@ -7,25 +7,28 @@ A file's outputs are drafts (`clip.part.jsonl`) until the file is done, so that 
 from __future__ import annotations
 
 import dataclasses
-import sys
+import re
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app.console.ending import ends_on_signals
-from app.console.telling import complain
+from app.console.telling import complain, printable
 from app.errors import OutputError, SourceDamaged, SourceError, UsageError
 from app.files import draft_of
+from app.footage.progress import Progress
+from app.footage.table import Table
 from app.settings import Settings, resolved, same_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from app.compose import App
     from app.domain import Result
     from app.network.engine import Engine
-    from app.outputs.results import Writer
     from app.pipeline import Pipeline
 
 FIELDS = ("{stem}", "{name}", "{folder}")  # of an output's path: clip, clip.mp4, and the folder that it lies in
@@ -63,17 +66,17 @@ class Job:
 class Tally:
     """A sink: who was seen until when, and the file's rows in the common table."""
 
-    def __init__(self, outcome: Outcome, table: Writer | None) -> None:
-        self._outcome, self._table = outcome, table
+    def __init__(self, number: int, outcome: Outcome, table: Table | None) -> None:
+        self._number, self._outcome, self._table = number, outcome, table
 
     def deliver(self, result: Result) -> None:
         self._outcome.people.update(p.id for p in result.people)
         self._outcome.seconds = result.frame.time_s
         if self._table:
-            self._table.deliver(result, self._outcome.name)
+            self._table.deliver(self._number, result, self._outcome.name)
 
     def close(self) -> None:
-        """The table goes on with the next file."""
+        """The table goes on with other files."""
 
 
 def asks_for_many(settings: Settings) -> bool:
@@ -105,7 +108,10 @@ def plan(settings: Settings, sources: Sequence[str]) -> list[Job]:
     if settings.resume and (not settings.written or _common(settings)):
         raise UsageError("--resume tells by each file's own outputs what is missing: --results 'out/{stem}.jsonl'")
     jobs = [_job(settings, source) for source in sources]
-    _check_collisions(jobs, sources)
+    if settings.resume:  # what an earlier run wrote beside the footage is none
+        written = {resolved(path) for job in jobs for pair in job.finished.items() for path in pair}
+        jobs = [job for job in jobs if resolved(Path(job.source)) not in written]
+    _check_collisions(jobs)
     return jobs
 
 
@@ -127,55 +133,57 @@ def _job(settings: Settings, source: str) -> Job:
 
 def _named(path: Path, source: str) -> Path:
     file = Path(source)
-    text = str(path).replace("{stem}", file.stem).replace("{name}", file.name)
-    return Path(text.replace("{folder}", file.absolute().parent.name))
+    names = {"{stem}": file.stem, "{name}": file.name, "{folder}": file.absolute().parent.name}
+    return Path(re.sub("|".join(map(re.escape, FIELDS)), lambda field: names[field[0]], str(path)))
 
 
-def _check_collisions(jobs: Sequence[Job], sources: Sequence[str]) -> None:
-    taken: dict[Path, str] = {resolved(Path(s)): s for s in sources}
+def _check_collisions(jobs: Sequence[Job]) -> None:
+    sources = {resolved(Path(job.source)) for job in jobs}
+    taken: dict[Path, str] = {}
     for job in jobs:
         for path in job.finished.values():
             place = resolved(path)
+            if place in sources or (path.exists() and any(same_file(Path(j.source), path) for j in jobs)):
+                raise UsageError(
+                    f"{path} is a source and would be overwritten: choose another pattern, or a folder of its own; if an "
+                    "earlier run wrote it, add --resume"
+                )
             if place in taken:
                 raise UsageError(
-                    f"{path} would be written for {job.source} over {taken[place]}: put {{name}} or {{folder}} into the pattern"
+                    f"{path} would be written for {job.source} and for {taken[place]}: "
+                    "put {name} or {folder} into the pattern"
                 )
             taken[place] = job.source
-    names = [
-        s for s in sources if any(same_file(Path(s), p) for job in jobs for p in job.finished.values() if p.exists())
-    ]
-    if names:
-        raise UsageError(f"{names[0]} is a source and would be overwritten: choose another pattern")
 
 
 class _Batch:
-    """The files one after the other, with one network and one finder of faces for all."""
+    """The files, as many at once as `--jobs` says, with one network for all."""
 
     def __init__(self, settings: Settings, jobs: Sequence[Job]) -> None:
         self._settings, self._jobs = settings, jobs
-        self._pipeline: Pipeline | None = None
+        self._pipelines: dict[int, Pipeline] = {}
+        self._outcomes: dict[int, Outcome] = {}  # by the file's number, of those that are over
         self._engine: Engine | None = None
-        self._stopped = False
+        self._opening, self._stopped = threading.Lock(), threading.Event()
+        self._table: Table | None = None
+        self._progress = Progress([job.source for job in jobs])
 
     def run(self) -> int:
-        table = _common(self._settings)
-        from app.outputs.formats import results_writer
+        if path := _common(self._settings):
+            from app.outputs.formats import results_writer
 
-        writer = None
-        if table:
             counts_only = self._settings.privacy == "aggregate"
-            writer = results_writer(table, counts_only=counts_only, shared=True)
-        outcomes: list[Outcome] = []
+            self._table = Table(results_writer(path, counts_only=counts_only, shared=True))
+        began_s = time.monotonic()
         try:
             with ends_on_signals(self._stop):
-                for number, job in enumerate(self._jobs, start=1):
-                    if self._stopped:
-                        break
-                    outcomes.append(self._read(job, number, writer))
+                self._read_all()
         finally:
-            if writer:
-                writer.close()
-            for line in summary_table(outcomes):
+            self._progress.close()
+            if self._table:
+                self._table.close()
+            outcomes = [outcome for _, outcome in sorted(self._outcomes.items())]
+            for line in summary_table(outcomes, time.monotonic() - began_s):
                 print(line)
         if left := len(self._jobs) - len(outcomes):
             print(f"stopped   {left} files were not begun; --resume goes on with them")
@@ -189,35 +197,68 @@ class _Batch:
         return SourceDamaged.exit_code if damaged_only and self._settings.strict else SourceError.exit_code
 
     def _stop(self) -> None:
-        self._stopped = True
-        if self._pipeline:
-            self._pipeline.stop()
+        self._stopped.set()
+        if self._table:
+            self._table.stop()
+        for pipeline in list(self._pipelines.values()):
+            pipeline.stop()
 
-    def _read(self, job: Job, number: int, table: Writer | None) -> Outcome:
+    def _read_all(self) -> None:
+        """The first failure that other files would meet too ends all. Raises it."""
+        with ThreadPoolExecutor(self._settings.jobs, "file") as pool:
+            futures = [pool.submit(self._read, number, job) for number, job in enumerate(self._jobs)]
+            while wait(futures, POLL_S).not_done:
+                self._progress.show()
+                if any(f.done() and f.exception() for f in futures):
+                    self._stop()
+            self._progress.show()
+        for future in futures:
+            future.result()
+
+    def _read(self, number: int, job: Job) -> None:
         """Raises what the next file would meet too: options, models, a full disk."""
-        outcome, began_s = Outcome(Path(job.source).name), time.monotonic()
+        if self._stopped.is_set():
+            return
+        outcome, began_s = Outcome(printable(Path(job.source).name)), time.monotonic()
         try:
-            self._run(job, outcome, table, f"{number}/{len(self._jobs)} {outcome.name}")
+            self._run(number, job, outcome)
         except SourceError as error:
             outcome.remark, outcome.failed = str(error), True
             complain(f"error: {error}")
+        finally:
+            self._progress.end(number)
+            if self._table:
+                self._table.done(number)
         outcome.took_s = time.monotonic() - began_s
-        return outcome
+        self._outcomes[number] = outcome
 
-    def _run(self, job: Job, outcome: Outcome, table: Writer | None, title: str) -> None:
+    def _open(self, number: int, job: Job, outcome: Outcome) -> App:
+        """One at a time, so that only the first loads the network."""
         from app.compose import begin, load
         from app.footage.path import FootagePath
 
-        begun = begin(job.settings, of_files=FootagePath)
-        # A camera among the files needs more points than the best one.
-        app = load(begun, engine=None if begun.source.live else self._engine, watch=[Tally(outcome, table)])
-        self._engine, self._pipeline = None if begun.source.live else app.engine, app.pipeline
+        with self._opening:
+            begun = begin(job.settings, of_files=FootagePath)
+            # A camera among the files needs more points than the best one.
+            live = begun.source.live
+            app = load(begun, engine=None if live else self._engine, watch=[Tally(number, outcome, self._table)])
+            if not live:
+                self._engine = app.engine
+        self._pipelines[number] = app.pipeline
+        self._progress.begin(number, app.pipeline, app.source.frame_count)
+        return app
+
+    def _run(self, number: int, job: Job, outcome: Outcome) -> None:
+        app = self._open(number, job, outcome)
         try:
             app.pipeline.start()
-            _watch(app, title)
-            whole = not self._stopped
+            if self._stopped.is_set():
+                app.pipeline.stop()
+            app.pipeline.wait()
         finally:
+            whole = not self._stopped.is_set()
             app.pipeline.close()
+            del self._pipelines[number]
             totals = app.pipeline.totals
             outcome.frames, outcome.faces, outcome.read = totals.frames, totals.faces, totals.read
         if app.pipeline.failure:
@@ -242,28 +283,15 @@ def _complete(draft: Path, path: Path) -> None:
         raise OutputError(f"{draft} cannot become {path}: {error.strerror or error}") from error
 
 
-def _watch(app: App, title: str) -> None:
-    """A progress bar on stderr with the time left, until the file is done."""
-    from tqdm import tqdm
-
-    bar: Callable[..., tqdm] = tqdm
-    with bar(
-        total=app.source.frame_count, desc=title, unit="frame", file=sys.stderr, dynamic_ncols=True, disable=None
-    ) as b:
-        while not app.pipeline.wait(POLL_S):
-            b.update(app.pipeline.totals.frames - b.n)
-        b.update(app.pipeline.totals.frames - b.n)
-
-
-def summary_table(outcomes: Sequence[Outcome]) -> list[str]:
-    """One line a file, and one for all."""
+def summary_table(outcomes: Sequence[Outcome], took_s: float) -> list[str]:
+    """One line a file, and one for all, which took so long together."""
     width = max([4, *(len(o.name) for o in outcomes)])
     lines = [f"{'file':<{width}}  frames  seconds  people   faces    read  frames/s"]
     for o in outcomes:
         rate = o.frames / o.took_s if o.took_s else 0.0
         figures = f"{o.frames:>6} {o.seconds:>8.1f} {len(o.people):>7} {o.faces:>7} {o.read:>7} {rate:>9.1f}"
         lines.append(f"{o.name:<{width}}  {figures}" + (f"  {o.remark}" if o.remark else ""))
-    frames, took_s = sum(o.frames for o in outcomes), sum(o.took_s for o in outcomes)
+    frames = sum(o.frames for o in outcomes)
     figures = (
         f"{frames:>6} {sum(o.seconds for o in outcomes):>8.1f} {sum(len(o.people) for o in outcomes):>7} "
         f"{sum(o.faces for o in outcomes):>7} {sum(o.read for o in outcomes):>7} {frames / took_s if took_s else 0:>9.1f}"

@@ -8,17 +8,13 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Protocol
 
-from scheduler.load import Load
 from scheduler.places import SERVER, Places, offer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from scheduler.latency import LatencyModel
-    from scheduler.load import Decision
-
-# Of a batch's time, what the server has at least; and the margin of what is kept to read here instead.
-LEAST_SHARE, MARGIN = 0.5, 1.1
+    from scheduler.load import Decision, Load
 
 
 class Server(Protocol):
@@ -70,29 +66,19 @@ class Elsewhere:
         self._out_s, self.losses = self._clock(), self.losses + 1
         self.tell(f"server out: {self._server.text}. Faces are read here until it answers again")
 
-    def before(self, decision: Decision, left_ms: float, faces: int, newcomers: int) -> None:
-        """Gives a batch that the server is to read its time: what is left, less what reading all of it here would take; but no
-        less than what was predicted, as long as somebody can still be read here."""
-        point, latency = decision.point, self._latency
-        if self._server is None or point.engine != SERVER:
-            return
-        if math.isfinite(left_ms) and isinstance(latency, Places):
-            fixed = decision.load is None
-            instead = latency.twin(point) if fixed else latency.cheapest_here
-            every, one = (
-                MARGIN * latency.predict_ms(instead, n, Load(n, left_ms)) for n in (faces, faces if fixed else 1)
-            )
-            least_ms = max(min(decision.predicted_ms, left_ms - one), LEAST_SHARE * left_ms)
-            left_ms = max(left_ms - every, least_ms)
-        self._server.before(left_ms, newcomers)
+    def before(self, decision: Decision, load: Load, newcomers: int) -> None:
+        """Gives a batch that the server is to read its time."""
+        if self._server and decision.point.engine == SERVER:
+            latency = self._latency
+            limit_ms = latency.limit_ms(decision, load) if isinstance(latency, Places) else load.left_ms
+            self._server.before(limit_ms, newcomers)
 
     def failed(self, decision: Decision, load: Load, waited_ms: float, *, first: bool) -> float:
         """The batch was not answered. Returns how long it counts to have taken: no less than usual. After the first batch of a
         frame, the server is not chosen in this frame again."""
         self.unanswered += 1
         point, faces = decision.point, decision.serve
-        usual_ms = self._latency.profile.median_ms(point, faces) * self._latency.slowdown
-        took_ms = max(waited_ms, usual_ms)
+        took_ms = self._latency.unanswered(point, faces, waited_ms) if isinstance(self._latency, Places) else waited_ms
         left_ms = load.left_ms if math.isfinite(load.left_ms) else None
         self.note("unanswered", **point.to_json(), faces=faces, left_ms=left_ms, took_ms=took_ms, first=first)
         self._latency.observe(point, faces, took_ms, load)

@@ -75,7 +75,7 @@ class CudaEngine(OnnxEngine):
                 session = self._session(point, graph)
                 self._try(session, point, bucket)
                 if provider_of(session) != CUDA:  # ONNX Runtime says nothing
-                    raise DeviceError(f"{point} for {bucket} faces came to run on the CPU")
+                    raise DeviceError(f"{point} for {bucket} faces ran on the CPU instead of the GPU")
                 self._loaded[point, bucket] = session
             if progress:
                 progress(done, len(self.points))

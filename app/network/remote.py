@@ -104,7 +104,8 @@ class RemoteEngine(LocalEngine):
         super().__init__(manifest, 1, points=points)
         self.address, self.provider, self._clock = address, f"server {address.target}", clock
         self._heads = {p: heads_of(manifest, p.exit) for p in self.points}
-        self._expected = {p: reference(p._replace(engine=""), made_faces(p.size)) for p in self.points}
+        self.manifest = manifest
+        self.expected = {p: reference(p._replace(engine=""), made_faces(p.size)) for p in self.points}
         self._loaded = {(p, b): model_name(manifest, p) for p in self.points for b in self.buckets}
         self._until_s: float | None = None  # the deadline of the batch that comes next
         self._priority, self._late = OTHERS, 0
@@ -139,6 +140,10 @@ class RemoteEngine(LocalEngine):
         finally:
             self._until_s = None
 
+    def request(self, point: OperatingPoint, faces: NDArray[np.uint8], limit_s: float) -> None:
+        """One request, whatever is known of the server: to measure it. Raises Unanswered."""
+        self._infer(self._client, self._loaded[point, 1], point, faces, limit_s)
+
     def _run(self, loaded: Any, point: OperatingPoint, faces: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
         if not self.there:
             raise Unanswered(self.text)
@@ -160,7 +165,7 @@ class RemoteEngine(LocalEngine):
     ) -> list[NDArray[np.float32]]:
         """Raises Unanswered for whatever is no answer."""
         grpc = _library()
-        crops = grpc.InferInput(self._manifest.input_name, list(faces.shape), "UINT8")
+        crops = grpc.InferInput(self.manifest.input_name, list(faces.shape), "UINT8")
         crops.set_data_from_numpy(np.ascontiguousarray(faces))
         wanted = [grpc.InferRequestedOutput(head) for head in self._heads[point]]
         try:
@@ -175,7 +180,7 @@ class RemoteEngine(LocalEngine):
             given = [result.as_numpy(head) for head in self._heads[point]]
         except Exception as error:  # InferenceServerException, and what a broken answer raises
             raise unanswered(error, self.address, limit_s) from error
-        shapes = [e.shape[1:] for e in self._expected[point]]
+        shapes = [e.shape[1:] for e in self.expected[point]]
         if any(
             g is None or g.shape != (len(faces), *s) or not np.isfinite(g).all()
             for g, s in zip(given, shapes, strict=True)
@@ -208,12 +213,12 @@ class RemoteEngine(LocalEngine):
             before.close()
 
     def _compare(self, point: OperatingPoint, given: list[NDArray[np.float32]]) -> None:
-        expected, years = self._expected[point], np.arange(given[0].shape[1])
+        expected, years = self.expected[point], np.arange(given[0].shape[1])
         apart = np.abs((given[0] - expected.age) @ years).max()
         rest = max(np.abs(g - e).max() for g, e in zip(given[1:], expected[1:], strict=True))
         if apart > YEARS or rest > SHARE:
             raise Unanswered(
-                f"{self.address} has another network as {model_name(self._manifest, point)}: its ages are {apart:.1f} years "
+                f"{self.address} has another network as {model_name(self.manifest, point)}: its ages are {apart:.1f} years "
                 "from ours. Export it again with `main.py export --triton`"
             )
 

@@ -141,7 +141,7 @@ def _at(fps: float, seen: list[tuple[float, int]], frames: int) -> list[int]:
     lasts = last - first + ((last - first) / (len(seen) - 1) if len(seen) > 1 else 1.0)
     times = [t - first for t, _ in seen]
     if any(b < a for a, b in pairwise(times)):
-        raise UsageError("--crowd: the frames of the log must not be born before those in front of them")
+        raise UsageError("--crowd: the frames of the log are not in order of time")
     lasts = round(lasts, 6)
     if lasts <= 0:
         return [seen[i % len(seen)][1] for i in range(frames)]

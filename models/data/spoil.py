@@ -227,7 +227,7 @@ def h264(picture: Picture, crf: float, face_px: float, rng: np.random.Generator)
 KINDS: dict[str, Kind] = {
     kind.name: kind
     for kind in (
-        Kind("cover", "% of the face covered", (10, 20, 30), 4, 33, 0.08, cover),
+        Kind("cover", "% of the face covered", (10, 20, 30), 4, 33, 0.06, cover),
         Kind("side light", "% less light on one side", (50, 70, 85), 20, 90, 0.05, side_light),
         Kind("motion", "% of the face's width", (5, 12, 18), 3, 21, 0.22, motion),
         Kind("defocus", "% of the face's width", (4, 8, 12), 2, 14, 0.07, defocus),
@@ -241,8 +241,8 @@ KINDS: dict[str, Kind] = {
         Kind("noise", "sigma of 255", (5, 10, 20), 2, 24, 0.12, noise),
         Kind("coarse noise", "sigma of 255", (5, 10, 15), 2, 18, 0.07, coarse_noise),
         Kind("grey", "% of the colour left", (50, 20, 0), 70, 0, 0.03, grey),
-        Kind("jpeg", "quality", (50, 25, 10), 70, 8, 0.15, jpeg),
-        Kind("h264", "constant rate factor", (28, 33, 38), 24, 42, 0.14, h264),
+        Kind("jpeg", "quality", (50, 25, 10), 70, 8, 0.12, jpeg),
+        Kind("h264", "constant rate factor", (28, 33, 38), 24, 42, 0.08, h264),
         Kind("palette", "colours", (32, 16, 8), 48, 8, 0.03, palette),
     )
 }

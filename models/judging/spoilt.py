@@ -46,9 +46,7 @@ def evaluate_spoilt(
     `sample`: only so many pictures, chosen by a hash of their names. Raises DataError and ManifestError.
     """
     samples, report = pictures.read()
-    if sample and sample < len(samples):
-        samples = sorted(samples, key=lambda s: zlib.crc32(s.path.name.encode()))[:sample]
-    kept, by_width = _faces(manifest, pictures.dataset, samples, report, progress)
+    kept, by_width = faces_at_widths(manifest, pictures.dataset, sampled(samples, sample), report, progress)
     labels = labels_of(kept)
     sessions = sessions_of(manifest, list(manifest.input_sizes))
     conditions = [(width, *condition) for width in WIDTHS_PX for condition in _conditions()]
@@ -76,7 +74,14 @@ def _conditions() -> Iterator[tuple[str, int]]:
             yield kind, level
 
 
-def _faces(
+def sampled(samples: Sequence[Sample], count: int | None) -> Sequence[Sample]:
+    """Only `count` of the samples, chosen by a hash of their names."""
+    if count and count < len(samples):
+        return sorted(samples, key=lambda s: zlib.crc32(s.path.name.encode()))[:count]
+    return samples
+
+
+def faces_at_widths(
     manifest: Manifest, dataset: str, samples: Sequence[Sample], report: Report, progress: Callable[..., Any]
 ) -> tuple[list[Sample], dict[int, list[Face]]]:
     """The samples that can be read, and their pictures at each width."""
@@ -108,16 +113,19 @@ def at_width(
     return small, matrix @ to_picture
 
 
+def as_spoilt(face: Face, kind: str, level: int, width: int) -> NDArray[np.uint8]:
+    """The face's picture, spoilt unless `kind` is CLEAN: (h, w, 3) RGB."""
+    image, _, index = face
+    return image if kind == CLEAN else spoilt(image, kind, level, width, index)
+
+
 def _outputs(
     manifest: Manifest, sessions: dict[int, Any], faces: Sequence[Face], kind: str, level: int, width: int
 ) -> dict[int, dict[str, NDArray[np.float32]]]:
     """Per input size what every exit says of all faces, by EXIT.HEAD."""
     chunks: dict[int, list[dict[str, NDArray[np.float32]]]] = {size: [] for size in sessions}
     for start in range(0, len(faces), BATCH):
-        pictures = [
-            (image if kind == CLEAN else spoilt(image, kind, level, width, index), matrix)
-            for image, matrix, index in faces[start : start + BATCH]
-        ]
+        pictures = [(as_spoilt(face, kind, level, width), face[1]) for face in faces[start : start + BATCH]]
         for size, session in sessions.items():
             crops = np.stack([crop_face(image, to_pixels(matrix, size), size) for image, matrix in pictures])
             names = [o.name for o in session.get_outputs()]
@@ -132,7 +140,7 @@ def _figures(
     outputs: dict[str, NDArray[np.float32]], exit_: Exit, labels: dict[str, NDArray], size: int
 ) -> dict[str, float]:
     """What the labels allow of: mae and bias in years, coverages of the age's intervals, gender, expression."""
-    age, gender, expression = (outputs[exit_.output(h)] for h in HEADS)
+    age, *classes = (outputs.get(exit_.output(h)) for h in HEADS)
     out: dict[str, float] = {}
     known = labels["age"] >= 0
     if known.any():
@@ -141,8 +149,8 @@ def _figures(
         out |= {"mae": float(np.abs(off).mean()), "bias": float(off.mean())}
         for coverage, scale in exit_.age_interval_scale.get(size, {}).items():
             out[f"coverage_{coverage}"] = float((np.abs(off) <= scale * half).mean())
-    for name, p in (("gender", gender), ("expression", expression)):
+    for name, p in zip(HEADS[1:], classes, strict=True):
         told = labels[name] >= 0
-        if told.any():
+        if p is not None and told.any():
             out[name] = metrics.accuracy(p[told], labels[name][told])
     return out

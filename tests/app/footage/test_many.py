@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -12,10 +15,15 @@ import pytest
 from skimage.data import astronaut
 
 from app.cli import main
+from app.console.telling import printable
+from app.domain import Frame, Result
 from app.errors import SourceError
 from app.footage.many import Outcome, summary_table
+from app.footage.progress import Progress
+from app.footage.table import Table
 from app.sources.many import expand, series
 from app.sources.open import open_source
+from tests.support.builders import STATS
 from tests.support.videos import make
 
 
@@ -124,7 +132,122 @@ def test_nonsense_is_refused_before_anything_is_written(footage, tmp_path, capsy
 
 def test_the_summary_is_a_table():
     lines = summary_table(
-        [Outcome("a.mp4", 100, 4.0, {1, 2}, 150, 149, 2.0), Outcome("b.mp4", remark="no video", failed=True)]
+        [Outcome("a.mp4", 100, 4.0, {1, 2}, 150, 149, 2.0), Outcome("b.mp4", remark="no video", failed=True)],
+        12.0,
     )
     assert lines[1].split() == ["a.mp4", "100", "4.0", "2", "150", "149", "50.0"]
     assert lines[2].endswith("no video") and lines[3].split()[:2] == ["all", "100"]
+
+
+def test_several_at_once_write_what_one_after_the_other_write(footage, tmp_path, capsys):
+    """The common table too, in the files' order."""
+    for jobs in ("1", "3"):
+        folder = tmp_path / jobs
+        folder.mkdir()
+        assert run("--source", footage, "--results", folder / "all.csv", "--jobs", jobs) == 3
+        assert run("--source", footage, "--results", folder / "{name}.jsonl", "--jobs", jobs) == 3
+    told = capsys.readouterr().out
+    assert "4 files were not begun" not in told and told.count("torn.mp4") >= 4
+    written = [{p.name: p.read_bytes() for p in (tmp_path / jobs).iterdir()} for jobs in ("1", "3")]
+    assert written[0] == written[1]
+    assert {"all.csv", "anna.jpg.jsonl", "bert.png.jsonl", "clip.mp4.jsonl"} <= written[0].keys()
+
+
+def test_a_failure_that_concerns_all_files_ends_all(footage, tmp_path, capsys, monkeypatch):
+    from app.errors import ModelError
+
+    def broken(*args, **kwargs):
+        raise ModelError("the network is torn")
+
+    monkeypatch.setattr("app.compose.open_engine", broken)
+    assert run("--source", footage, "--results", tmp_path / "all.csv", "--jobs", "2") == ModelError.exit_code
+    assert "the network is torn" in capsys.readouterr().err
+
+
+class Noted:
+    """A writer that keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.given: list[tuple[str, int]] = []
+
+    def deliver(self, result: Result, source: str = "") -> None:
+        self.given.append((source, result.frame.id))
+
+    def close(self) -> None:
+        pass
+
+
+def of_frame(number: int) -> Result:
+    return Result(Frame(number, np.zeros((4, 4, 3), np.uint8), 0.0, 0.0), (), STATS)
+
+
+def test_a_table_keeps_the_files_order_and_holds_no_pictures(monkeypatch):
+    writer = Noted()
+    table = Table(writer)
+    for file in (2, 1, 0):
+        for i in range(3):
+            table.deliver(file, of_frame(i), f"f{file}")
+        if file == 1:
+            assert all(r.frame.image.size == 0 for held in table._held.values() for r, _ in held)
+        table.done(file)
+    assert writer.given == [(f"f{f}", i) for f in range(3) for i in range(3)]
+
+
+def test_a_file_that_is_far_ahead_waits_for_its_turn(monkeypatch):
+    monkeypatch.setattr("app.footage.table.HELD", 2)
+    writer = Noted()
+    table = Table(writer)
+    ahead = threading.Thread(target=lambda: [table.deliver(1, of_frame(i), "b") for i in range(5)])
+    ahead.start()
+    table.deliver(0, of_frame(0), "a")
+    table.done(0)
+    ahead.join(20)
+    table.done(1)
+    assert writer.given == [("a", 0), *(("b", i) for i in range(5))]
+
+
+def test_the_bar_goes_by_what_files_weigh(tmp_path):
+    big, small = tmp_path / "big", tmp_path / "small"
+    big.write_bytes(bytes(900))
+    small.write_bytes(bytes(100))
+    progress = Progress([str(big), str(small), "rtsp://camera"])
+    running = SimpleNamespace(totals=SimpleNamespace(frames=5))
+    progress.begin(0, running, 10)
+    assert progress.state() == (450.0, 5, 0)
+    progress.end(1)
+    progress.end(0)
+    progress.show()
+    assert progress.state() == (1000.0, 5, 2)
+    progress.close()
+
+
+def test_what_an_earlier_run_wrote_beside_the_footage_is_no_footage(footage, tmp_path, capsys):
+    folder = tmp_path / "f"
+    folder.mkdir()
+    (folder / "clip.mp4").write_bytes((footage / "clip.mp4").read_bytes())
+    args = ("--source", folder, "--output", folder / "{stem}-seen.mkv")
+    assert run(*args) == 0
+    written = (folder / "clip-seen.mkv").read_bytes()
+    assert run(*args) == 2
+    assert "add --resume" in capsys.readouterr().err
+    assert run(*args, "--resume") == 0
+    assert "1 of 1 files are complete" in capsys.readouterr().out
+    assert (folder / "clip-seen.mkv").read_bytes() == written and len(list(folder.iterdir())) == 2
+
+
+def test_odd_names(tmp_path, capsys):
+    """In a folder, with outputs by a pattern and in one table; a name that is no text is told, and its file left out."""
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    out.mkdir()
+    names = ["-a.png", "10:30.png", "[x].png", "b%02d.png", "new\nline.png", "{name}.png", os.fsdecode(b"\xff.png")]
+    cv2.imwrite(str(tmp_path / "a.png"), portrait())
+    for name in names:
+        (folder / name).write_bytes((tmp_path / "a.png").read_bytes())
+    assert run("--source", folder, "--results", out / "{stem}.jsonl") == 3
+    assert sorted(p.name for p in out.iterdir()) == sorted(n.replace(".png", ".jsonl") for n in names[:-1])
+    assert run("--source", folder, "--results", out / "all.csv") == 3
+    told = capsys.readouterr()
+    assert "new\\nline.png" in told.out and "\\udcff.png" in told.out and "Rename it" in told.err
+    with (out / "all.csv").open() as file:
+        assert sorted(row["source"] for row in csv.DictReader(file)) == sorted(map(printable, names[:-1]))
