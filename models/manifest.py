@@ -23,7 +23,8 @@ LONGEST_MESSAGE = 1000
 WEIGHTS = Path(__file__).with_name("weights")
 DEFAULT_MODEL = "mobilenet_v1_075"
 MIRROR = "+mirror"
-_HEADS = ("age", "gender", "expression")
+#: what a network may say of a face; all say the age, which everything else is weighed by
+TASKS = ("age", "gender", "expression")
 
 
 class ManifestError(ValueError):
@@ -64,7 +65,9 @@ class Exit:
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """A network as the application sees it. The input is (n, s, s, 3) uint8 RGB; scaling happens inside the network."""
+    """A network as the application sees it. The input is (n, s, s, 3) uint8 RGB; scaling happens inside the network.
+
+    It has no `genders` or no `expressions` where it does not tell them."""
 
     name: str
     network: Path
@@ -89,8 +92,8 @@ class Manifest:
             raise ManifestError(f"{self.name}: two exits have one name")
         if not self.input_sizes or not all(16 <= size <= MAX_INPUT_SIZE for size in self.input_sizes):
             raise ManifestError(f"{self.name}: input sizes must be from 16 to {MAX_INPUT_SIZE}, got {self.input_sizes}")
-        if min(len(set(self.genders)), len(set(self.expressions))) < 2:
-            raise ManifestError(f"{self.name}: gender and expression need two labels or more")
+        if any(len(set(labels)) == 1 for labels in (self.genders, self.expressions)):
+            raise ManifestError(f"{self.name}: gender and expression need two labels or more, or none at all")
         odd = [e.name for e in self.exits if e.mirrored or set(e.multiply_adds) != set(self.input_sizes)]
         if odd:
             raise ManifestError(
@@ -116,8 +119,9 @@ class Manifest:
             figures = one.validation.get(size, {})
             if not 0 < figures.get("mae", math.nan) < 100:
                 raise ManifestError(f"{self.name}: {one.name} has no validation MAE at {size} px")
-            if not all(0 <= figures.get(task, math.nan) <= 1 for task in ("gender", "expression")):
-                raise ManifestError(f"{self.name}: {one.name} lacks an accuracy for gender or expression at {size} px")
+            lacking = [task for task in self.tasks[1:] if not 0 <= figures.get(task, math.nan) <= 1]
+            if lacking:
+                raise ManifestError(f"{self.name}: {one.name} lacks an accuracy for {lacking[0]} at {size} px")
             scales = [one.age_interval_scale.get(size, {}).get(coverage, math.nan) for coverage in COVERAGES]
             if not all(0 < scale < 100 for scale in scales) or scales != sorted(scales):
                 raise ManifestError(
@@ -142,6 +146,12 @@ class Manifest:
                 raise ManifestError(
                     f"{self.name}: {one.name} has sizes {list(one.multiply_adds)}, not of {self.input_sizes}"
                 )
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """What it says of a face, in the order of TASKS."""
+        told = {"age": True, "gender": bool(self.genders), "expression": bool(self.expressions)}
+        return tuple(task for task in TASKS if told[task])
 
     @property
     def variants(self) -> tuple[Exit, ...]:
@@ -221,8 +231,8 @@ def _from_json(path: Path, data: Mapping[str, Any]) -> Manifest:
         input_name=str(data["network"]["input"]),
         input_sizes=tuple(int(s) for s in data["input"]["sizes"]),
         template=tuple((float(x), float(y)) for x, y in data["template"]["points"]),
-        genders=_labels(data["labels"]["gender"]),
-        expressions=_labels(data["labels"]["expression"]),
+        genders=_labels(data["labels"].get("gender", [])),
+        expressions=_labels(data["labels"].get("expression", [])),
         exits=tuple(map(_exit, data["exits"])),
         mirrored=tuple(map(_exit, data.get("mirrored", ()))),
         licence=str(data["licence"]),

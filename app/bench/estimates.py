@@ -154,10 +154,12 @@ class AsTheyCome:
     def estimate(self, person: int) -> Estimate:
         from app.domain import Estimate
 
-        (g, x), (genders, expressions) = (int(p.argmax()) for p in self._p), self._labels
-        gender_p, expression_p = float(self._p[0][g]), float(self._p[1][x])
+        said = (
+            max(zip(p, labels, strict=True), default=(0.0, "")) for p, labels in zip(self._p, self._labels, strict=True)
+        )
+        (gender_p, gender), (expression_p, expression) = said
         low, high = self._age - self._half, self._age + self._half
-        return Estimate(self._age, low, high, genders[g], gender_p, expressions[x], expression_p, "")
+        return Estimate(self._age, low, high, gender, float(gender_p), expression, float(expression_p), "")
 
 
 class Averaged(AsTheyCome):

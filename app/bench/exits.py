@@ -44,7 +44,7 @@ def _exits(manifest: Manifest, device: str, rounds: int) -> dict[str, Any]:
     from onnx.utils import Extractor
     from tqdm import tqdm
 
-    from app.network.graphs import HEADS
+    from app.network.graphs import heads_of
     from app.network.onnx_cpu import OnnxEngine, session_options
     from app.network.open import open_engine
 
@@ -59,7 +59,7 @@ def _exits(manifest: Manifest, device: str, rounds: int) -> dict[str, Any]:
     whole = onnxruntime.InferenceSession(manifest.verify(), session_options(), providers=provider)
     cut = {}
     for one in manifest.exits:
-        part = Extractor(model).extract_model([manifest.input_name], [one.output(h) for h in HEADS])
+        part = Extractor(model).extract_model([manifest.input_name], heads_of(manifest, one.name))
         cut[one.name] = onnxruntime.InferenceSession(part.SerializeToString(), session_options(), providers=provider)
 
     rows = []
@@ -70,7 +70,7 @@ def _exits(manifest: Manifest, device: str, rounds: int) -> dict[str, Any]:
     for faces in tqdm((1, 4, 16), leave=False):
         crops = np.random.default_rng(0).integers(0, 256, (faces, size, size, 3), dtype=np.uint8)
         for one in manifest.exits:
-            names = [one.output(h) for h in HEADS]
+            names = heads_of(manifest, one.name)
             ways = {
                 "early": partial(engine.outputs, OperatingPoint(one.name, size), crops),
                 "cut": partial(cut[one.name].run, names, {manifest.input_name: crops}),

@@ -37,16 +37,16 @@ def add(sub: argparse._SubParsersAction) -> None:
     p.add_argument(
         "--dataset",
         required=True,
-        choices=("utkface", "fer2013", "ferplus", "appa_real"),
+        choices=("utkface", "fer2013", "ferplus", "appa_real", "csv"),
         help="utkface: age and gender; fer2013: expression; ferplus: the same by the votes of ten annotators; appa_real: "
-        "apparent age, with the epsilon error",
+        "apparent age, with the epsilon error; csv: your own, what the table has",
     )
     p.add_argument(
         "--root",
         type=Path,
         required=True,
         metavar="DIR",
-        help="the data set's folder; for fer2013 and ferplus the one with train/ and validation/",
+        help="the data set's folder; for fer2013 and ferplus the one with train/ and validation/; for csv the table",
     )
     p.add_argument(
         "--split",
@@ -133,7 +133,9 @@ def run(args: argparse.Namespace) -> int:
         check_writable(path)
     others = [_read_report(path) for path in args.beside]
     report, table = _judge(args)
-    report["split"] = args.list.name if args.list else "every picture" if args.dataset == "utkface" else args.split
+    report["split"] = (
+        args.list.name if args.list else "every picture" if args.dataset in ("utkface", "csv") else args.split
+    )
     for line in table(report):
         print(line)
     text = json.dumps(report, indent=1)

@@ -25,7 +25,7 @@ def add(sub: argparse._SubParsersAction) -> None:
     p.add_argument("what", choices=("inspect",), help="inspect: list the blocks that are found, or that --taps names")
     p.add_argument(
         "backbone",
-        help="mobilenet_v1, resnet50, inception_v3, or any other as module:callable, e.g. timm:create_model",
+        help="mobilenet_v1, resnet50, inception_v3, vgg16, or any other as module:callable, e.g. timm:create_model",
     )
     p.add_argument(
         "--option",

@@ -35,6 +35,11 @@ def open_streams() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
+def printable(text: str) -> str:
+    """A file's name, say, on one line: what cannot be printed is written as an escape."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
 def complain(text: str) -> None:
     """To stderr, or nowhere."""
     with suppress(*TROUBLE):

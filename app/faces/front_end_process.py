@@ -23,7 +23,7 @@ from app.errors import AppError, DeviceError, InternalError
 from app.faces.front_end import FrameFaces
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from multiprocessing.connection import Connection
 
     from numpy.typing import NDArray
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 STOP_S = 2.0
 SPARED = 3  # pictures of an empty room that are not searched, one after another
 READY, FIND = "ready", "find"
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 
 class FrontEndEnded(InternalError):
@@ -63,7 +64,8 @@ class FrontEndProcess:
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs, self._make), name="capture", daemon=True)
-        self._process.start()
+        with _held():
+            self._process.start()
         theirs.close()
 
     def ready(self) -> None:
@@ -127,6 +129,20 @@ class FrontEndProcess:
             memory.unlink()
 
 
+@contextlib.contextmanager
+def _held() -> Iterator[None]:
+    """A process that is started in here gets signals only once it ignores them; one that stops a service while it starts would
+    end it, and look like a fault."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _reserve(memory: SharedMemory) -> None:
     """Takes the pages now: to write later into some that the system cannot give is a bus error, which ends both processes."""
     if hasattr(os, "posix_fallocate"):
@@ -141,9 +157,10 @@ def _pixels(memory: SharedMemory, shape: tuple[int, ...]) -> NDArray[np.uint8]:
 def _serve(pipe: Connection, make: Callable[[], FrontEnd]) -> None:
     """The other process: answers until the pipe is closed. Signals are the first process's business: a terminal and a service
     manager send them to both."""
-    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)  # see _held
     with contextlib.suppress(EOFError, OSError):
         try:
             front_end = make()

@@ -7,6 +7,7 @@ A file's outputs are drafts (`clip.part.jsonl`) until the file is done, so that 
 from __future__ import annotations
 
 import dataclasses
+import re
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app.console.ending import ends_on_signals
-from app.console.telling import complain
+from app.console.telling import complain, printable
 from app.errors import OutputError, SourceDamaged, SourceError, UsageError
 from app.files import draft_of
 from app.footage.progress import Progress
@@ -107,7 +108,10 @@ def plan(settings: Settings, sources: Sequence[str]) -> list[Job]:
     if settings.resume and (not settings.written or _common(settings)):
         raise UsageError("--resume tells by each file's own outputs what is missing: --results 'out/{stem}.jsonl'")
     jobs = [_job(settings, source) for source in sources]
-    _check_collisions(jobs, sources)
+    if settings.resume:  # what an earlier run wrote beside the footage is none
+        written = {resolved(path) for job in jobs for pair in job.finished.items() for path in pair}
+        jobs = [job for job in jobs if resolved(Path(job.source)) not in written]
+    _check_collisions(jobs)
     return jobs
 
 
@@ -129,25 +133,27 @@ def _job(settings: Settings, source: str) -> Job:
 
 def _named(path: Path, source: str) -> Path:
     file = Path(source)
-    text = str(path).replace("{stem}", file.stem).replace("{name}", file.name)
-    return Path(text.replace("{folder}", file.absolute().parent.name))
+    names = {"{stem}": file.stem, "{name}": file.name, "{folder}": file.absolute().parent.name}
+    return Path(re.sub("|".join(map(re.escape, FIELDS)), lambda field: names[field[0]], str(path)))
 
 
-def _check_collisions(jobs: Sequence[Job], sources: Sequence[str]) -> None:
-    taken: dict[Path, str] = {resolved(Path(s)): s for s in sources}
+def _check_collisions(jobs: Sequence[Job]) -> None:
+    sources = {resolved(Path(job.source)) for job in jobs}
+    taken: dict[Path, str] = {}
     for job in jobs:
         for path in job.finished.values():
             place = resolved(path)
+            if place in sources or (path.exists() and any(same_file(Path(j.source), path) for j in jobs)):
+                raise UsageError(
+                    f"{path} is a source and would be overwritten: choose another pattern, or a folder of its own; if an "
+                    "earlier run wrote it, add --resume"
+                )
             if place in taken:
                 raise UsageError(
-                    f"{path} would be written for {job.source} over {taken[place]}: put {{name}} or {{folder}} into the pattern"
+                    f"{path} would be written for {job.source} and for {taken[place]}: "
+                    "put {name} or {folder} into the pattern"
                 )
             taken[place] = job.source
-    names = [
-        s for s in sources if any(same_file(Path(s), p) for job in jobs for p in job.finished.values() if p.exists())
-    ]
-    if names:
-        raise UsageError(f"{names[0]} is a source and would be overwritten: choose another pattern")
 
 
 class _Batch:
@@ -215,7 +221,7 @@ class _Batch:
         """Raises what the next file would meet too: options, models, a full disk."""
         if self._stopped.is_set():
             return
-        outcome, began_s = Outcome(Path(job.source).name), time.monotonic()
+        outcome, began_s = Outcome(printable(Path(job.source).name)), time.monotonic()
         try:
             self._run(number, job, outcome)
         except SourceError as error:

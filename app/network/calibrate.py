@@ -201,10 +201,10 @@ def _consistent(
 
 
 def relative_errors(manifest: Manifest, points: Sequence[OperatingPoint]) -> tuple[dict[OperatingPoint, float], float]:
-    """Validation error of each point over all that it estimates, relative to the best: the mean of age's MAE, gender's
-    error and expression's error, each divided by the least of all points. And the same of an answer that looks at nobody."""
+    """Validation error of each point over the tasks that there are, relative to the best: the mean of age's MAE and of gender's
+    and expression's error, each divided by the least of all points. And the same of an answer that looks at nobody."""
     figures = {p: manifest.exit(p.exit).validation[p.size] for p in points}
-    tasks = ["mae", *(k for k in ("gender", "expression") if all(k in f for f in figures.values()))]
+    tasks = ["mae", *manifest.tasks[1:]]
     table = {p: [f[k] if k == "mae" else max(1 - f[k], 1e-3) for k in tasks] for p, f in figures.items()}
     best = [min(column) for column in zip(*table.values(), strict=True)]
 

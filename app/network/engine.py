@@ -18,6 +18,7 @@ from app.domain import Reading
 from app.errors import DeviceError, ModelError
 from app.network.cores import available_cores
 from app.network.graphs import Graphs, points_of
+from models.manifest import TASKS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -35,7 +36,7 @@ class Unanswered(Exception):
 
 
 class Outputs(NamedTuple):
-    """Probabilities for n faces: age (n, 101), gender (n, 2), expression (n, 7)."""
+    """Probabilities for n faces: age (n, 101), gender (n, 2), expression (n, 7); (n, 0) of what a network does not tell."""
 
     age: NDArray[np.float32]
     gender: NDArray[np.float32]
@@ -78,6 +79,12 @@ def default_threads() -> int:
     """One core is left to the front end and the window: ONNX Runtime's workers spin between frames as if they were alone
     (docs/decisions/0008-one-core-is-left-alone.md)."""
     return max(1, available_cores() - 1)
+
+
+def widths_of(manifest: Manifest) -> list[int]:
+    """The number of classes of each of a network's tasks."""
+    widths = {"age": AGE_CLASSES, "gender": len(manifest.genders), "expression": len(manifest.expressions)}
+    return [widths[task] for task in manifest.tasks]
 
 
 class LocalEngine(ABC):
@@ -125,7 +132,7 @@ class LocalEngine(ABC):
 
     @abstractmethod
     def _run(self, loaded: Any, point: OperatingPoint, faces: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
-        """The outputs of HEADS."""
+        """The outputs of the manifest's tasks, in their order."""
 
     def read(self, point: OperatingPoint, faces: NDArray[np.uint8]) -> list[Reading]:
         return readings(self._manifest, point, self.outputs(point, faces))
@@ -148,7 +155,9 @@ class LocalEngine(ABC):
             loaded = self._loaded[point, bucket]
         except KeyError:
             raise DeviceError(f"{self.provider} was closed and reads nobody any more: start the run again") from None
-        return Outputs(*(o[:n] for o in self._run(loaded, point, faces)))
+        given = dict(zip(self._manifest.tasks, self._run(loaded, point, faces), strict=True))
+        nothing = np.empty((n, 0), np.float32)
+        return Outputs(*(given[task][:n] if task in given else nothing for task in TASKS))
 
     def close(self) -> None:
         self._closed = True
@@ -159,7 +168,7 @@ class LocalEngine(ABC):
         """Blank faces through a point must give what the manifest promises. Raises ModelError."""
         manifest = self._manifest
         blank = np.zeros((faces, point.size, point.size, 3), np.uint8)
-        promised = [(faces, AGE_CLASSES), (faces, len(manifest.genders)), (faces, len(manifest.expressions))]
+        promised = [(faces, width) for width in widths_of(manifest)]
         try:
             given = self._run(loaded, point, blank)
         except Exception as error:  # each library raises a dozen types of its own
@@ -174,9 +183,10 @@ class LocalEngine(ABC):
 def readings(manifest: Manifest, point: OperatingPoint, outputs: Outputs) -> list[Reading]:
     """One per face. Age is the expectation over the age classes; the interval was calibrated per exit on held-out faces."""
     scale = manifest.exit(point.exit).interval_scale(point.size)
-    years = np.arange(outputs.age.shape[1])
-    ages = outputs.age @ years
-    deviations = np.sqrt(np.maximum(outputs.age @ years**2 - ages**2, 0.25))
+    years, ages_p = np.arange(outputs.age.shape[1]), outputs.age.astype(np.float64)
+    # Row by row: a matrix product's last digits depend on how many faces share the batch.
+    ages = (ages_p * years).sum(axis=1)
+    deviations = np.sqrt(np.maximum((ages_p * years**2).sum(axis=1) - ages**2, 0.25))
     return [
         Reading(float(age), float(scale * deviation), gender, expression, point.exit, point.size)
         for age, deviation, gender, expression in zip(ages, deviations, outputs.gender, outputs.expression, strict=True)

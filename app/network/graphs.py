@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from models.manifest import Manifest
 
-HEADS = ("age", "gender", "expression")
-
 
 class Graph(NamedTuple):
     """A point's part of the network. Points of one exit and `network` have the same."""
@@ -30,8 +28,8 @@ class Graph(NamedTuple):
 
 
 def heads_of(manifest: Manifest, exit: str) -> list[str]:
-    """The names of an exit's outputs, in the order of HEADS."""
-    return [manifest.exit(exit).output(head) for head in HEADS]
+    """The names of an exit's outputs, in the order of the manifest's tasks."""
+    return [manifest.exit(exit).output(task) for task in manifest.tasks]
 
 
 def points_of(

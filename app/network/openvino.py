@@ -72,7 +72,7 @@ class OpenVinoEngine(LocalEngine):
 
     def _run(self, loaded: Any, point: OperatingPoint, faces: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
         given = loaded.infer([faces])
-        return [given[i].copy() for i in range(3)]  # views of what the next batch writes over
+        return [given[i].copy() for i in range(len(self._manifest.tasks))]  # views of what the next batch writes over
 
 
 def engine_name(precision: str) -> str:

@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from app.errors import OutputError, UsageError
-from app.network.engine import AGE_CLASSES
+from app.network.engine import widths_of
 from app.network.graphs import graphs_of, heads_of
 from app.network.remote import NEWCOMERS, OTHERS, model_name
 
@@ -75,8 +75,7 @@ def _write(manifest: Manifest, point: OperatingPoint, graph: bytes, folder: Path
 
 def config(manifest: Manifest, point: OperatingPoint) -> str:
     """config.pbtxt of one model."""
-    widths = (AGE_CLASSES, len(manifest.genders), len(manifest.expressions))
-    heads = zip(heads_of(manifest, point.exit), widths, strict=True)
+    heads = zip(heads_of(manifest, point.exit), widths_of(manifest), strict=True)
     return CONFIG.format(
         point=point,
         network=manifest.name,

@@ -125,7 +125,7 @@ class Aggregate:
             left=len(self._dwell_s),
             dwell_s=statistics.median(self._dwell_s) if len(self._dwell_s) >= LEAST_PEOPLE else None,
             ages=_counts(f"{10 * (int(e.age) // 10)}-{10 * (int(e.age) // 10) + 9}" for e in read) if told else None,
-            genders=_counts(e.gender for e in read) if told else None,
+            genders=_counts(e.gender for e in read if e.gender) if told else None,
             expressions=_counts(e.expression for e in read if e.expression) if told else None,
         )
 

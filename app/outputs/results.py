@@ -17,12 +17,14 @@ ESTIMATE_FIELDS = ("age", "age_low", "age_high", "gender", "gender_p", "expressi
 
 
 def estimate_record(estimate: Estimate | None) -> dict[str, Any]:
-    """The fields of an estimate in results and events; what is not known yet is null, and so is an unsure expression."""
+    """The fields of an estimate in results and events; what is not known yet is null, and so is an unsure expression,
+    and what the network does not tell."""
     if estimate is None:
         return dict.fromkeys(ESTIMATE_FIELDS)
     values = ((name, getattr(estimate, name)) for name in ESTIMATE_FIELDS)
     record = {name: round(v, 4 if name.endswith("_p") else 2) if isinstance(v, float) else v for name, v in values}
-    return record | {"expression": estimate.expression or None}
+    record["expression"] = estimate.expression or None
+    return record if estimate.gender else record | {"gender": None, "gender_p": None}
 
 
 def person_record(person: Person) -> dict[str, Any]:

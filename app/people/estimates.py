@@ -107,7 +107,7 @@ class _Memory:
         """Decides what is sure enough to be told."""
         age, expression = self.told
         least = LEAST_EXPRESSION - EXPRESSION_MARGIN * expression
-        self.told = [self.half <= TOO_WIDE + WIDE_MARGIN * age, self.expression[self.shown[1]] >= least]
+        self.told = [self.half <= TOO_WIDE + WIDE_MARGIN * age, _share(self.expression, self.shown[1]) >= least]
 
 
 class People:
@@ -143,8 +143,8 @@ class People:
         known.expression = known.expression + step
         known.moved = 0.5 * float(np.abs(step).sum())
         for i, (p, lead) in enumerate(((known.gender, GENDER_LEAD), (known.expression, EXPRESSION_LEAD))):
-            best = int(p.argmax())
-            if p[best] > p[known.shown[i]] + lead:
+            best = _likeliest(p)
+            if _share(p, best) > _share(p, known.shown[i]) + lead:
                 known.shown[i] = best
         known.exit, known.size, known.read_s = reading.exit, reading.size, time_s
         known.judge()
@@ -160,7 +160,7 @@ class People:
     def estimate(self, person: int) -> Estimate | None:
         """The fused estimate; None before the first reading, and while the age's interval is too wide to say anything.
 
-        Its expression is "" where none is probable enough.
+        Its expression is "" where none is probable enough, and so is what the network does not tell.
         """
         known = self._known.get(person)
         if known is None or not known.told[0]:
@@ -170,10 +170,10 @@ class People:
             age=age,
             age_low=max(age - known.half, 0.0),
             age_high=age + known.half,
-            gender=self._genders[g],
-            gender_p=float(known.gender[g]),
+            gender=self._genders[g] if self._genders else "",
+            gender_p=_share(known.gender, g),
             expression=self._expressions[x] if known.told[1] else "",
-            expression_p=float(known.expression[x]),
+            expression_p=_share(known.expression, x),
             exit=known.exit,
         )
 
@@ -181,6 +181,15 @@ class People:
         """Forgets everybody else."""
         for person in self._known.keys() - alive:
             del self._known[person]
+
+
+def _likeliest(p: NDArray[np.float64]) -> int:
+    """The likeliest class; 0 where the network does not tell any."""
+    return int(p.argmax()) if len(p) else 0
+
+
+def _share(p: NDArray[np.float64], which: int) -> float:
+    return float(p[which]) if len(p) else 0.0
 
 
 def _first(reading: Reading, variance: float, frame: int, time_s: float) -> _Memory:
@@ -199,7 +208,7 @@ def _first(reading: Reading, variance: float, frame: int, time_s: float) -> _Mem
         exit=reading.exit,
         size=reading.size,
         read_s=time_s,
-        shown=[int(gender.argmax()), int(expression.argmax())],
+        shown=[_likeliest(gender), _likeliest(expression)],
     )
 
 

@@ -48,7 +48,7 @@ def best_point(manifest: Manifest) -> OperatingPoint:
 def _figures(manifest: Manifest, point: OperatingPoint) -> dict[str, Any]:
     one = manifest.exit(point.exit)
     cost = {"exit": point.exit, "size": point.size, "multiply_adds": one.multiply_adds[point.size]}
-    return cost | {key: one.validation[point.size][key] for key in ("mae", "gender", "expression")}
+    return cost | {key: one.validation[point.size][key] for key in ("mae", *manifest.tasks[1:])}
 
 
 def table(found: Sequence[dict[str, Any]], *, shipped: bool) -> list[str]:
@@ -62,7 +62,7 @@ def table(found: Sequence[dict[str, Any]], *, shipped: bool) -> list[str]:
             at = one[which]
             lines.append(
                 f"{head}{which:<9}{at['exit'] + '@' + str(at['size']):<18}{at['multiply_adds'] / 1e6:>8.1f} M"
-                f"{at['mae']:>7.2f}{at['gender']:>9.1%}{at['expression']:>12.1%}"
+                f"{at['mae']:>7.2f}{_share(at, 'gender'):>9}{_share(at, 'expression'):>12}".rstrip()
             )
             head = " " * len(head)
         span = " to ".join(f"{one[which]['multiply_adds'] / 1e6:.1f}" for which in ("cheapest", "dearest"))
@@ -73,8 +73,13 @@ def table(found: Sequence[dict[str, Any]], *, shipped: bool) -> list[str]:
     how = "NAME" if shipped else "FOLDER/NAME.json"
     return [
         *lines,
-        f"Figures are those of the manifests, on held-out faces; best: over all three together. `run --model {how}` takes one.",
+        f"Figures are those of the manifests, on held-out faces; best: over all tasks together. `run --model {how}` takes one.",
     ]
+
+
+def _share(figures: dict[str, Any], task: str) -> str:
+    """Empty where the network does not tell it."""
+    return f"{figures[task]:.1%}" if task in figures else ""
 
 
 def licence_in_a_word(text: str) -> str:

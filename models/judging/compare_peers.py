@@ -137,7 +137,10 @@ def _joined(parts: list[Any]) -> NDArray[np.float64] | None:
 def table(report: dict[str, Any]) -> list[str]:
     """For people, as Markdown: a row for each reader and width, and what the readers are."""
     ages = "mae" in report["readers"][0]["figures"][WIDTHS_PX[0]][CLEAN]
-    title = f"{report['dataset']}, {report['pictures']} pictures, all kinds at {report['strength']} strength"
+    title = (
+        f"{report['model']} ({report['sha256'][:8]}) and peers on {report['dataset']}, {report['pictures']} pictures, "
+        f"all kinds at {report['strength']} strength"
+    )
     if ages:
         head = "| network | face | age MAE clean | spoilt | times | worst kind | bias clean | gender clean | spoilt | worst |"
     else:

@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from align.crop import crop_face
 from align.geometry import AlignmentError, Template, to_pixels
 from models.data.locate import Locator
-from models.data.sets import appa_real, fer2013, ferplus, utkface
-from models.data.sets.base import DataError, Report, Sample, leave_out, read_picture
+from models.data.sets import appa_real, fer2013, ferplus, own, utkface
+from models.data.sets.base import DataError, Placing, Report, Sample, leave_out, read_picture
 from models.judging.figures import figures
+from models.manifest import TASKS as HEADS
 from models.manifest import ManifestError
 from models.onnx_file import at_size
 from models.session import cpu_session
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from models.manifest import Manifest
 
 BATCH = 64
-HEADS = ("age", "gender", "expression")
 # What `align` does to the median picture: x' = scale * x + shift, from shares of the picture's side to the unit square
 # of the crop. Medians over every fifth prepared picture's fit; rotation, below 0.7 degrees, is left out.
 FIXED_CROP = {"utkface": (1.0955, -0.0396, 0.0308), "fer2013": (1.112, -0.047, -0.070)}
@@ -42,6 +42,7 @@ PLACINGS = {
     "utkface": utkface.PLACING,
     "fer2013": fer2013.PLACING,
     "appa_real": appa_real.PLACING,
+    "csv": Placing(),
 }
 
 
@@ -49,9 +50,9 @@ PLACINGS = {
 class Pictures:
     """Which pictures of which data set."""
 
-    dataset: str  # utkface, fer2013, ferplus or appa_real
-    root: Path
-    split: str = "validation"  # of all but utkface
+    dataset: str  # utkface, fer2013, ferplus, appa_real or csv
+    root: Path  # the data set's folder; of csv the table
+    split: str = "validation"  # of fer2013, ferplus and appa_real
     names: Sequence[str] | None = None  # of utkface: only these files
     votes: Path | None = None  # for ferplus: the annotators' table
     without: Path | None = None  # a list of pictures to leave out
@@ -75,6 +76,9 @@ class Pictures:
             return utkface.read_utkface(self.root, self.names)
         if self.dataset in ("fer2013", "ferplus"):
             return fer2013.read_fer2013(self.root, self.split)
+        if self.dataset == "csv":
+            mine = own.read_csv(self.root)
+            return mine.samples, mine.report
         found = appa_real.read(self.root, splits=["valid" if self.split == "validation" else self.split])
         return found.samples, found.report
 
@@ -92,6 +96,10 @@ def evaluate(
     Raises DataError and ManifestError."""
     kept, by_size, report = read_outputs(manifest, pictures, align=align, size=size, teacher=teacher, progress=progress)
     labels = labels_of(kept)
+    if not any((labels[task] >= 0).any() for task in manifest.tasks):
+        raise DataError(
+            f"{manifest.name} tells {' and '.join(manifest.tasks)}, of which {pictures.dataset} has no labels"
+        )
     landmarks = "landmarks of dlib's 68-point model" if teacher else "landmarks of each picture"
     return {
         "model": manifest.name,
@@ -105,7 +113,9 @@ def evaluate(
         },
         "figures": {
             s: {
-                e.name: figures({h: outputs[f"{e.name}.{h}"] for h in HEADS}, labels, e.age_interval_scale.get(s))
+                e.name: figures(
+                    {h: outputs[f"{e.name}.{h}"] for h in manifest.tasks}, labels, e.age_interval_scale.get(s)
+                )
                 for e in manifest.variants
                 if not e.mirrored or s in e.multiply_adds
             }
@@ -168,7 +178,7 @@ def read_batch(session: Any, manifest: Manifest, size: int, faces: NDArray[np.ui
     if twice:
         mirror = np.ascontiguousarray(faces[:, :, ::-1])
         other = dict(zip(names, session.run(None, {manifest.input_name: mirror}), strict=True))
-        out |= {f"{e.name}.{h}": (out[e.output(h)] + other[e.output(h)]) / 2 for e in twice for h in HEADS}
+        out |= {f"{e.name}.{h}": (out[e.output(h)] + other[e.output(h)]) / 2 for e in twice for h in manifest.tasks}
     return out
 
 
@@ -230,7 +240,7 @@ def sessions_of(manifest: Manifest, sizes: list[int]) -> dict[int, Any]:
     except Exception as error:  # protobuf and ONNX Runtime raise a dozen types of their own
         raise ManifestError(f"network {manifest.network} cannot be loaded: {error}") from error
     there = {o.name for o in sessions[sizes[0]].get_outputs()}
-    missing = {e.output(h) for e in manifest.exits for h in HEADS} - there
+    missing = {e.output(h) for e in manifest.exits for h in manifest.tasks} - there
     if missing:
         raise ManifestError(f"network {manifest.network} lacks the outputs {', '.join(sorted(missing)[:3])}, ...")
     return sessions

@@ -28,18 +28,21 @@ def figures(
 ) -> dict[str, Any]:
     """All that the labels allow. Ready for JSON.
 
-    p: age (n, 101), gender (n, 2), expression (n, 7). labels: age, gender, expression, ethnicity, each (n,), -1 where
-    unknown (an expression of 7 is one that the network has no class for), and optionally expression_fer2013, another label
-    beside it, and age_mean and age_std of people's guesses, (n,), NaN where unknown. scales: interval scale by coverage in
+    p: age (n, 101), gender (n, 2), expression (n, 7), of what the network tells. labels: age, gender, expression, ethnicity,
+    each (n,), -1 where unknown (an expression of 7 is one that the network has no class for), and optionally
+    expression_fer2013, another label beside it, and age_mean and age_std of people's guesses, (n,), NaN where unknown. Where
+    people guessed, an age is held against the mean of their guesses, not rounded. scales: interval scale by coverage in
     per cent.
     """
     out: dict[str, Any] = {}
-    age, gender, expression = labels["age"], labels["gender"], labels["expression"]
+    nobody = np.full(len(labels["age"]), -1)
+    age, gender, expression = (labels[task] if task in p else nobody for task in ("age", "gender", "expression"))
+    truth = metrics.true_age(age, labels["age_mean"]) if "age_mean" in labels else age
     adult = (age >= ADULTS[0]) & (age <= ADULTS[1])
     known = age >= 0
     if known.any():
         estimate = metrics.expectation(p["age"])
-        error = np.where(known, np.abs(estimate - age), np.nan)
+        error = np.where(known, np.abs(estimate - truth), np.nan)
         out |= _mean("mae", error) | _mean("cs5", np.where(known, error <= 5, np.nan))
         out["mae_by_decade"] = _decades(error, p, labels)
         if adult.any():
@@ -87,18 +90,20 @@ def _decades(error: NDArray, p: Mapping[str, NDArray], labels: Mapping[str, NDAr
             continue
         out[f"{first}-{first + 9}"] = {"mae": float(error[decade].mean()), "faces": int(decade.sum())}
         told = decade & (gender >= 0)
-        if told.any():
+        if "gender" in p and told.any():
             right = p["gender"][told].argmax(axis=1) == gender[told]
             out[f"{first}-{first + 9}"]["gender"] = float(right.mean())
     return out
 
 
 def _groups(p: Mapping[str, NDArray], labels: Mapping[str, NDArray]) -> dict[str, dict[str, float]]:
-    """MAE, mean signed error and gender accuracy by gender and by ethnicity label."""
+    """MAE, mean signed error and, where the network tells it, gender accuracy by gender and by ethnicity label."""
     age, gender, ethnicity = labels["age"], labels["gender"], labels["ethnicity"]
     masks = {name: gender == i for i, name in enumerate(("male", "female"))}
     masks |= {name: ethnicity == i for i, name in enumerate(ETHNICITIES)}
-    off, right = metrics.expectation(p["age"]) - age, p["gender"].argmax(axis=1) == gender
+    truth = metrics.true_age(age, labels["age_mean"]) if "age_mean" in labels else age
+    off = metrics.expectation(p["age"]) - truth
+    right = p["gender"].argmax(axis=1) == gender if "gender" in p else None
     out = {}
     for name, mask in masks.items():
         chosen = mask & (age >= 0) & (gender >= 0)
@@ -108,8 +113,9 @@ def _groups(p: Mapping[str, NDArray], labels: Mapping[str, NDArray]) -> dict[str
                 "mae": float(np.abs(off[chosen]).mean()),
                 "mae_95": metrics.bootstrap_interval(np.abs(off[chosen])),
                 "bias": float(off[chosen].mean()),
-                "gender": float(right[chosen].mean()),
             }
+            if right is not None:
+                out[name]["gender"] = float(right[chosen].mean())
     return out
 
 
@@ -151,8 +157,8 @@ def table(report: Mapping[str, Any]) -> list[str]:
     name, row = list(best.items())[-1]
     for group, values in row.get("groups", {}).items():
         lines.append(
-            f"{name} on {group}: {values['faces']} faces, MAE {values['mae']:.2f}, mean error {values['bias']:+.2f}, "
-            f"gender {values['gender']:.1%}"
+            f"{name} on {group}: {values['faces']} faces, MAE {values['mae']:.2f}, mean error {values['bias']:+.2f}"
+            + (f", gender {values['gender']:.1%}" if "gender" in values else "")
         )
     return lines
 

@@ -140,7 +140,7 @@ def _figures(
     outputs: dict[str, NDArray[np.float32]], exit_: Exit, labels: dict[str, NDArray], size: int
 ) -> dict[str, float]:
     """What the labels allow of: mae and bias in years, coverages of the age's intervals, gender, expression."""
-    age, gender, expression = (outputs[exit_.output(h)] for h in HEADS)
+    age, *classes = (outputs.get(exit_.output(h)) for h in HEADS)
     out: dict[str, float] = {}
     known = labels["age"] >= 0
     if known.any():
@@ -149,8 +149,8 @@ def _figures(
         out |= {"mae": float(np.abs(off).mean()), "bias": float(off.mean())}
         for coverage, scale in exit_.age_interval_scale.get(size, {}).items():
             out[f"coverage_{coverage}"] = float((np.abs(off) <= scale * half).mean())
-    for name, p in (("gender", gender), ("expression", expression)):
+    for name, p in zip(HEADS[1:], classes, strict=True):
         told = labels[name] >= 0
-        if told.any():
+        if p is not None and told.any():
             out[name] = metrics.accuracy(p[told], labels[name][told])
     return out

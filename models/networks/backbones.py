@@ -97,6 +97,7 @@ BACKBONES = {
     "mobilenet_v1": "models.networks.backbones:MobileNetV1",
     "resnet50": "models.networks.resnet:ResNet50",
     "inception_v3": "models.networks.inception:InceptionV3",
+    "vgg16": "models.networks.vgg:VGG16",
 }
 
 

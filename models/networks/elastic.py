@@ -15,11 +15,15 @@ HEADS = {"age": 101, "gender": 2, "expression": 7}
 
 
 class ExitOutput(NamedTuple):
-    """Logits of one exit: age (n, 101), gender (n, 2), expression (n, 7)."""
+    """Logits of one exit: age (n, 101), gender (n, 2), expression (n, 7); None of what the network does not tell."""
 
-    age: Tensor
-    gender: Tensor
-    expression: Tensor
+    age: Tensor | None = None
+    gender: Tensor | None = None
+    expression: Tensor | None = None
+
+    def told(self) -> dict[str, Tensor]:
+        """The logits that there are, by task."""
+        return {task: logits for task, logits in self._asdict().items() if logits is not None}
 
 
 class ExitHead(nn.Module):
@@ -70,8 +74,8 @@ class ElasticNetwork(nn.Module):
 
     `forward(x, until=k)` runs no layer behind block k. Without `until` it runs all and returns every exit.
     `context` gives the widths of a ContextHead to exits that need one. Exits named in `stop_gradient` learn from the
-    backbone's features without changing them. `head` makes the other exits' heads from the number of channels; by default
-    an ExitHead.
+    backbone's features without changing them. `tasks`: what it tells of a face, some of HEADS. `head` makes the other exits'
+    heads from the number of channels; by default an ExitHead of those tasks.
     """
 
     def __init__(
@@ -81,6 +85,7 @@ class ElasticNetwork(nn.Module):
         context: Mapping[int, Sequence[int]] | None = None,
         stop_gradient: Collection[int] = (),
         head: Callable[[int], nn.Module] | None = None,
+        tasks: Sequence[str] = tuple(HEADS),
     ) -> None:
         super().__init__()
         context = context or {}
@@ -93,12 +98,16 @@ class ElasticNetwork(nn.Module):
         self.backbone = backbone
         self.exits = tuple(exits)
         self.stop_gradient = frozenset(stop_gradient)
+        self.tasks = tuple(tasks)
+        classes = {task: HEADS[task] for task in tasks}
         self.heads = nn.ModuleDict()
         for k in exits:
             channels = backbone.channels[k - 1]
-            self.heads[exit_name(k)] = (
-                ContextHead(channels, context[k]) if k in context else (head or ExitHead)(channels)
-            )
+            if k in context:
+                made: nn.Module = ContextHead(channels, context[k], classes)
+            else:
+                made = head(channels) if head else ExitHead(channels, classes)
+            self.heads[exit_name(k)] = made
 
     def forward(self, x: Tensor, until: int | None = None) -> dict[str, ExitOutput]:
         """Outputs by exit name, shallowest first; only those up to block `until`. x: (n, 3, h, w) RGB in [-1, 1]."""

@@ -35,7 +35,7 @@ def refuse_what_cannot_be_trained(network: ElasticNetwork, sizes: Collection[int
                 f"an input of {size} px does not go through it: {first_line(error)}. Choose other input_sizes"
             ) from error
         for name, output in outputs.items():
-            given = {head: tuple(getattr(output, head, torch.empty(0)).shape) for head in heads}
+            given = {head: tuple(getattr(getattr(output, head, None), "shape", ())) for head in heads}
             wanted = {head: (2, classes) for head, classes in heads.items()}
             if given != wanted:
                 raise ValueError(

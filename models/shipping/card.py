@@ -117,7 +117,7 @@ def _explained(manifest: Manifest, listed: int, best: tuple[str, int]) -> list[s
         else ""
     )
     return [
-        f"{some}Best is {_name(best)}, by the error over age, gender and expression together on the manifest's validation "
+        f"{some}Best is {_name(best)}, by the error over {_list(manifest.tasks)} together on the manifest's validation "
         "faces. MAE in years, CS5: share within 5 years; in brackets 95 % bootstrap intervals over pictures.",
     ]
 
@@ -149,7 +149,7 @@ def _groups(rows: Mapping, points: Sequence[tuple[str, int]]) -> list[str]:
         for p in points:
             one = rows[p]["groups"][name]
             low, high = one["mae_95"]
-            line += [f"{one['mae']:.2f} ({low:.2f}-{high:.2f})", f"{one['bias']:+.2f}", _percent(one["gender"])]
+            line += [f"{one['mae']:.2f} ({low:.2f}-{high:.2f})", f"{one['bias']:+.2f}", _percent(one.get("gender"))]
         table.append(line)
     about = "By UTKFace's labels of gender and ethnicity (mean error: above 0 means guessed too old):"
     return ["", about, "", *table_lines(head, table)]
@@ -172,6 +172,10 @@ def _coverage(rows: Mapping, points: Sequence[tuple[str, int]]) -> list[str]:
     table.append(["all listed", *(_span([r[f"coverage_{c}"] for r in rows.values()]) for c in COVERAGES)])
     head = ["exit @ input", *(f"{c} % interval" for c in COVERAGES)]
     return ["", "Ages that lie in the intervals shown:", "", *table_lines(head, table)]
+
+
+def _list(words: Sequence[str]) -> str:
+    return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else words[0]
 
 
 def _name(point: tuple[str, int]) -> str:

@@ -109,8 +109,9 @@ def compare(networks: Mapping[int, ElasticNetwork], path: Path, pictures: Mappin
                 faces = torch.from_numpy(chosen)
                 referee = [p.numpy() for p in double(faces)]
                 own = [p.numpy() for p in single(faces)]
-            theirs = max(theirs, _difference(session.run(None, {"faces": chosen}), referee))
-            mine = max(mine, _difference(own, referee))
+            # Python's own max would lose a nan.
+            theirs = float(np.maximum(theirs, _difference(session.run(None, {"faces": chosen}), referee)))
+            mine = float(np.maximum(mine, _difference(own, referee)))
     return Check(pictures=len(pictures[max(networks)]), of_the_file=theirs, of_torch_float32=mine)
 
 

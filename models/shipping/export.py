@@ -23,19 +23,49 @@ from models.networks.flops import multiply_adds
 from models.shipping.check import ExportError, checked_onnx
 from models.training.batch_norm import for_size
 from models.training.folder import load_trained
-from models.training.train import load_parts, predict, validate
+from models.training.parts import load_parts
+from models.training.train import predict, validate
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from models.data.views import Views
+    from models.training.config import Config
 
-LICENCE = (
-    "Weights: for research only, no commercial use, since UTKFace and FER2013, which they were trained on, "
-    "are licensed for non-commercial research. Code: MIT."
-)
+#: sets that allow research only, as `prepare` and as their makers call them
+RESEARCH_ONLY = {
+    "utkface": "UTKFace",
+    "fer2013": "FER2013",
+    "imdb": "IMDB-WIKI",
+    "wiki": "IMDB-WIKI",
+    "appa_real": "APPA-REAL",
+}
+
+
+def licence(sets: Sequence[str]) -> str:
+    """What may be done with weights that were trained on these sets of `prepare`."""
+    research = list(dict.fromkeys(RESEARCH_ONLY[name] for name in sets if name in RESEARCH_ONLY))
+    own = [name for name in sets if name not in RESEARCH_ONLY]
+    text = (
+        "Weights: as whoever trained them says"
+        if not research
+        else (
+            f"Weights: for research only, no commercial use, since {' and '.join(research)}, which they were trained on, "
+            f"{'are' if len(research) > 1 else 'is'} licensed for non-commercial research"
+        )
+    )
+    return f"{text}{f'; also trained on {chr(44).join(own)}' if own else ''}. Code: MIT."
+
+
+#: held-out faces of known age that a network is judged on, at least
+LEAST_AGES = 4
+LABELS = {
+    "age": {"classes": HEADS["age"], "first": 0, "unit": "year"},
+    "gender": GENDERS,
+    "expression": EXPRESSIONS,
+}
 
 
 def relative_errors(ages: NDArray, p: NDArray) -> NDArray[np.float64]:
@@ -69,24 +99,38 @@ def judge(
     `mirrored`: of the mean over both pictures; `spoilt`: the scales come from the faces as they are and, as many, spoilt as
     cameras do, each in one way; figures with the ending `_spoilt` are of the latter.
     """
-    cpu, views = torch.device("cpu"), held_out["utkface"]
-    figures = validate(network, held_out, size, cpu, mirrored=mirrored)
-    plain = predict(network, views.pixels, size, cpu, mirrored=mirrored)
-    ways = {"": {name: p["age"] for name, p in plain.items()}}
+    figures = validate(network, held_out, size, torch.device("cpu"), mirrored=mirrored)
+    aged = [views.take(np.flatnonzero(views.age >= 0)) for views in held_out.values()]
+    ages = np.concatenate([metrics.true_age(views.age, views.age_mean) for views in aged])
+    ways = {"": _age_probabilities(network, aged, size, mirrored)}
     if spoilt:
-        ways["_spoilt"] = {name: np.empty_like(p) for name, p in ways[""].items()}
-        for chosen, pixels in spoilt_views(views.pixels):
-            for name, p in predict(network, pixels, size, cpu, mirrored=mirrored).items():
-                ways["_spoilt"][name][chosen] = p["age"]
+        ways["_spoilt"] = _age_probabilities(network, aged, size, mirrored, spoilt=True)
     scales: dict[str, dict[int, float]] = {}
     for name in figures:
-        errors = np.stack([relative_errors(views.age, p[name]) for p in ways.values()])
+        errors = np.stack([relative_errors(ages, p[name]) for p in ways.values()])
         for way, shares in zip(ways, cross_fitted_coverage(errors), strict=True):
             figures[name] |= {f"coverage_{c}{way}": float(v) for c, v in zip(COVERAGES, shares, strict=True)}
         if spoilt:
-            figures[name]["mae_spoilt"] = metrics.mae(metrics.expectation(ways["_spoilt"][name]), views.age)
+            figures[name]["mae_spoilt"] = metrics.mae(metrics.expectation(ways["_spoilt"][name]), ages)
         scales[name] = interval_scales(errors)
     return figures, scales
+
+
+def _age_probabilities(
+    network: ElasticNetwork, sets: Sequence[Views], size: int, mirrored: bool, spoilt: bool = False
+) -> dict[str, NDArray[np.float32]]:
+    """(n, 101) of the faces of all sets, one after another, by exit."""
+    cpu = torch.device("cpu")
+    found: dict[str, list[NDArray[np.float32]]] = {}
+    for views in (v for v in sets if len(v)):
+        pieces = spoilt_views(views.pixels) if spoilt else [(np.arange(len(views)), views.pixels)]
+        said: dict[str, NDArray[np.float32]] = {}
+        for chosen, pixels in pieces:
+            for name, p in predict(network, pixels, size, cpu, mirrored=mirrored).items():
+                said.setdefault(name, np.empty((len(views), HEADS["age"]), np.float32))[chosen] = p["age"]
+        for name, of_set in said.items():
+            found.setdefault(name, []).append(of_set)
+    return {name: np.concatenate(of_sets) for name, of_sets in found.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,10 +156,8 @@ class Judged:
 
     def exits(self) -> list[dict[str, Any]]:
         largest = self.networks[max(self.networks)]
-        paper_costs = multiply_adds(largest, 224, stem=False)
         return [
             self.entry(name, {size: costs[name] for size, costs in self.multiply_adds.items()})
-            | {"multiply_adds_224_without_stem": paper_costs[name]}
             for name in largest.heads
         ]
 
@@ -166,8 +208,7 @@ def export(folder: Path, faces: Path, out: Path) -> Manifest:
     config, trained = load_trained(folder)
     sizes = list(config.input_sizes)
     parts, held_out = load_parts(config, faces)
-    if set(held_out) != {"utkface", "fer2013"}:
-        raise ExportError("a network is exported with figures on utkface and fer2013: [optimiser] batch must name both")
+    _refuse_what_cannot_be_judged(config, held_out)
     networks = {size: for_size(trained, parts, size, torch.device("cpu"), spoil=config.spoil) for size in sizes}
     out.mkdir(parents=True, exist_ok=True)
     content, check = checked_onnx(networks, held_out)
@@ -190,17 +231,12 @@ def export(folder: Path, faces: Path, out: Path) -> Manifest:
             "normalisation": "x / 127.5 - 1, inside the network",
         },
         "template": {"landmarks": list(LANDMARKS_47), "margins": asdict(PAPER_MARGINS), "points": template.points},
-        "labels": {
-            "age": {"classes": HEADS["age"], "first": 0, "unit": "year"},
-            "gender": GENDERS,
-            "expression": EXPRESSIONS,
-        },
+        "labels": {task: labels for task, labels in LABELS.items() if task in config.tasks},
         "exits": judged.exits(),
         "mirrored": judged.mirrored(),
-        "licence": LICENCE,
+        "licence": licence(config.sets),
         "about": {
-            "validation": "5 % of UTKFace, near duplicates kept together (figures for age and gender), and "
-            "FER2013's PublicTest (expression)",
+            "validation": "faces that `prepare` held out of " + "; ".join(_judged_on(config, held_out)),
             "held_out": {name: len(views) for name, views in held_out.items()},
             "check": check.told(),
             "torch": torch.__version__,
@@ -208,3 +244,20 @@ def export(folder: Path, faces: Path, out: Path) -> Manifest:
         },
     }
     return write_both(out, config.name, content, manifest)
+
+
+def _refuse_what_cannot_be_judged(config: Config, held_out: Mapping[str, Views]) -> None:
+    """All that the network tells needs figures, and an age's interval needs the errors of some faces. Raises ExportError."""
+    for task in config.tasks:
+        known = sum(int((getattr(views, task) >= 0).sum()) for views in held_out.values())
+        if known < (LEAST_AGES if task == "age" else 1):
+            raise ExportError(
+                f"{known} held-out faces of {', '.join(config.sets)} have a known {task}, too few to judge what the network "
+                f"tells: prepare a set that has more, or leave {task} out by weight 0 in [loss]"
+            )
+
+
+def _judged_on(config: Config, held_out: Mapping[str, Views]) -> Iterator[str]:
+    for name, views in held_out.items():
+        told = [task for task in config.tasks if (getattr(views, task) >= 0).any()]
+        yield f"{name} ({', '.join(told)})"

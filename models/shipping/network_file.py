@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from models.networks.elastic import HEADS, ElasticNetwork
+from models.networks.elastic import ElasticNetwork
 from models.networks.graph import convolutions_with_norms
 from models.onnx_file import add_size
 
@@ -42,7 +42,7 @@ class Deployed(nn.Module):
     def forward(self, faces: torch.Tensor) -> tuple[torch.Tensor, ...]:
         x = faces.permute(0, 3, 1, 2).to(self.kind) * (1 / 127.5) - 1.0
         outputs = self.network(x)
-        return tuple(torch.softmax(getattr(o, head), dim=1) for o in outputs.values() for head in HEADS)
+        return tuple(torch.softmax(getattr(o, head), dim=1) for o in outputs.values() for head in self.network.tasks)
 
 
 def folded(network: ElasticNetwork, pairs: Sequence[tuple[str, str]]) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
@@ -116,7 +116,7 @@ def write_onnx(networks: Mapping[int, ElasticNetwork], path: Path) -> None:
 
 def to_onnx(network: ElasticNetwork, size: int, path: Path, any_size: bool = True) -> None:
     """Writes the network; the number of faces stays free, and so does the input size where `any_size`."""
-    names = [f"{exit_name}.{head}" for exit_name in network.heads for head in HEADS]
+    names = [f"{exit_name}.{head}" for exit_name in network.heads for head in network.tasks]
     example = torch.zeros(2, size, size, 3, dtype=torch.uint8)
     n, h, w = (torch.export.Dim(d, min=1) for d in ("faces", "height", "width"))
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns that torchvision, which nobody uses, is missing

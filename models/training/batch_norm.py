@@ -44,6 +44,8 @@ def for_size(
     """
     out = copy.deepcopy(network)
     norms = [m for m in out.modules() if isinstance(m, _BatchNorm)]
+    if not norms:
+        return out.eval()
     momenta = [m.momentum for m in norms]
     for norm in norms:
         norm.reset_running_stats()

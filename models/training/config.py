@@ -66,9 +66,11 @@ class Config:
         stage_keys = {"name", "sets", "heads_epochs", "epochs", "learning_rate"}
         if any(set(stage) != stage_keys for stage in self.protocol.get("stages", ())):
             raise TrainingError(f"[[protocol.stages]]: each needs {', '.join(sorted(stage_keys))}")
+        if set(self.loss["weights"]) != {*HEADS, "age_l1"} or not self.loss["weights"]["age"] > 0:
+            raise TrainingError("[loss] weights: age (above 0), age_l1, gender and expression; 0: it is not told")
         heads, rare = self.loss.get("teacher_heads", ["age"]), self.optimiser.get("rare", {})
-        if not set(heads) <= set(HEADS) or not heads:
-            raise TrainingError(f"[loss] teacher_heads: some of {', '.join(HEADS)}")
+        if not set(heads) <= set(self.tasks) or not heads:
+            raise TrainingError(f"[loss] teacher_heads: some of {', '.join(self.tasks)}")
         if not set(rare) <= set(EXPRESSIONS) or any(times < 1 for times in rare.values()):
             raise TrainingError(f"[optimiser] rare: times from 1, each for one of {', '.join(EXPRESSIONS)}")
         if "exits" in self.network and not any(w > 0 for w in self.exit_weights.values()):
@@ -82,6 +84,17 @@ class Config:
             return cls(**tomllib.loads(path.read_text(encoding="utf-8")))
         except (OSError, TypeError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             raise TrainingError(f"configuration {path}: {error}") from error
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """What the network tells: what has a weight in the loss."""
+        return tuple(task for task in HEADS if self.loss["weights"][task] > 0)
+
+    @property
+    def sets(self) -> tuple[str, ...]:
+        """Sets of `prepare` that it is trained on."""
+        stages = (stage["sets"] for stage in self.protocol.get("stages", ()))
+        return tuple(dict.fromkeys([*self.optimiser.get("batch", ()), *(name for sets in stages for name in sets)]))
 
     @property
     def exit_weights(self) -> dict[str, float]:
@@ -120,9 +133,10 @@ class Config:
                 {int(k): widths for k, widths in self.network.get("context", {}).items()},
                 self.network.get("stop_gradient", ()),
                 find_callable(head) if head else None,
+                self.tasks,
             )
             if head or isinstance(network.backbone, TappedBackbone):
-                refuse_what_cannot_be_trained(network, self.input_sizes, HEADS)
+                refuse_what_cannot_be_trained(network, self.input_sizes, {task: HEADS[task] for task in self.tasks})
         except (ValueError, TypeError) as error:
             raise TrainingError(f"section [network]: {error}") from error
         return network

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
-from models.networks.elastic import ExitOutput, expected_age
+from models.networks.elastic import HEADS, ExitOutput, expected_age
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -58,12 +58,14 @@ def expression_loss(logits: Tensor, label: Tensor, shares: Tensor | None = None)
 def exit_loss(
     output: ExitOutput, labels: Mapping[str, Tensor], weights: Mapping[str, float], sigma_years: float
 ) -> Tensor:
-    """The weighted sum of one exit's losses. `weights`: age, age_l1, gender, expression."""
-    return (
-        weights["age"] * age_loss(output.age, labels["age"], sigma_years, weights["age_l1"])
-        + weights["gender"] * class_loss(output.gender, labels["gender"])
-        + weights["expression"] * expression_loss(output.expression, labels["expression"], labels.get("shares"))
-    )
+    """The weighted sum of one exit's losses, of what it tells. `weights`: age, age_l1, gender, expression."""
+    loss = weights["age"] * age_loss(output.age, labels["age"], sigma_years, weights["age_l1"])
+    if output.gender is not None:
+        loss = loss + weights["gender"] * class_loss(output.gender, labels["gender"])
+    if output.expression is not None:
+        told = expression_loss(output.expression, labels["expression"], labels.get("shares"))
+        loss = loss + weights["expression"] * told
+    return loss
 
 
 def distillation_loss(student: ExitOutput, teacher: ExitOutput) -> Tensor:
@@ -71,7 +73,8 @@ def distillation_loss(student: ExitOutput, teacher: ExitOutput) -> Tensor:
 
     The teacher has an opinion on every face, also where the data set has no label: UTKFace on expression, FER2013 on age.
     """
-    return cross_entropy_to(student, [torch.softmax(logits.detach().float(), dim=1) for logits in teacher])
+    answers = [torch.softmax(logits.detach().float(), dim=1) for logits in teacher.told().values()]
+    return cross_entropy_to(list(student.told().values()), answers)
 
 
 def cross_entropy_to(student: Sequence[Tensor], answers: Sequence[Tensor]) -> Tensor:
@@ -91,11 +94,11 @@ def elastic_loss(
     sigma_years: float,
     distil: float = 0.0,
     teacher: float = 0.0,
-    teacher_heads: Sequence[str] = ExitOutput._fields,
+    teacher_heads: Sequence[str] = (),
 ) -> Tensor:
     """Eq. (1) of the paper, the sum over exits of weight times loss; with `distil`, the deepest exit teaches the others; with
     `teacher`, another network's probabilities (n, classes), labels `teacher_age` and so on, teach them all,
-    in the heads that `teacher_heads` names."""
+    in the heads that `teacher_heads` names (none: in all)."""
     deepest = list(exit_weights)[-1]
     terms = []
     for name, weight in exit_weights.items():
@@ -104,8 +107,8 @@ def elastic_loss(
             if distil and name != deepest:
                 term = term + distil * distillation_loss(outputs[name], outputs[deepest])
             if teacher:
-                answers = [labels[f"teacher_{head}"] for head in teacher_heads]
-                student = [getattr(outputs[name], head) for head in teacher_heads]
-                term = term + teacher * cross_entropy_to(student, answers)
+                student = {head: p for head, p in outputs[name].told().items() if head in (teacher_heads or HEADS)}
+                answers = [labels[f"teacher_{head}"] for head in student]
+                term = term + teacher * cross_entropy_to(list(student.values()), answers)
             terms.append(weight * term)
     return torch.stack(terms).sum()

@@ -15,11 +15,11 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from models.data.batches import Augmentation, TrainingBatches, to_input
-from models.data.views import load_views
 from models.training.config import Config, TrainingError
 from models.training.folder import load_initial
 from models.training.loop import AT_RANDOM, ONE_CPU, Hardware, Loop, Start, say_what_is_missing
 from models.training.losses import elastic_loss
+from models.training.parts import stage_parts
 from models.training.train import predict, validate
 
 if TYPE_CHECKING:
@@ -72,17 +72,6 @@ def epoch_steps(protocol: Mapping[str, Any]) -> int:
     return steps
 
 
-def batch_counts(sizes: Mapping[str, int], batch: int) -> dict[str, int]:
-    """How many of each batch come from each data set: in proportion to their sizes, at least one from each."""
-    if len(sizes) > batch:
-        raise TrainingError(f"{len(sizes)} data sets do not fit into batches of {batch}")
-    total, counts = sum(sizes.values()), dict.fromkeys(sizes, 1)
-    for _ in range(batch - len(sizes)):
-        short = max(sizes, key=lambda name: sizes[name] / total * batch - counts[name])
-        counts[short] += 1
-    return counts
-
-
 def freeze(network: ElasticNetwork, heads_only: bool) -> None:
     """Which weights learn. A frozen backbone's batch norms keep their statistics too: call it after `network.train()`."""
     network.backbone.requires_grad_(not heads_only)
@@ -116,7 +105,7 @@ def train_by_protocol(
     protocol, fabric = config.protocol, hardware.fabric()
     plan, epoch = phases(protocol), epoch_steps(protocol)
     for phase in plan:
-        _stage(phase, protocol, faces)  # a set that is missing is found now, not after days
+        stage_parts(phase.sets, int(protocol["batch"]), faces)  # a set that is missing is found now, not after days
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(config.seed)
     network = config.build()
@@ -136,7 +125,7 @@ def train_by_protocol(
     for number, phase in enumerate(plan):
         if loop.start >= phase.last or phase.first >= loop.until:
             continue
-        parts, held_out = _stage(phase, protocol, faces)
+        parts, held_out = stage_parts(phase.sets, int(protocol["batch"]), faces)
         if loop.start <= phase.first:
             # Its own rate, no momentum, and no plateau behind it.
             optimiser.state.clear()
@@ -169,17 +158,6 @@ def _config(path: Path, start: Start) -> Config:
     if config.loss.get("teacher"):
         raise TrainingError("a teacher goes with a configuration that has an [optimiser]")
     return config
-
-
-def _stage(
-    phase: Phase, protocol: Mapping[str, Any], faces: Path
-) -> tuple[list[tuple[Views, NDArray[np.int64], int]], dict[str, Views]]:
-    """Training parts with their share of each batch, and the held-out views."""
-    loaded = {name: load_views(faces, name) for name in phase.sets}
-    training = {name: np.flatnonzero(~mask) for name, (_, mask) in loaded.items()}
-    counts = batch_counts({name: len(chosen) for name, chosen in training.items()}, int(protocol["batch"]))
-    parts = [(loaded[name][0], training[name], counts[name]) for name in loaded]
-    return parts, {name: views.take(np.flatnonzero(mask)) for name, (views, mask) in loaded.items()}
 
 
 def _held_out_loss(network: nn.Module, held_out: Mapping[str, Views], config: Config, device: torch.device) -> float:

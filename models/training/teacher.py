@@ -50,11 +50,12 @@ def teacher_answers(
         faces.update(usable.tobytes() + views.pixels[usable[::97]].tobytes())
     key = manifest.sha256 + faces.hexdigest()
     if kept.exists():
-        return _read(kept, key, len(parts))
+        return _read(kept, key, len(parts), manifest.tasks)
     size, deepest = max(manifest.input_sizes), manifest.exits[-1]
     file = at_size(onnx.load_model_from_string(manifest.verify()), size)
     session = cpu_session(file.SerializeToString())
-    names = [deepest.output(head) for head in HEADS]
+    heads = {task: HEADS[task] for task in manifest.tasks}
+    names = [deepest.output(head) for head in heads]
     answers: list[Answers] = []
     bar = (
         progress(total=sum(len(np.unique(usable)) for _, usable, _ in parts), unit="face", desc="teacher")
@@ -63,11 +64,11 @@ def teacher_answers(
     )
     for views, usable, _ in parts:
         usable = np.unique(usable)  # rare faces are in it several times
-        mine = {head: np.zeros((len(views), classes), np.float16) for head, classes in HEADS.items()}
+        mine = {head: np.zeros((len(views), classes), np.float16) for head, classes in heads.items()}
         for chosen in (usable[i : i + _BATCH] for i in range(0, len(usable), _BATCH)):
             crops = plain_crops(views.pixels[chosen], size)
             pictures = np.concatenate([crops, crops[:, :, ::-1]])
-            for head, p in zip(HEADS, session.run(names, {manifest.input_name: pictures}), strict=True):
+            for head, p in zip(heads, session.run(names, {manifest.input_name: pictures}), strict=True):
                 mine[head][chosen] = (p[: len(chosen)] + p[len(chosen) :]) / 2
             if bar is not None:
                 bar.update(len(chosen))
@@ -81,11 +82,11 @@ def teacher_answers(
     return answers
 
 
-def _read(kept: Path, key: str, parts: int) -> list[Answers]:
+def _read(kept: Path, key: str, parts: int, heads: Sequence[str]) -> list[Answers]:
     try:
         with np.load(kept) as file:
             theirs = str(file["key"])
-            answers = [{head: file[f"{k}/{head}"] for head in HEADS} for k in range(parts if theirs == key else 0)]
+            answers = [{head: file[f"{k}/{head}"] for head in heads} for k in range(parts if theirs == key else 0)]
     except (OSError, ValueError, KeyError, BadZipFile) as error:
         raise TrainingError(f"{kept} cannot be read, remove it: {error}") from error
     if theirs != key:

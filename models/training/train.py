@@ -18,14 +18,14 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from models.data.batches import Augmentation, TrainingBatches, plain_crops, to_input
-from models.data.sets.base import EXPRESSIONS, UNKNOWN, DataError
-from models.data.views import Views, load_views
 from models.judging import metrics
+from models.networks.elastic import HEADS
 from models.training.batch_norm import for_size
 from models.training.config import Config, TrainingError
 from models.training.folder import load_initial, load_trained
 from models.training.loop import AT_RANDOM, ONE_CPU, Hardware, Loop, Start, say_what_is_missing
 from models.training.losses import elastic_loss
+from models.training.parts import load_parts
 from models.training.shipped import load_shipped
 from models.training.teacher import teacher_answers
 
@@ -34,14 +34,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from models.data.views import Views
     from models.networks.elastic import ElasticNetwork
     from models.training.teacher import Answers
 
 VALIDATE_EVERY = 1000
 # Batches that a validation during training takes batch norm's statistics from.
 VALIDATION_BATCHES = 20
-# So many of FER+'s votes make a face one of a rare expression.
-RARE_SHARE = 0.4
 SMOKE_STEPS, SMOKE_FACES = 5, 64
 
 
@@ -159,35 +158,6 @@ def smoke(training: Callable[..., None], config_path: Path, faces: Path, **optio
     return figures
 
 
-def load_parts(config: Config, faces: Path) -> tuple[list[tuple[Views, NDArray[np.int64], int]], dict[str, Views]]:
-    """Training parts of each data set, and the held-out views."""
-    parts, held_out = [], {}
-    stages = config.protocol.get("stages", ())
-    counts = config.optimiser.get("batch") or {name: 0 for stage in stages for name in stage["sets"]}
-    for name, count in counts.items():
-        views, mask = load_views(faces, name)
-        kept = views.take(np.flatnonzero(mask))
-        if views.voted:  # then the set's own labels of expressions count no more
-            views.expression[:] = UNKNOWN
-            kept.expression[:] = kept.majority
-        usable = drawn_more_often(np.flatnonzero(~mask), views, config.optimiser.get("rare", {}))
-        parts.append((views, usable, int(count)))
-        held_out[name] = kept
-    if not parts:
-        raise DataError("[optimiser] batch names no data set")
-    return parts, held_out
-
-
-def drawn_more_often(usable: NDArray[np.int64], views: Views, times: Mapping[str, int]) -> NDArray[np.int64]:
-    """`usable` with faces of rare expressions repeated: by the label, or where at least RARE_SHARE of FER+ saw them."""
-    out = [usable]
-    for name, count in times.items():
-        k = EXPRESSIONS.index(name)
-        seen = views.shares[usable, k] >= RARE_SHARE if views.voted else views.expression[usable] == k
-        out += [usable[seen]] * (int(count) - 1)
-    return np.concatenate(out)
-
-
 def _groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     """Weight decay on kernels only: norms, biases and depthwise kernels (9 numbers a channel) suffer from it."""
     decayed, free = [], []
@@ -212,7 +182,7 @@ def predict(
         x = to_input(torch.from_numpy(plain_crops(pixels[i : i + batch], size)).to(device))
         mirror = network(x.flip(3)) if mirrored else {}
         for name, output in network(x).items():
-            for head, logits in output._asdict().items():
+            for head, logits in output.told().items():
                 p = torch.softmax(logits.float(), 1)
                 if mirrored:
                     p = (p + torch.softmax(getattr(mirror[name], head).float(), 1)) / 2
@@ -223,19 +193,27 @@ def predict(
 def validate(
     network: ElasticNetwork, held_out: Mapping[str, Views], size: int, device: torch.device, mirrored: bool = False
 ) -> dict[str, dict[str, float]]:
-    """Figures per exit over the held-out views; `mirrored` as in `predict`."""
-    figures: dict[str, dict[str, float]] = {}
+    """Figures per exit over the held-out views of all sets together, of what their labels allow; `mirrored` as in `predict`."""
+    labels = {k: np.concatenate([getattr(v, k) for v in held_out.values()]) for k in (*HEADS, "age_mean")}
+    said: dict[str, dict[str, list[NDArray]]] = {}
     for views in held_out.values():
         for name, p in predict(network, views.pixels, size, device, mirrored=mirrored).items():
-            row = figures.setdefault(name, {})
-            if (views.age >= 0).any():
-                row["mae"] = metrics.mae(metrics.expectation(p["age"]), views.age)
-            if (views.gender >= 0).any():
-                row["gender"] = metrics.accuracy(p["gender"], views.gender)
-                adult = (views.age >= 21) & (views.age <= 60)
-                row["gender_21_60"] = metrics.accuracy(p["gender"][adult], views.gender[adult])
-            told = views.expression >= 0
-            if told.any():
-                row["expression"] = metrics.accuracy(p["expression"][told], views.expression[told])
-                row["macro_f1"] = metrics.macro_f1(p["expression"][told], views.expression[told])
-    return figures
+            for task, of_set in p.items():
+                said.setdefault(name, {}).setdefault(task, []).append(of_set)
+    return {name: _figures({k: np.concatenate(v) for k, v in p.items()}, labels) for name, p in said.items()}
+
+
+def _figures(p: Mapping[str, NDArray], labels: Mapping[str, NDArray]) -> dict[str, float]:
+    row: dict[str, float] = {}
+    age, told = labels["age"], {task: np.flatnonzero(labels[task] >= 0) for task in p}
+    if len(known := told["age"]):
+        row["mae"] = metrics.mae(metrics.expectation(p["age"][known]), metrics.true_age(age, labels["age_mean"])[known])
+    if len(known := told.get("gender", ())):
+        row["gender"] = metrics.accuracy(p["gender"][known], labels["gender"][known])
+        adult = known[(age[known] >= 21) & (age[known] <= 60)]
+        if len(adult):
+            row["gender_21_60"] = metrics.accuracy(p["gender"][adult], labels["gender"][adult])
+    if len(known := told.get("expression", ())):
+        row["expression"] = metrics.accuracy(p["expression"][known], labels["expression"][known])
+        row["macro_f1"] = metrics.macro_f1(p["expression"][known], labels["expression"][known])
+    return row

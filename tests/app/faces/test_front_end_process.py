@@ -87,6 +87,17 @@ def test_signals_of_a_terminal_are_left_to_the_first_process(capture):
     assert len(capture(frames(400)[0]).faces) == 1
 
 
+def test_a_signal_while_it_starts_does_not_end_it():
+    """As `systemctl stop` sends it to all processes of a service that is starting."""
+    process = FrontEndProcess(partial(make_front_end, Settings(every_frame=True), TEMPLATE, True))
+    try:
+        os.kill(process._process.pid, signal.SIGTERM)
+        assert len(process(frames(400)[0]).faces) == 1
+        assert signal.SIGTERM not in signal.pthread_sigmask(signal.SIG_BLOCK, ()), "ours are as they were"
+    finally:
+        process.close()
+
+
 def test_when_it_dies_that_is_said_and_its_memory_is_freed(capture):
     capture(frames(400)[0])
     name = capture._memory.name

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import threading
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,6 +15,7 @@ import pytest
 from skimage.data import astronaut
 
 from app.cli import main
+from app.console.telling import printable
 from app.domain import Frame, Result
 from app.errors import SourceError
 from app.footage.many import Outcome, summary_table
@@ -217,3 +219,35 @@ def test_the_bar_goes_by_what_files_weigh(tmp_path):
     progress.show()
     assert progress.state() == (1000.0, 5, 2)
     progress.close()
+
+
+def test_what_an_earlier_run_wrote_beside_the_footage_is_no_footage(footage, tmp_path, capsys):
+    folder = tmp_path / "f"
+    folder.mkdir()
+    (folder / "clip.mp4").write_bytes((footage / "clip.mp4").read_bytes())
+    args = ("--source", folder, "--output", folder / "{stem}-seen.mkv")
+    assert run(*args) == 0
+    written = (folder / "clip-seen.mkv").read_bytes()
+    assert run(*args) == 2
+    assert "add --resume" in capsys.readouterr().err
+    assert run(*args, "--resume") == 0
+    assert "1 of 1 files are complete" in capsys.readouterr().out
+    assert (folder / "clip-seen.mkv").read_bytes() == written and len(list(folder.iterdir())) == 2
+
+
+def test_odd_names(tmp_path, capsys):
+    """In a folder, with outputs by a pattern and in one table; a name that is no text is told, and its file left out."""
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    out.mkdir()
+    names = ["-a.png", "10:30.png", "[x].png", "b%02d.png", "new\nline.png", "{name}.png", os.fsdecode(b"\xff.png")]
+    cv2.imwrite(str(tmp_path / "a.png"), portrait())
+    for name in names:
+        (folder / name).write_bytes((tmp_path / "a.png").read_bytes())
+    assert run("--source", folder, "--results", out / "{stem}.jsonl") == 3
+    assert sorted(p.name for p in out.iterdir()) == sorted(n.replace(".png", ".jsonl") for n in names[:-1])
+    assert run("--source", folder, "--results", out / "all.csv") == 3
+    told = capsys.readouterr()
+    assert "new\\nline.png" in told.out and "\\udcff.png" in told.out and "Rename it" in told.err
+    with (out / "all.csv").open() as file:
+        assert sorted(row["source"] for row in csv.DictReader(file)) == sorted(map(printable, names[:-1]))

@@ -19,12 +19,12 @@ from app.errors import DeviceError, ModelError
 from app.network import onnx_cuda
 from app.network.calibrate import cached_profile, calibrate, measuring, remember
 from app.network.engine import CPU_BUCKETS, readings
-from app.network.graphs import HEADS
 from app.network.mending import STEADY_TAIL, Mender
 from app.network.onnx_cpu import CPU, CpuEngine
 from app.network.onnx_cuda import CUDA, CUDA_BUCKETS, CudaEngine
 from app.network.open import load_all, open_engine
 from models.manifest import DEFAULT_MODEL, Manifest
+from models.manifest import TASKS as HEADS
 from models.onnx_file import at_size
 from models.session import cpu_session
 from scheduler.profile import OperatingPoint

@@ -203,3 +203,14 @@ def test_an_expression_that_is_a_guess_is_not_shown():
     just = LEAST_EXPRESSION - EXPRESSION_MARGIN / 2
     watch(people, [30] * 50, start=26, happy=just)
     assert people.estimate(1).expression in ("happy", "neutral")
+
+
+def test_what_the_network_does_not_tell_is_empty_and_the_age_is_as_ever():
+    alone, all_three = People((), ()), People(GENDERS, EXPRESSIONS)
+    nothing = np.empty(0, np.float32)
+    for i, age in enumerate((30.0, 34.0, 31.0)):
+        alone.read(1, Reading(age, 5.0, nothing, nothing, "exit_13", 96), i, i / 25)
+        all_three.read(1, reading(age), i, i / 25)
+    told, other = alone.estimate(1), all_three.estimate(1)
+    assert (told.age, told.age_low, told.age_high) == (other.age, other.age_low, other.age_high)
+    assert (told.gender, told.gender_p, told.expression, told.expression_p) == ("", 0.0, "", 0.0)

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
-from datetime import date
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from scipy.io import savemat
 
 from align.geometry import to_pixels
 from align.landmarks import find_teacher_file
@@ -20,54 +16,9 @@ from models.data import views as data
 from models.data.locate import CnnDetector, Located, Locator, find_face, locate_all
 from models.data.sets import appa_real, imdb_wiki, own
 from models.data.sets.base import DataError, Placing, Report, Sample
+from tests.support.datasets import datenum, picture, wiki_row, write_appa_real, write_imdb_wiki
 from tests.support.faces import portrait, write_utkface
 from tests.support.needs import needs_teacher
-
-
-def picture(path: Path, seed: int = 0, side: int = 160) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(path), portrait(side, seed))
-    return path
-
-
-def datenum(year: int, month: int, day: int) -> float:
-    return date(year, month, day).toordinal() + 366.0
-
-
-def write_imdb_wiki(root: Path, name: str, rows: list[dict], **more: object) -> Path:
-    """NAME.mat as it is published: one struct of 1xN arrays, strings and boxes in cells."""
-
-    def cells(values: list) -> np.ndarray:
-        out = np.empty((1, len(values)), object)
-        for i, value in enumerate(values):
-            out[0, i] = value
-        return out
-
-    def numbers(key: str, kind: type = float) -> np.ndarray:
-        return np.array([[row[key] for row in rows]], kind)
-
-    struct = {
-        "dob": numbers("dob"),
-        "photo_taken": numbers("photo_taken", np.uint16),
-        "full_path": cells([row["full_path"] for row in rows]),
-        "gender": numbers("gender"),
-        "name": cells([row["name"] for row in rows]),
-        "face_location": cells([np.array([row["face_location"]], float) for row in rows]),
-        "face_score": numbers("face_score"),
-        "second_face_score": numbers("second_face_score"),
-        **more,
-    }
-    root.mkdir(parents=True, exist_ok=True)
-    savemat(root / f"{name}.mat", {name: struct})
-    return root
-
-
-def wiki_row(i: int, **changed: object) -> dict:
-    row = {
-        "dob": datenum(1970, 7, 1), "photo_taken": 2000, "full_path": f"{i:02d}/{i}_1970-07-01_2000.jpg", "gender": 1.0,
-        "name": f"Person {i}", "face_location": [31.0, 21.0, 131.0, 121.0], "face_score": 3.2, "second_face_score": math.nan,
-    }  # fmt: skip
-    return row | changed
 
 
 def test_imdb_wiki_keeps_one_clear_face_and_names_the_rest(tmp_path):
@@ -135,16 +86,6 @@ def test_imdb_wiki_without_metadata_says_what_is_needed(tmp_path, content):
         (tmp_path / "wiki.mat").write_bytes(content)
     with pytest.raises(DataError, match=r"wiki\.mat"):
         imdb_wiki.read(tmp_path)
-
-
-def write_appa_real(root: Path, rows: dict[str, list[tuple]]) -> Path:
-    root.mkdir(parents=True, exist_ok=True)
-    for split, lines in rows.items():
-        with (root / f"gt_avg_{split}.csv").open("w", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(["file_name", "num_ratings", "apparent_age_avg", "apparent_age_std", "real_age"])
-            writer.writerows(lines)
-    return root
 
 
 def test_appa_real_has_means_and_deviations(tmp_path):

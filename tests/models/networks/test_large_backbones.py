@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from app.cli import main
-from app.network.graphs import HEADS
 from app.network.onnx_cpu import CpuEngine
 from models.data import views as data
 from models.data.sets import fer2013, utkface
+from models.manifest import TASKS as HEADS
 from models.shipping.export import export
 from models.shipping.network_file import Deployed
 from models.training import batch_norm, train

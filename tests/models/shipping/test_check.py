@@ -104,6 +104,14 @@ def test_a_deep_network_may_be_off_by_a_few_times_torchs_own_error():
         Check(pictures=1, of_the_file=9e-3, of_torch_float32=2e-3).refuse()
 
 
+def test_a_network_that_has_become_no_number_is_refused(networks):
+    networks = copy.deepcopy(networks)
+    with torch.no_grad():
+        next(networks[max(networks)].parameters()).fill_(float("nan"))
+    with pytest.raises(ExportError, match="overflows"):
+        checked_onnx(networks, {})
+
+
 def test_the_pictures_are_pictures():
     pictures = natural_pictures(48)
     assert pictures.shape == (12, 48, 48, 3) and pictures.dtype == np.uint8

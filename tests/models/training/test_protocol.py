@@ -17,6 +17,7 @@ from models.training import loop, protocol, train
 from models.training.config import Config, TrainingError
 from models.training.folder import load_trained
 from models.training.losses import age_loss
+from models.training.parts import batch_counts
 from models.training.protocol import train_by_protocol
 from tests.support.paths import ROOT
 
@@ -131,11 +132,11 @@ def test_left_right_flips_are_all_that_changes():
 
 
 def test_a_batch_takes_of_each_set_in_proportion():
-    assert protocol.batch_counts({"imdb": 170_000, "wiki": 40_000}, 32) == {"imdb": 26, "wiki": 6}
-    assert protocol.batch_counts({"imdb": 10**6, "small": 5}, 8) == {"imdb": 7, "small": 1}
-    assert protocol.batch_counts({"lap": 4113}, 32) == {"lap": 32}
+    assert batch_counts({"imdb": 170_000, "wiki": 40_000}, 32) == {"imdb": 26, "wiki": 6}
+    assert batch_counts({"imdb": 10**6, "small": 5}, 8) == {"imdb": 7, "small": 1}
+    assert batch_counts({"lap": 4113}, 32) == {"lap": 32}
     with pytest.raises(TrainingError, match="do not fit"):
-        protocol.batch_counts({"a": 1, "b": 1, "c": 1}, 2)
+        batch_counts({"a": 1, "b": 1, "c": 1}, 2)
 
 
 def test_heads_learn_alone_first_and_the_backbone_stays_to_the_bit(faces, tmp_path):
@@ -199,6 +200,20 @@ def test_a_protocol_that_cannot_be_says_why_before_it_trains(faces, tmp_path, ol
     assert not (tmp_path / "run").exists()
 
 
-def test_all_sets_of_a_protocol_are_judged_on(faces):
-    _, held_out = train.load_parts(Config.read(faces / "tiny.toml"), faces)
-    assert {name: len(views) for name, views in held_out.items()} == {"one": 3, "two": 3}
+def test_what_is_told_is_judged_on_the_last_stage_that_knows_it(faces, tmp_path):
+    """Statistics come from the last stage, whose set has ages; gender is known in the first stage alone."""
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.npy").write_bytes((faces / f"{name}.npy").read_bytes())
+        labels = dict(np.load(faces / f"{name}.labels.npz"))
+        if name == "one":
+            labels["gender"] = np.arange(12, dtype=np.int16) % 2
+        np.savez(tmp_path / f"{name}.labels.npz", **labels)
+    (tmp_path / "both.toml").write_text(TINY.replace("gender = 0.0", "gender = 1.0"))
+    config = Config.read(tmp_path / "both.toml")
+    assert config.tasks == ("age", "gender") and config.sets == ("one", "two")
+    parts, held_out = train.load_parts(config, tmp_path)
+    assert [count for _, _, count in parts] == [4]
+    known = {name: [int((getattr(v, task) >= 0).sum()) for task in ("age", "gender")] for name, v in held_out.items()}
+    assert known == {"one": [0, 3], "two": [3, 0]}
+    _, alone = train.load_parts(Config.read(faces / "tiny.toml"), faces)
+    assert list(alone) == ["two"]

@@ -13,7 +13,7 @@ from models.data.views import Views
 from models.networks.elastic import ExitOutput
 from models.training.config import Config, TrainingError
 from models.training.losses import class_loss, elastic_loss, expression_loss
-from models.training.train import drawn_more_often
+from models.training.parts import drawn_more_often
 
 
 def views(n: int = 12) -> Views:
@@ -92,6 +92,8 @@ def test_a_camera_sees_small_faces(shape):
     [
         ("loss", {"teacher_heads": ["hair"]}, "teacher_heads: some of age"),
         ("loss", {"teacher_heads": []}, "teacher_heads: some of age"),
+        ("loss", {"weights": {"age": 0, "age_l1": 1, "gender": 1, "expression": 1}}, "age \\(above 0\\)"),
+        ("loss", {"weights": {"age": 1}}, "gender and expression; 0"),
         ("optimiser", {"rare": {"bored": 2}}, "rare: times from 1"),
         ("optimiser", {"rare": {"fear": 0}}, "rare: times from 1"),
     ],
@@ -99,7 +101,7 @@ def test_a_camera_sees_small_faces(shape):
 def test_a_wrong_configuration_says_what_is_wrong(section, value, says):
     sections = {
         "network": {"backbone": "mobilenet_v1", "options": {}, "exits": {"13": 1.0}, "input_sizes": {"96": 1.0}},
-        "loss": {"weights": {}, "sigma_years": 2.0},
+        "loss": {"weights": {"age": 1, "age_l1": 0, "gender": 1, "expression": 1}, "sigma_years": 2.0},
         "optimiser": {
             "steps": 1,
             "learning_rate": 1,
