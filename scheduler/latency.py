@@ -7,8 +7,8 @@
 - probe: what slows a single frame is over before a filter follows. A fixed piece of work is timed before the decision
   (app/network/probe.py); where it takes longer than usual, so will the network. Up to BRIEF such frames in a row are no
   news about the machine.
-- tail: the quantile that 399 of 400 batches stay under, over what is expected. It follows by steps that balance there, so no
-  single batch moves it by more than TAIL_STEP.
+- tail: the quantile that 49 of 50 batches stay under, over what is expected. It follows by steps that balance there, so no
+  single batch moves it by more than TAIL_STEP. Few frames fill their budget, so fewer are late.
 - within a frame its last batch has shown how fast the machine is: the slowdown or that, whichever is more.
 """
 
@@ -18,13 +18,15 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from scheduler.load import Load
     from scheduler.profile import OperatingPoint, Profile
 
 SLOWDOWN_GAIN = 0.7
 BRIEF = 4
 EQUAL = 1 + 1e-9  # equal but for rounding is not longer
-TAIL_QUANTILE, TAIL_STEP, TAIL_LIMIT = 0.9975, 0.5, 20.0
+TAIL_QUANTILE, TAIL_STEP, TAIL_LIMIT = 0.98, 0.5, 20.0
 # A profile that was measured on a busy machine has a long tail, which must not hold for ever.
 LONGEST_PROFILED_TAIL = 1.3
 
@@ -40,6 +42,7 @@ class LatencyModel:
         tail_limit: float = TAIL_LIMIT,
     ) -> None:
         self.profile, self.slowdown = profile, 1.0
+        self._whole = profile
         self.tail = min(profile.tail, LONGEST_PROFILED_TAIL)
         self._up, self._down = 1 + tail_step * tail_quantile, 1 + tail_step * (tail_quantile - 1)
         self._ratios: deque[float] = deque(maxlen=3)
@@ -51,12 +54,20 @@ class LatencyModel:
         """The numbers that `__init__` takes beside the profile."""
         return dict(self._numbers)
 
+    def offer(self, points: Collection[OperatingPoint], profile: Profile | None = None) -> None:
+        """From now on only these points may be chosen. `profile` is one that was measured anew: what was learnt of the former
+        one's errors is no longer true."""
+        if profile:
+            self._whole, self.slowdown = profile, 1.0
+            self._ratios.clear()
+        self.profile = self._whole.only(points)
+
     def pace(self, load: Load) -> float:
         """How many times the profile's median half of the batches take. Within a frame its last batch has shown it."""
         return max(self.slowdown, self._now) if load.batches else self.slowdown * max(load.probe, 1.0)
 
     def predict_ms(self, point: OperatingPoint, faces: int, load: Load) -> float:
-        """Milliseconds that 399 of 400 batches stay under."""
+        """Milliseconds that 49 of 50 batches stay under."""
         return self.profile.median_ms(point, faces) * self.pace(load) * self.tail
 
     def most_faces(self, point: OperatingPoint, ms: float, load: Load) -> int:
