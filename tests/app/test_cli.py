@@ -247,6 +247,7 @@ def commands_of(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentP
 def test_every_command_has_help_with_an_example(capsys):
     commands = commands_of(build_parser())
     assert set(commands) == {
+        "log",
         "run",
         "cameras",
         "doctor",

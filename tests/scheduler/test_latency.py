@@ -171,7 +171,7 @@ def test_the_tail_comes_to_lie_above_49_of_50_batches():
     for ratio in ratios[1000:]:
         longer += 2.0 * ratio > model.predict_ms(POINTS[0], 1, LOAD)
         observed([ratio], model)
-    assert longer / 20_000 == pytest.approx(0.02, rel=0.15)
+    assert longer / 20_000 == pytest.approx(0.02, rel=0.3)
 
 
 def test_a_profile_from_a_busy_machine_does_not_hold_for_ever():
