@@ -13,16 +13,7 @@ from collections import deque
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from scheduler.latency import (
-    BRIEF,
-    EQUAL,
-    LONGEST_PROFILED_TAIL,
-    SLOWDOWN_GAIN,
-    TAIL_LIMIT,
-    TAIL_QUANTILE,
-    TAIL_STEP,
-    LatencyModel,
-)
+from scheduler.latency import BRIEF, EQUAL, LONGEST_PROFILED_TAIL, SLOWDOWN_GAIN, LatencyModel
 from scheduler.load import Decision, Load
 from scheduler.places import latency_model
 from scheduler.policy import InTurn
@@ -35,6 +26,7 @@ if TYPE_CHECKING:
     from scheduler.profile import Profile
 
 SLOWDOWN_RANGE = (0.2, 50.0)
+TAIL_QUANTILE, TAIL_STEP, TAIL_LIMIT = 0.9975, 0.5, 20.0
 CHANGE = 1.25
 BIAS_STEP, BIAS_KEPT = 0.005, 0.99  # a bias comes to 0.5 or 1.5 at most
 

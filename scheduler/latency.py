@@ -7,8 +7,8 @@
 - probe: what slows a single frame is over before a filter follows. A fixed piece of work is timed before the decision
   (app/network/probe.py); where it takes longer than usual, so will the network. Up to BRIEF such frames in a row are no
   news about the machine.
-- tail: the quantile that 399 of 400 batches stay under, over what is expected. It follows by steps that balance there, so no
-  single batch moves it by more than TAIL_STEP.
+- tail: the quantile that 49 of 50 batches stay under, over what is expected. It follows by steps that balance there, so no
+  single batch moves it by more than TAIL_STEP. Few frames fill their budget, so fewer are late.
 - within a frame its last batch has shown how fast the machine is: the slowdown or that, whichever is more.
 """
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 SLOWDOWN_GAIN = 0.7
 BRIEF = 4
 EQUAL = 1 + 1e-9  # equal but for rounding is not longer
-TAIL_QUANTILE, TAIL_STEP, TAIL_LIMIT = 0.9975, 0.5, 20.0
+TAIL_QUANTILE, TAIL_STEP, TAIL_LIMIT = 0.98, 0.5, 20.0
 # A profile that was measured on a busy machine has a long tail, which must not hold for ever.
 LONGEST_PROFILED_TAIL = 1.3
 
@@ -56,7 +56,7 @@ class LatencyModel:
         return max(self.slowdown, self._now) if load.batches else self.slowdown * max(load.probe, 1.0)
 
     def predict_ms(self, point: OperatingPoint, faces: int, load: Load) -> float:
-        """Milliseconds that 399 of 400 batches stay under."""
+        """Milliseconds that 49 of 50 batches stay under."""
         return self.profile.median_ms(point, faces) * self.pace(load) * self.tail
 
     def most_faces(self, point: OperatingPoint, ms: float, load: Load) -> int:

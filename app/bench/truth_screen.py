@@ -120,7 +120,7 @@ class TruthScreen:
         people = [self._known(g, frame) for g in guests]
         order = rule.rank(people)
         self._order = [guests[i] for i in order]
-        new = sum(self._people.estimate(g.visit.person) is None for g in guests)
+        new = sum(one.waited_ms == math.inf for one in people)
         return Load(len(guests), 0.0, new, frame=frame, people=tuple(people[i] for i in order))
 
     def _known(self, guest: _Guest, frame: int) -> Known:

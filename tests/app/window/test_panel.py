@@ -56,6 +56,14 @@ def test_panel_shows_the_figures() -> None:
     assert "12 faces, 6.5 ms left: exit b9 at 128 px, for 9" in " ".join(texts)
 
 
+def test_panel_says_whether_the_server_answers() -> None:
+    provider = "CPUExecutionProvider + server faces:8001"
+    for there, says in ((True, "answers"), (False, "does not answer")):
+        texts = drawn(history(server=there, provider=provider)).texts
+        assert {"server", says, "CPU"} <= set(texts)
+    assert "server" not in drawn(history()).texts
+
+
 def test_a_run_without_a_choice_of_exits_offers_none() -> None:
     texts = drawn(history(), setting=Setting(66.7, "exit_09@96", 1)).texts
     assert "↑ ↓" in texts and "← →" not in texts

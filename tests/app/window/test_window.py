@@ -593,6 +593,7 @@ def test_starts_as_asked_for(application: Any, feed: Feed) -> None:
     [
         ({"notice": None}, "keeps nothing"),
         ({"notice": None, "keeps": True}, "often wrong."),
+        ({"notice": None, "sends": True}, "are sent to a server"),
         ({"notice": "Hello"}, "Hello"),
     ],
 )
