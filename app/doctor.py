@@ -208,7 +208,7 @@ def check_providers(device: str, model: str, engines: list[Engine]) -> Iterator[
     from app.errors import AppError
     from app.network.calibrate import candidates
     from app.network.onnx_cuda import cuda_diagnosis, nvidia_driver
-    from app.network.open import open_engine
+    from app.network.open import load_all, open_engine
 
     manifest = load_manifest(model)
     for wanted in ("cpu", "cuda") if device == "auto" else (device,):
@@ -219,6 +219,7 @@ def check_providers(device: str, model: str, engines: list[Engine]) -> Iterator[
         try:
             likely = candidates(manifest)
             engine = open_engine(manifest, wanted, points=(likely[0], likely[-1]) if wanted == "cuda" else None)
+            load_all(engine)
         except AppError as error:
             level = Level.WARNING if device == "auto" and wanted == "cuda" else Level.BROKEN
             yield Finding("provider", level, f"{wanted}: {error}", "" if level is Level.BROKEN else cuda_diagnosis())

@@ -91,6 +91,7 @@ class Frame:
     time_s: float  # position in the source: seconds since its first frame
     born_s: float  # monotonic clock when the picture came into being for us; the deadline counts from here
     budget_ms: float = math.inf  # from birth to result; the pipeline sets it
+    camera: str = ""  # which of several
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,8 +71,8 @@ class Diary:
     def frame(self, record: FrameRecord) -> None:
         self._write(lambda log: log.frame(record))
 
-    def drop(self, frame_id: int, cause: str) -> None:
-        self._write(lambda log: log.drop(frame_id, cause))
+    def drop(self, frame_id: int, cause: str, camera: str = "") -> None:
+        self._write(lambda log: log.drop(frame_id, cause, camera))
 
     def event(self, name: str, **details: object) -> None:
         self._write(lambda log: log.event(name, **details))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Generic, TypeVar
 
@@ -23,13 +23,20 @@ class Closed(Exception):
 class Mailbox(Generic[T]):
     """First in, first out, between one writer and one reader."""
 
-    def __init__(self, capacity: int, when_full: WhenFull, weigh: Callable[[T], float] = lambda item: 0.0) -> None:
-        """Items that weigh 1 fill it together: by memory, say. One always goes in."""
+    def __init__(
+        self,
+        capacity: int,
+        when_full: WhenFull,
+        weigh: Callable[[T], float] = lambda item: 0.0,
+        changed: threading.Condition | None = None,
+    ) -> None:
+        """Items that weigh 1 fill it together: by memory, say. One always goes in. `changed` is shared with the other mailboxes
+        of one reader (`take_of_each`)."""
         if capacity < 1:
             raise ValueError(f"a mailbox holds at least one item, got capacity {capacity}")
         self._items: deque[T] = deque()
         self._capacity, self._when_full, self._weigh = capacity, when_full, weigh
-        self._changed = threading.Condition()
+        self._changed = changed or threading.Condition()
         self._closed = False
 
     def put(self, item: T) -> T | None:
@@ -72,3 +79,17 @@ class Mailbox(Generic[T]):
 
     def __len__(self) -> int:
         return len(self._items)
+
+
+def take_of_each(boxes: Sequence[Mailbox[T]], changed: threading.Condition) -> list[tuple[int, T]]:
+    """Waits until one of them has an item, then takes the oldest of each that has: (number of the box, item).
+
+    All were made with `changed`. Raises Closed when none will have any.
+    """
+    with changed:
+        changed.wait_for(lambda: any(box._items for box in boxes) or all(box._closed for box in boxes))
+        taken = [(i, box._items.popleft()) for i, box in enumerate(boxes) if box._items]
+        if not taken:
+            raise Closed
+        changed.notify_all()
+        return taken

@@ -23,6 +23,8 @@ from models.manifest import DEFAULT_MODEL
 APP_NAME = "elastic-faces"
 DEFAULT_FPS = 15.0
 SIZE = re.compile(r"[1-9]\d{1,4}[xX][1-9]\d{1,4}")
+MOST_CAMERAS, LEAST_LOOK_SHARE = 16, 0.01
+CAMERA = "{camera}"  # stands for a camera's name in the path of a video
 PIN = re.compile("[0-9]{4,8}")
 WORDS = ("age", "expression", "gender")  # that labels may tell
 # Credentials stand in the environment alone: they are no settings, and are neither shown nor logged.
@@ -82,7 +84,7 @@ class Settings:
         "picture",
         "`auto` (camera 0 where there is one, else the demo), `demo` or `demo:32` (up to so many people), a camera's number, "
         "path or part of its name, a URL (`rtsp://`, `http://`), a file, a folder, a pattern (`'footage/*.mp4'`), numbered "
-        "pictures (`shots/%04d.png`), `-` (standard input); several files one after the other",
+        "pictures (`shots/%04d.png`), `-` (standard input); several files one after the other, several cameras together",
     )
     reconnect_s: float | None = _option(
         None,
@@ -254,9 +256,9 @@ class Settings:
     look_share: float = _option(
         0.2,
         "time and network",
-        "share of one core that CenterFace may take with a live picture",
+        "share of one core that CenterFace may take with live pictures, all cameras together",
         metavar="SHARE",
-        least=0.01,
+        least=LEAST_LOOK_SHARE,
         most=1,
     )
     every_frame: bool = _option(
@@ -411,12 +413,15 @@ class Settings:
         example="A camera estimates ages here. Nothing is stored.",
     )
 
+    beside: tuple[str, ...] = ()  # further cameras of the same run
+
     def __post_init__(self) -> None:
         for option in options():
             if (value := getattr(self, option.name)) is not None:
                 option.check(value)
         if self.target_fps is not None and self.budget_ms is not None:
             raise UsageError("give --target-fps or --budget-ms, not both: each sets the time that a frame may take")
+        self._check_cameras()
         if not SIZE.fullmatch(self.camera_size):
             raise UsageError(f"--camera-size is WIDTHxHEIGHT in pixels, as 1280x720, got {self.camera_size[:80]!r}")
         if not set(self.told) <= set(WORDS):
@@ -440,12 +445,31 @@ class Settings:
         paths = [p for p in self.written.values() if str(p) not in (os.devnull, STDOUT)]
         if any(same_file(a, b) for a, b in itertools.combinations(paths, 2)):
             raise UsageError(f"{' and '.join(f'--{name}' for name in self.written)} must be different files")
-        if source := next((p for p in paths if same_file(Path(self.source.removeprefix("file://")), p)), None):
+        sources = [Path(source.removeprefix("file://")) for source in self.cameras]
+        if source := next((p for p in paths if any(same_file(s, p) for s in sources)), None):
             raise UsageError(f"{source} is the source and would be overwritten: choose another output file")
         if self.loop and paths and self.show is False and not self.realtime and not self.plays_demo:
             raise UsageError(
                 "--loop over a file without a window or --realtime would never end and fill the disk: leave out --loop"
             )
+
+    @property
+    def cameras(self) -> tuple[str, ...]:
+        """All sources that run together."""
+        return (self.source, *self.beside)
+
+    def _check_cameras(self) -> None:
+        if not self.beside:
+            return
+        if len(self.cameras) > MOST_CAMERAS:
+            raise UsageError(f"at most {MOST_CAMERAS} cameras run together, got {len(self.cameras)}: use several runs")
+        if self.output and CAMERA not in str(self.output):
+            raise UsageError(
+                f"--output {self.output} would be written by each of {len(self.cameras)} cameras: put {CAMERA} into it, as in "
+                f"--output '{CAMERA}{self.output.suffix}'"
+            )
+        if self.home_assistant:
+            raise UsageError("--home-assistant takes one camera: leave it out; --mqtt has topics for each of several")
 
     @property
     def plays_demo(self) -> bool:
@@ -492,6 +516,7 @@ def options() -> tuple[Option, ...]:
             **f.metadata["option"],
         )
         for f in dataclasses.fields(Settings)
+        if f.metadata
     )
 
 

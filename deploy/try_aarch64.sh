@@ -20,8 +20,8 @@ if ! [ -e "$root/unpacked" ]; then
     touch "$root/unpacked"
 fi
 inside() { # in a mount namespace of its own, so that nothing stays mounted
-    ROOT=$root unshare -m sh -c 'mount -t proc proc "$ROOT/proc" && mount --rbind /dev "$ROOT/dev" && exec chroot "$ROOT" /usr/bin/env -i \
-        HOME=/root PATH=/usr/bin:/bin LANG=C.UTF-8 QT_QPA_PLATFORM=offscreen "$@"' sh "$@"
+    ROOT=$root unshare -m sh -c 'mount -t proc proc "$ROOT/proc" && mount --rbind /dev "$ROOT/dev" && mount --rbind /sys "$ROOT/sys" && exec chroot "$ROOT" /usr/bin/env -i \
+        HOME=/root PATH=/usr/bin:/bin LANG=C.UTF-8 PYTHONUNBUFFERED=1 QT_QPA_PLATFORM=offscreen "$@"' sh "$@"
 }
 code=$root/opt/elastic-faces
 mkdir -p "$code"
@@ -43,7 +43,7 @@ fi
 cd /
 inside python3 -c "import platform, sys; print(platform.machine(), platform.freedesktop_os_release()['PRETTY_NAME'], sys.version.split()[0])"
 if [ "$what" != tests ]; then
-    inside make -C /opt/elastic-faces run ARGS="--no-show --source demo:3 --model mobilenet_v1_025 --exit 5"
+    inside make -C /opt/elastic-faces run ARGS="--no-show --source demo:3 --model mobilenet_v1_025 --exit 5 --detector viola-jones"
 fi
 if [ "$what" != run ]; then
     inside sh -c "cd /opt/elastic-faces && .venv/bin/python -m pytest -q -p no:cacheprovider --timeout 1200 ${TESTS:-tests/scheduler tests/align tests/app/overlay tests/app/window -m 'not slow'}"

@@ -18,6 +18,8 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from scheduler.load import Load
     from scheduler.profile import OperatingPoint, Profile
 
@@ -40,6 +42,7 @@ class LatencyModel:
         tail_limit: float = TAIL_LIMIT,
     ) -> None:
         self.profile, self.slowdown = profile, 1.0
+        self._whole = profile
         self.tail = min(profile.tail, LONGEST_PROFILED_TAIL)
         self._up, self._down = 1 + tail_step * tail_quantile, 1 + tail_step * (tail_quantile - 1)
         self._ratios: deque[float] = deque(maxlen=3)
@@ -50,6 +53,14 @@ class LatencyModel:
     def to_json(self) -> dict[str, float]:
         """The numbers that `__init__` takes beside the profile."""
         return dict(self._numbers)
+
+    def offer(self, points: Collection[OperatingPoint], profile: Profile | None = None) -> None:
+        """From now on only these points may be chosen. `profile` is one that was measured anew: what was learnt of the former
+        one's errors is no longer true."""
+        if profile:
+            self._whole, self.slowdown = profile, 1.0
+            self._ratios.clear()
+        self.profile = self._whole.only(points)
 
     def pace(self, load: Load) -> float:
         """How many times the profile's median half of the batches take. Within a frame its last batch has shown it."""

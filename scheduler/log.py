@@ -9,9 +9,14 @@ frame   {"type": "frame", "id", "time_s", "faces", "wanted", "new", "served", "e
         "engine": "openvino", only where it was another than ONNX Runtime; also in each entry of
         "more": [{"left_ms", "served", "exit", "size", "predicted_ms", "measured_ms"}, ...]  each time that it was decided on
          again; "served" 0 and the last where no further batch was run. "served", "exit", ... of the frame are its first batch's
-drop    {"type": "drop", "id", "cause"}
+        "cameras": [{"camera", "id", "faces", "wanted", "read", "age_ms", "miss"}, ...]  only of several cameras, where a
+         line is a round: the newest frame of each camera that had one, decided on together. "id" counts rounds then, and
+         the other numbers are of all its faces, and of the frame that has the least time left
+drop    {"type": "drop", "id", "cause"}, of several cameras "camera"
 event   {"type": "event", "name", ...}: what changed between two frames; the name says what else is in it
          "policy"  {"policy": {...}}  the rule from the next frame on
+         "points"  {"points": [...], "profile": {...}}  what may be chosen from the next frame on, since the others are not
+          loaded yet, say; "profile" only where it was measured anew
          "server"  {"there"}  whether a server's points may be chosen from the next frame on
          "unanswered"  {"exit", "size", "engine", "faces", "left_ms", "took_ms", "first"}  it did not read a batch; where that
          was the first one, the next frame's numbers are of what was decided and read here instead
@@ -20,7 +25,7 @@ face    drops of single faces are counted in the frame's "unserved": {cause: fac
 Schema 1 had no "new" and no events, and its predictions came from another correction of the profile: such logs are read,
 but their decisions cannot be made again bit for bit. Nor can schema 2's, which had no "more" and a tail for each point.
 Schema 3 had no "probe": nobody looked, and its decisions are made again as they were. Schema 4 had no "engine": there was one.
-Schema 5 had no "known", and another rule and correction (before.py), which still replay it.
+Schema 5 had no "known", no "points" and no "cameras", and another rule and correction (before.py), which still replay it.
 
 A batch is one execution of the network for some faces of a frame; in a policy's parameters they are called "runs".
 
@@ -117,6 +122,7 @@ class FrameRecord:
     probe: float = 0.0  # how many times slower than usual the machine was when the scheduler decided; 0: about as usual
     engine: str = ""
     further: tuple[Batch, ...] = ()  # after the first batch, whose numbers are above
+    cameras: tuple[Mapping[str, Any], ...] = ()  # of several cameras, each one's part in it
     people: tuple[Known, ...] = ()  # of those wanted, in the order of their turns; older logs have none
 
     @property
@@ -138,7 +144,7 @@ class FrameRecord:
                 yield batch.point, batch.served, batch.measured_ms
 
 
-_FIELDS = tuple(f.name for f in fields(FrameRecord) if f.name not in ("further", "people"))
+_FIELDS = tuple(f.name for f in fields(FrameRecord) if f.name not in ("further", "people", "cameras"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +161,7 @@ class LatencyLog:
     """A whole log in memory."""
 
     header: Mapping[str, Any]
-    profile: Profile
+    profile: Profile  # the last that was measured: that of the most points
     frames: tuple[FrameRecord, ...]
     drops: Mapping[str, int]
     cut: bool  # the last line was incomplete and left out
@@ -171,10 +177,10 @@ class LatencyLog:
 
     def latency(self) -> LatencyModel:
         """The latency model that the run began with."""
-        numbers = self.header.get("correction", {})
+        numbers, profile = self.header.get("correction", {}), Profile.from_json(self.header["profile"])
         if self.header["schema"] > LAST_FORMER:
-            return latency_model(self.profile, numbers)
-        return FormerLatency(self.profile, **(FIRST_CORRECTION | numbers))
+            return latency_model(profile, numbers)
+        return FormerLatency(profile, **(FIRST_CORRECTION | numbers))
 
     @property
     def policy(self) -> Mapping[str, Any]:
@@ -206,10 +212,12 @@ class LogWriter:
         if record.budget_ms == inf:  # JSON has no such number
             values["budget_ms"] = values["left_ms"] = None
         people = [None if known.waited_ms == inf else list(known) for known in record.people]
-        self._write({"type": "frame", **values, "more": more, "known": people})
+        cameras = {"cameras": record.cameras} if record.cameras else {}
+        self._write({"type": "frame", **values, "more": more, "known": people, **cameras})
 
-    def drop(self, frame_id: int, cause: str) -> None:
-        self._write({"type": "drop", "id": frame_id, "cause": cause})
+    def drop(self, frame_id: int, cause: str, camera: str = "") -> None:
+        named = {"camera": camera} if camera else {}
+        self._write({"type": "drop", "id": frame_id, "cause": cause, **named})
 
     def event(self, name: str, **details: Any) -> None:
         """Notes what changed, such as the policy; `details` must be JSON and say nothing about a person."""
@@ -264,6 +272,7 @@ def read_log(path: Path) -> LatencyLog:
                 drops[record["cause"]] = drops.get(record["cause"], 0) + 1
             elif record["type"] == "event":
                 events.append(_event(record, len(frames), points))
+                profile = measured_anew(events[-1]) or profile
             else:
                 raise KeyError(f"type {record['type']!r}")
         except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
@@ -312,23 +321,42 @@ def _event(record: Mapping[str, Any], before: int, points: set[OperatingPoint]) 
     details = {k: v for k, v in record.items() if k not in ("type", "name")}
     if not isinstance(record["name"], str):
         raise ValueError("the name of an event")
-    if record["name"] == "policy":
+    event = Event(before, record["name"], details)
+    if event.name == "policy":
         _check_policy(details["policy"], points)
-    if record["name"] == "server" and type(details["there"]) is not bool:
+    elif event.name == "points":
+        profile = measured_anew(event)
+        points |= {p.point for p in profile.points} if profile else set()
+        if not set(offered(event)) <= points:
+            raise ValueError("points that are not in the profile")
+    if event.name == "server" and type(details["there"]) is not bool:
         raise ValueError("there")
-    if record["name"] == "unanswered":
+    if event.name == "unanswered":
         if OperatingPoint.from_json(details) not in points or type(details["faces"]) is not int:
             raise ValueError("what was not answered")
         if not 1 <= details["faces"] <= MOST_FACES or not (_is_positive(details["took_ms"]) and details["took_ms"]):
             raise ValueError("what was not answered")
         if details["left_ms"] is not None and not _is_number(details["left_ms"]):
             raise ValueError("left_ms")
-    return Event(before, record["name"], details)
+    return event
+
+
+def measured_anew(event: Event) -> Profile | None:
+    """The profile from an event on, where it is another."""
+    return (
+        Profile.from_json(event.details["profile"]) if event.name == "points" and "profile" in event.details else None
+    )
+
+
+def offered(event: Event) -> tuple[OperatingPoint, ...]:
+    """What may be chosen after a "points" event."""
+    return tuple(OperatingPoint.from_json(p) for p in event.details["points"])
 
 
 def _frame(record: Mapping[str, Any], points: set[OperatingPoint]) -> FrameRecord:
     values = dict(record)
     del values["type"]
+    values["cameras"] = _cameras(values.pop("cameras", ()))
     values["further"] = further = tuple([Batch(**batch) for batch in values.pop("more", ())])
     values["people"] = people = tuple([Known(*one) if one else Known() for one in values.pop("known", ())])
     endless = values["budget_ms"] is None and values["left_ms"] is None
@@ -369,6 +397,12 @@ def _frame(record: Mapping[str, Any], points: set[OperatingPoint]) -> FrameRecor
     if endless:
         frame.budget_ms = frame.left_ms = inf
     return frame
+
+
+def _cameras(lines: Any) -> tuple[Mapping[str, Any], ...]:
+    if not isinstance(lines, list | tuple) or not all(isinstance(one, dict) and "camera" in one for one in lines):
+        raise ValueError("cameras")
+    return tuple(lines)
 
 
 def _check_further(frame: FrameRecord, points: set[OperatingPoint]) -> None:

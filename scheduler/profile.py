@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
 # A dearer point that is better by less is not worth its place on the front: a thousand validation faces cannot tell.
 LEAST_GAIN = 0.005
@@ -133,6 +133,10 @@ class Profile:
     def error_at(self, exit: str, size: int) -> float:
         """By whatever engine."""
         return self._by_exit[exit, size]
+
+    def only(self, points: Collection[OperatingPoint]) -> Self:
+        """Without the other points. Raises ValueError where none is left."""
+        return replace(self, points=tuple(p for p in self.points if p.point in points))
 
     def cost(self, point: OperatingPoint) -> float:
         """Milliseconds over all buckets: what points are ranked by."""

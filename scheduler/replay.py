@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from scheduler.before import latency_for
 from scheduler.crowd import Guests
 from scheduler.load import Decision, Load
+from scheduler.log import measured_anew, offered
 from scheduler.places import decide, offer
 from scheduler.policy import Policy
 from scheduler.profile import OperatingPoint, Profile, quantile
@@ -68,6 +69,8 @@ def exact(log: LatencyLog) -> Iterator[tuple[FrameRecord, Decision | None]]:
             event = events.pop(0)
             if event.name == "policy":
                 policy = policy_from_json(event.details["policy"])
+            elif event.name == "points":
+                latency.offer(offered(event), measured_anew(event))
             _elsewhere(event, record, late, policy, latency)
         decision = None
         if record.wanted:

@@ -38,11 +38,12 @@ ROOMS: dict[str, set[str]] = {
     "app.overlay": NOUNS,
     "app.window": NOUNS | {"app.overlay"},
     "app.outputs": NOUNS | {"app.overlay", "app.people", "app.sources", "app.totals", "scheduler"},
-    "app.served": NOUNS | {"app.faces", "app.totals", "scheduler"},
+    "app.camera": NOUNS | {"app.controls", "app.faults", "app.totals", "app.sources", "app.faces"},
+    "app.served": NOUNS | {"app.camera", "app.faces", "app.totals", "scheduler"},
     "app.pipeline": NOUNS | CORES
-    | {"app.controls", "app.faults", "app.served", "app.totals", "app.sources", "app.faces", "app.network", "app.people"},
+    | {"app.camera", "app.controls", "app.faults", "app.served", "app.totals", "app.sources", "app.faces", "app.network", "app.people"},
     "app.compose": NOUNS | CORES
-    | {"app.controls", "app.settings", "app.pipeline", "app.sources", "app.faces", "app.network", "app.people", "app.outputs"},
+    | {"app.camera", "app.controls", "app.faults", "app.settings", "app.pipeline", "app.sources", "app.faces", "app.network", "app.people", "app.outputs"},
     "models.manifest": set(),
     "models.onnx_file": set(),
     "models.session": set(),

@@ -130,7 +130,8 @@ class FaultyEngine:
 
     def __init__(self, engine: Engine, timetable: Timetable) -> None:
         self._engine, self._timetable = engine, timetable
-        self.provider, self.note, self.points = engine.provider, engine.note, engine.points
+        self.provider, self.note = engine.provider, engine.note
+        self.points, self.ready, self.load = engine.points, engine.ready, engine.load
         self.buckets, self.pads = engine.buckets, engine.pads
 
     def read(self, point: OperatingPoint, faces: NDArray[np.uint8]) -> list[Reading]:

@@ -95,7 +95,7 @@ def bench_idle(seconds: float, model: str, window: bool, out: Path | None) -> in
         check_writable(out)
     room = Room()
     app = _app(room, model)
-    app.pipeline.spare = lambda: None  # a profile is mended once, not for ever
+    app.pipeline.spare = lambda busy: None  # a profile is mended once, not for ever
     shares: list[dict[str, Any]] = []
     over = threading.Event()
     watcher = threading.Thread(target=_measure, args=(app, room, seconds, shares, over), name="measuring")
@@ -129,7 +129,7 @@ def _app(room: Room, model: str) -> App:
     from app.settings import Settings
     from app.sources.live import LiveSource
 
-    return build(Settings(model=model), source=LiveSource(room, time.monotonic, None, camera=True))
+    return build(Settings(model=model), sources=[LiveSource(room, time.monotonic, None, camera=True)])
 
 
 def _show(app: App, over: threading.Event) -> str:

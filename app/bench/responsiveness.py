@@ -149,12 +149,13 @@ def _run(name: str, people: int, frames: int, model: str) -> dict[str, float]:
 
 
 def _pipeline(side: Any, people: int, model: str) -> Pipeline:
+    from app.camera import View
     from app.compose import load_manifest, load_profile
     from app.controls import Controls
     from app.network.onnx_cpu import CpuEngine
     from app.network.probe import probe_of
     from app.people.estimates import People
-    from app.pipeline import Outlets, Pipeline, Scheduling, Stages
+    from app.pipeline import Outlets, Pipeline, Scheduling
     from app.settings import Settings
     from app.sources.demo import DemoSource
     from scheduler.latency import LatencyModel
@@ -163,8 +164,9 @@ def _pipeline(side: Any, people: int, model: str) -> Pipeline:
     manifest = load_manifest(model)
     engine = CpuEngine(manifest)
     profile, _ = load_profile(engine, manifest)
-    stages = Stages(front_end=side, people=People(manifest.genders, manifest.expressions))
-    pipeline = Pipeline(DemoSource(lambda _: people, loop=True), stages, Controls(Settings().frame_budget_ms))
+    view = View(source=DemoSource(lambda _: people, loop=True), front_end=side)
+    known = People(manifest.genders, manifest.expressions)
+    pipeline = Pipeline([view], known, Controls(Settings().frame_budget_ms))
     policy, latency = ValuePerPerson(period_ms=40.0), LatencyModel(profile)
     pipeline.equip(Scheduling(engine=engine, policy=policy, latency=latency, probe=probe_of(engine)), Outlets())
     return pipeline

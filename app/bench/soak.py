@@ -68,7 +68,7 @@ def _under_faults(minutes: float, folder: Path) -> dict[str, Any]:
         log=folder / "latency.jsonl",
         show=False,
     )
-    app = build(settings, source=source, wrap=lambda engine: FaultyEngine(engine, timetable))
+    app = build(settings, sources=[source], wrap=lambda engine: FaultyEngine(engine, timetable))
     watch = Watch()
     app.pipeline.faults.tell = watch.told.append
     started = time.monotonic()

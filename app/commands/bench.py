@@ -58,6 +58,12 @@ PICTURES = (
 )
 
 
+def _cameras(args: argparse.Namespace) -> int:
+    from app.bench.cameras import bench_cameras
+
+    return bench_cameras(args.count, args.fps, args.seconds, args.dead, args.budget_ms, args.model, args.json)
+
+
 def _exits(args: argparse.Namespace) -> int:
     from app.bench.exits import bench_exits
 
@@ -333,6 +339,19 @@ BENCHMARKS = {
             *(MODEL, JSON),
         ),
         measure=_idle,
+    ),
+    "cameras": Benchmark(
+        about="several cameras in one run: how many of their frames are in time",
+        flags=(
+            flag("--count", type=int, default=4, metavar="N", help="cameras with one face each; default 4"),
+            flag("--fps", type=float, default=12.0, help="pictures a second of each; default 12"),
+            flag("--seconds", type=float, default=60.0, metavar="S", help="how long is measured; default 60"),
+            flag("--dead", type=int, default=0, metavar="N", help="further cameras that soon hang; default 0"),
+            flag("--budget-ms", type=float, default=1000 / 15, metavar="MS", help="of a frame; default 66.7"),
+            MODEL,
+            JSON,
+        ),
+        measure=_cameras,
     ),
     "responsiveness": Benchmark(
         about="how late the window's event loop comes while everything runs",

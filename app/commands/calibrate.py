@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     from app.network.calibrate import candidates, warm_times
     from app.network.engine import Unanswered, default_threads
     from app.network.mending import STEADY_TAIL
-    from app.network.open import open_engine
+    from app.network.open import load_all, open_engine
     from app.network.profiles import made_here, write_profile
 
     manifest = load_manifest(args.model)
@@ -58,9 +58,8 @@ def run(args: argparse.Namespace) -> int:
     every = sum(len(e.multiply_adds) for e in manifest.variants)
     started = time.perf_counter()
     with tqdm(total=1, desc="loading", leave=False, file=sys.stderr) as bar:
-        engine = open_engine(
-            manifest, args.device, args.threads, points=points, progress=partial(_show, bar), server=args.server
-        )
+        engine = open_engine(manifest, args.device, args.threads, points=points, server=args.server)
+        load_all(engine, partial(_show, bar))
     threads = args.threads or default_threads()
     print(
         f"{manifest.name} on {engine.provider}, {threads} threads: {len(points)} of {every} operating points may be worth it, "

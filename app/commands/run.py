@@ -16,13 +16,14 @@ from app import config
 from app.command import add_config_file, command
 from app.console.ending import ends_on_signals
 from app.console.telling import Teller, complain, untroubled
-from app.errors import DisplayError, SourceDamaged
+from app.errors import DisplayError, SourceDamaged, UsageError
 from app.files import STDOUT
 from app.settings import options
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
+    from app.camera import Camera
     from app.compose import App
     from app.domain import SourceEvent
     from app.outputs.sender import Sender
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from app.settings import Settings
     from app.sources.source import Source
     from app.totals import Totals
+    from scheduler.profile import Profile
 
 TITLE = "Elastic Faces"
 POLL_S = 0.1
@@ -74,9 +76,15 @@ def run(args: argparse.Namespace) -> int:
 
 def _one_or_many(settings: Settings, sources: list[str]) -> int:
     from app.footage.many import asks_for_many, run_many
-    from app.sources.many import expand
+    from app.sources.many import expand, run_together
 
     found = expand(sources)
+    if len(found) > 1 and run_together(found, realtime=settings.realtime):
+        if settings.resume or asks_for_many(settings):
+            raise UsageError(
+                "--resume, {stem}, {name} and {folder} are of files; several cameras have {camera} for --output"
+            )
+        return watch(dataclasses.replace(settings, source=found[0], beside=tuple(found[1:])))
     if len(found) == 1 and not asks_for_many(settings):
         return watch(dataclasses.replace(settings, source=found[0]))
     return run_many(settings, found)
@@ -176,6 +184,8 @@ def _listen(pipeline: Pipeline, teller: Teller) -> None:
 def _sum_up(pipeline: Pipeline, source: Source, started_s: float, senders: Sequence[Sender]) -> None:
     for line in summary(pipeline.totals, started_s, pipeline.controls.budget_ms):
         print(line)
+    for line in camera_lines(pipeline.cameras):
+        print(line)
     for sender in senders:
         print(f"{sender.name:<9} {sender.sent} messages sent, {sender.dropped} dropped, {sender.refused} refused")
     if note := getattr(source, "note", ""):
@@ -226,19 +236,19 @@ def _calibration_bar():
 
 def _tell(app: App) -> None:
     """What was chosen, so that nobody has to guess."""
-    settings, engine = app.settings, app.engine
+    settings, network, engine = app.settings, app.network, app.network.engine
     print(f"source    {app.source.name}" + (f" ({app.source.note})" if getattr(app.source, "note", "") else ""))
     if app.missing:
         print(f"faces     {app.missing}")
-    print(f"network   {app.manifest.name} on {engine.provider}" + (f"; {engine.note}" if engine.note else ""))
+    print(f"network   {network.manifest.name} on {engine.provider}" + (f"; {engine.note}" if engine.note else ""))
     if settings.server:
         print(f"server    {settings.server}: crops of faces leave this machine" + _plainly(settings.server))
-    if app.profile_from:
-        print(f"latency   {app.profile_from}: " + _span(app))
+    if network.profile_from:
+        print(f"latency   {network.profile_from}: " + _span(network.profile))
     if app.source.live:
         print(f"budget    {settings.frame_budget_ms:.1f} ms a frame, exit {settings.exit}")
     else:
-        print(f"budget    none: of a file everybody found is read in every frame, at {app.profile.points[0].point}")
+        print(f"budget    none: of a file everybody found is read in every frame, at {network.profile.points[0].point}")
         if settings.budget_ms or settings.target_fps:
             print("note      --budget-ms and --target-fps count for cameras, streams and files with --realtime only")
     if settings.privacy != "none":
@@ -271,9 +281,10 @@ def source_text(event: SourceEvent) -> str:
     return f"source back: {event.text} after {event.after_s:.1f} s and {event.tries} tries"
 
 
-def _span(app: App) -> str:
-    cheap, dear = app.profile.front[0], app.profile.front[-1]
-    return f"one face {app.profile.median_ms(cheap, 1):.1f} ms at {cheap}, {app.profile.median_ms(dear, 1):.1f} ms at {dear}"
+def _span(profile: Profile) -> str:
+    cheap, dear = profile.front[0], profile.front[-1]
+    first = f"one face {profile.median_ms(cheap, 1):.1f} ms at {cheap}"
+    return first if cheap == dear else f"{first}, {profile.median_ms(dear, 1):.1f} ms at {dear}"
 
 
 def _watch(app: App) -> None:
@@ -299,6 +310,17 @@ def _watch(app: App) -> None:
                 )
             if done:
                 return
+
+
+def camera_lines(cameras: Sequence[Camera]) -> Iterator[str]:
+    """One for each of several cameras."""
+    from scheduler.profile import quantile
+
+    for one in cameras if len(cameras) > 1 else ():
+        totals = one.totals
+        figures = f"{totals.frames} frames, {totals.read} of {totals.faces} faces read, {totals.misses} missed"
+        age = f", frame age p99 {quantile(totals.ages_ms, 0.99):.1f} ms" if totals.frames else ""
+        yield f"camera    {one.name}: {figures}{age}" + (f"; given up: {one.failure}" if one.failure else "")
 
 
 def summary(totals: Totals, started_s: float, budget_ms: float) -> list[str]:

@@ -105,9 +105,10 @@ class _Track:
 class Tracker:
     """Who is who. Ids are given in the order of coming; those of faces that were never confirmed are left out."""
 
-    def __init__(self) -> None:
+    def __init__(self, first: int = 1, step: int = 1) -> None:
+        """Ids are first, first + step, ...: so that those of several cameras differ."""
         self._tracks: list[_Track] = []
-        self._next_id = 1
+        self._next_id, self._step = first, step
 
     def expected(self, time_s: float) -> dict[int, Box]:
         """Where everybody is to be looked for at `time_s`, the unconfirmed among them."""
@@ -138,7 +139,7 @@ class Tracker:
         for i in range(len(boxes)):
             if i not in found:
                 found[i] = _Track(self._next_id, boxes[i], time_s)
-                self._next_id += 1
+                self._next_id += self._step
                 if not any(distance(boxes[i], t.box) < TWICE for t in seen):
                     self._tracks.append(found[i])
         self._tracks = [t for t in self._tracks if t.missed_s is None or time_s - t.seen_s <= _patience_s(t, frame)]

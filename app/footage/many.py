@@ -173,7 +173,7 @@ class _Batch:
             from app.outputs.formats import results_writer
 
             counts_only = self._settings.privacy == "aggregate"
-            self._table = Table(results_writer(path, counts_only=counts_only, shared=True))
+            self._table = Table(results_writer(path, counts_only=counts_only, named="source"))
         began_s = time.monotonic()
         try:
             with ends_on_signals(self._stop):
@@ -182,6 +182,8 @@ class _Batch:
             self._progress.close()
             if self._table:
                 self._table.close()
+            if self._engine:
+                self._engine.close()
             outcomes = [outcome for _, outcome in sorted(self._outcomes.items())]
             for line in summary_table(outcomes, time.monotonic() - began_s):
                 print(line)
@@ -239,11 +241,11 @@ class _Batch:
 
         with self._opening:
             begun = begin(job.settings, of_files=FootagePath)
-            # A camera among the files needs more points than the best one.
-            live = begun.source.live
-            app = load(begun, engine=None if live else self._engine, watch=[Tally(number, outcome, self._table)])
+            # A stream among the files needs more points than the best one.
+            live, watch = begun.source.live, [Tally(number, outcome, self._table)]
+            app = load(begun, engine=None if live else self._engine, watch=watch, keep_engine=not live)
             if not live:
-                self._engine = app.engine
+                self._engine = app.network.engine
         self._pipelines[number] = app.pipeline
         self._progress.begin(number, app.pipeline, app.source.frame_count)
         return app

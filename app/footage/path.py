@@ -23,12 +23,15 @@ from scheduler.places import SERVER
 from scheduler.policy import Fixed
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Iterator, Sequence
 
-    from app.domain import Face, Frame, Reading
+    from app.camera import Camera
+    from app.domain import Face, Reading
     from app.faces.front_end import FrameFaces
     from app.mailbox import WhenFull
-    from scheduler.load import Decision
+    from app.served import Seen
+    from scheduler.load import Decision, Load
     from scheduler.profile import OperatingPoint
 
 # Frames that wait between two loops, and what their pictures may take. A second look takes as long as a dozen frames and comes
@@ -48,20 +51,19 @@ class _Ready(NamedTuple):
 class FootagePath(Pipeline):
     """For files. Their operating point is fixed: with no deadline there is nothing to choose."""
 
-    def _box(self, when_full: WhenFull) -> Mailbox[Any]:
-        return Mailbox(AHEAD, when_full, lambda item: getattr(item, "frame", item).image.nbytes / AHEAD_BYTES)
+    def _box(self, when_full: WhenFull, changed: threading.Condition | None = None) -> Mailbox[Any]:
+        return Mailbox(AHEAD, when_full, lambda item: getattr(item, "frame", item).image.nbytes / AHEAD_BYTES, changed)
 
-    def _grab(self) -> None:
-        for frame in self._source:
-            self._front_end.begin(frame)
-            self._grabbed.put(frame)
+    def _connect(self, camera: Camera) -> None:
+        super()._connect(camera)
+        camera.show = camera.front_end.begin
 
     def _infer(self) -> None:
         self._may_infer.wait()
         for group in self._groups():
             self._ready = self._together(group)
             for found in group:
-                self._one(found)
+                self._one([(self.cameras[0], found)])
 
     def _groups(self) -> Iterator[list[FrameFaces]]:
         """Frames in their order, as many together as make a batch."""
@@ -69,7 +71,7 @@ class FootagePath(Pipeline):
         group: list[FrameFaces] = []
         while True:
             try:
-                group.append(self._aligned.get())
+                group.append(self.cameras[0].aligned.get())
             except Closed:
                 break
             if len(group) >= most or sum(len(found.faces) for found in group) >= FACES:
@@ -97,17 +99,20 @@ class FootagePath(Pipeline):
         policy = self._policy
         return policy.point if isinstance(policy, Fixed) and policy.point.engine != SERVER and not self._log else None
 
-    def _read(self, frame: Frame, chosen: Sequence[Face], decision: Decision, left_ms: float) -> tuple[set[int], float]:
+    def _read(
+        self, seen: Sequence[Seen], chosen: Sequence[Face], decision: Decision, load: Load
+    ) -> tuple[set[int], float]:
+        frame = seen[0].found.frame
         ready = self._ready.get(frame.id)
         if ready is None:
-            return super()._read(frame, chosen, decision, left_ms)
+            return super()._read(seen, chosen, decision, load)
         for face in chosen:
             self._people.read(face.person, ready.readings[face.person], frame.id, frame.time_s)
         return {face.person for face in chosen}, ready.ms
 
-    def _born_s(self, found: FrameFaces) -> float:
+    def _born_s(self, camera: Camera, found: FrameFaces) -> float:
         ready = self._ready.get(found.frame.id)
-        return super()._born_s(found) - (ready.ms / 1e3 if ready else 0.0)
+        return super()._born_s(camera, found) - (ready.ms / 1e3 if ready else 0.0)
 
 
 __all__ = ["FootagePath"]

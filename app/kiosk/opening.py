@@ -8,12 +8,14 @@ What the window asks for is answered at every stage.
 from __future__ import annotations
 
 import threading
+from functools import partial
 from typing import TYPE_CHECKING
 
 from app.controls import Controls
 from app.domain import SourceStatus
 from app.errors import AppError, InternalError
 from app.outputs.systemd import Heart
+from app.window.wall import Tile, Wall
 from app.window.watched import Picture, Watched
 
 if TYPE_CHECKING:
@@ -42,6 +44,7 @@ class Opening:
         self.begun: Begun | None = None
         self.app: App | None = None
         self._heart: Heart | None = None
+        self._wall: Wall | None = None
         self._failure: Exception | None = None
         self._stopping = threading.Event()
         self._share, self._loaded, self._last = 0.0, False, 0
@@ -53,7 +56,7 @@ class Opening:
     def watched(self) -> Watched:
         return Watched(
             latest=self.latest, finished=self.finished, stop=self.stop, status=self.status, progress=self.progress,
-            camera=self.camera, picture=self.picture, controls=self.controls,
+            camera=self.camera, picture=self.picture, wall=lambda: self._wall, controls=self.controls,
         )  # fmt: skip
 
     def latest(self) -> Result | None:
@@ -63,9 +66,11 @@ class Opening:
         if self._heart is None:
             self._heart = Heart(pipeline.totals, pipeline.latest, self.begun.source)
         self._heart.beat()  # by the window's own polling: it shows that the window lives, too
-        return pipeline.latest()
+        return self._wall.latest() if self._wall else pipeline.latest()
 
     def status(self) -> SourceStatus:
+        if self._wall:
+            return self._wall.status()
         return self.begun.source.status() if self.begun else SourceStatus()
 
     def progress(self) -> float | None:
@@ -109,6 +114,7 @@ class Opening:
             from app.compose import begin, load
 
             begun = begin(self._settings, self.controls)
+            self._wall = _wall_of(begun)
             self.begun, self._share = begun, OPEN
             self._on_begun(begun)
             self._step(0, 1)
@@ -140,3 +146,11 @@ class Opening:
         self._last = done
         before, after = (LOADED, 1.0) if self._loaded else (OPEN, LOADED)
         self._share = before + (after - before) * done / max(total, 1)
+
+
+def _wall_of(begun: Begun) -> Wall | None:
+    """Of several cameras."""
+    cameras = begun.pipeline.cameras
+    if len(cameras) == 1:
+        return None
+    return Wall([Tile(camera.name, partial(getattr, camera, "latest"), camera.status) for camera in cameras])

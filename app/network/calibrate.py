@@ -218,7 +218,7 @@ def profile_path(
     folder: Path, engine: Engine, manifest: Manifest, threads: int, points: Sequence[OperatingPoint] | None = None
 ) -> Path:
     """Where the profile of this machine, network and engine is remembered."""
-    points = points or engine.points
+    points = sorted(points or engine.points)
     key = {
         "network": manifest.sha256,
         "provider": engine.provider,
@@ -247,12 +247,18 @@ def cached_profile(
     A cache that cannot be read or written is no error: the profile is measured again.
     """
     path = profile_path(folder, engine, manifest, threads, points)
-    if not again:
-        with suppress(UsageError):
-            return read_profile(path).profile, True
+    known = None if again else remembered(path)
+    if known:
+        return known, True
     profile = measure()
     remember(path, profile, engine, manifest, threads)
     return profile, False
+
+
+def remembered(path: Path) -> Profile | None:
+    with suppress(UsageError):
+        return read_profile(path).profile
+    return None
 
 
 def remember(path: Path, profile: Profile, engine: Engine, manifest: Manifest, threads: int) -> None:

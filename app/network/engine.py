@@ -7,6 +7,7 @@ inference is local. tests/app/network/test_conformance.py holds for all of them.
 
 from __future__ import annotations
 
+import threading
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -16,12 +17,13 @@ from numpy.typing import NDArray
 from app.domain import Reading
 from app.errors import DeviceError, ModelError
 from app.network.cores import available_cores
-from app.network.graphs import points_of
+from app.network.graphs import Graphs, points_of
 from models.manifest import TASKS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
+    from app.network.graphs import Graph
     from models.manifest import Manifest
     from scheduler.profile import OperatingPoint
 
@@ -45,11 +47,18 @@ class Engine(Protocol):
     provider: str  # the one that really runs
     note: str  # why it is another one than one would expect; "" where there is nothing to say
     points: tuple[OperatingPoint, ...]
+    ready: tuple[OperatingPoint, ...]  # of those, the ones that are loaded
     buckets: tuple[int, ...]
     pads: bool  # batches are filled up to the next bucket
 
+    def load(self, point: OperatingPoint) -> None:
+        """Makes one of `points` ready, on any thread, while others read; nothing where it is, or the engine was closed.
+        Raises ModelError and DeviceError."""
+        ...
+
     def read(self, point: OperatingPoint, faces: NDArray[np.uint8]) -> list[Reading]:
         """Reads (n, s, s, 3) uint8 RGB crops, n >= 1, s = point.size. More than the largest bucket go in several runs.
+        A point that is not ready is loaded first.
 
         What it raises concerns these faces only: the next batch may do, unless it is a DeviceError. Unanswered: another engine
         may do at once.
@@ -94,11 +103,32 @@ class LocalEngine(ABC):
         exits: Sequence[str] | None = None,
         points: Collection[OperatingPoint] | None = None,
     ) -> None:
-        """`exits` and `points` limit what is loaded. Raises ModelError."""
+        """`exits` and `points` limit what can be loaded. Nothing is yet. Raises ModelError."""
         self.threads = threads or default_threads()
         self._manifest = manifest
         self.points = points_of(manifest, exits, points, self.name)
+        self.ready: tuple[OperatingPoint, ...] = ()
         self._loaded: dict[tuple[OperatingPoint, int], Any] = {}  # of each point and bucket
+        self._graphs: Graphs | None = None  # until all points are ready
+        self._loading, self._closed = threading.Lock(), False
+
+    def load(self, point: OperatingPoint) -> None:
+        if self._closed or (point, self.buckets[0]) in self._loaded:
+            return
+        with self._loading:
+            if self._closed or point in self.ready:
+                return
+            if point not in self.points:
+                raise KeyError(point)
+            self._graphs = self._graphs or Graphs(self._manifest)
+            self._loaded |= self._load(self._graphs(point))
+            self.ready = (*self.ready, point)
+            if len(self.ready) == len(self.points):
+                self._graphs = None
+
+    @abstractmethod
+    def _load(self, graph: Graph) -> dict[tuple[OperatingPoint, int], Any]:
+        """What `_run` is given, for each bucket of the graph's point. Raises ModelError and DeviceError."""
 
     @abstractmethod
     def _run(self, loaded: Any, point: OperatingPoint, faces: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
@@ -120,18 +150,19 @@ class LocalEngine(ABC):
         bucket = bucket_of(self.buckets, n)
         if self.pads and bucket > n:
             faces = np.concatenate([faces, np.repeat(faces[:1], bucket - n, axis=0)])
+        self.load(point)
         try:
             loaded = self._loaded[point, bucket]
         except KeyError:
-            if self._loaded:
-                raise
             raise DeviceError(f"{self.provider} was closed and reads nobody any more: start the run again") from None
         given = dict(zip(self._manifest.tasks, self._run(loaded, point, faces), strict=True))
         nothing = np.empty((n, 0), np.float32)
         return Outputs(*(given[task][:n] if task in given else nothing for task in TASKS))
 
     def close(self) -> None:
-        self._loaded.clear()
+        self._closed = True
+        with self._loading:
+            self._loaded, self._graphs, self.ready = {}, None, ()
 
     def _try(self, loaded: Any, point: OperatingPoint, faces: int) -> None:
         """Blank faces through a point must give what the manifest promises. Raises ModelError."""

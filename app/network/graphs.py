@@ -7,14 +7,14 @@ printed by `main.py bench exits` (docs/decisions/0002-prefix-graphs.md).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from app.errors import ModelError
 from models.manifest import ManifestError
 from scheduler.profile import OperatingPoint
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Sequence
 
     from models.manifest import Manifest
 
@@ -49,31 +49,46 @@ def points_of(
     return tuple(chosen)
 
 
-def graphs_of(manifest: Manifest, points: Collection[OperatingPoint]) -> Iterator[Graph]:
-    """Each point with its graph, in the manifest's order. Raises ModelError."""
-    import onnx
+class Graphs:
+    """A network's graphs, each cut when it is asked for. Holds the file, and what it cut; one thread at a time."""
 
-    from models.onnx_file import at_size, cut, mirrored, sizes_apart
+    def __init__(self, manifest: Manifest) -> None:
+        """Raises ModelError where the file is none, or not the manifest's."""
+        import onnx
 
-    try:
-        model = onnx.load_model_from_string(manifest.verify())
-    except ManifestError as error:
-        raise ModelError(str(error)) from error
-    except Exception as error:  # protobuf's DecodeError is not exported by onnx
-        raise ModelError(f"network {manifest.network} is not an ONNX file: {error}") from error
-    try:
-        apart = sizes_apart(model)
-        networks = {size: at_size(model, size) for size in apart | {0}}
-    except (ValueError, TypeError) as error:
-        raise ModelError(f"network {manifest.network}: {error}") from error
-    for one in manifest.variants:
-        known: dict[int, bytes] = {}
-        for point in (p for p in points if p.exit == one.name):
-            network = point.size if point.size in apart else 0
-            if network not in known:
-                try:
-                    graph = cut(networks[network], [manifest.input_name], heads_of(manifest, one.name))
-                    known[network] = mirrored(graph) if one.mirrored else graph
-                except Exception as error:  # onnx raises several types of its own
-                    raise ModelError(f"{manifest.name} does not fit its manifest at {point}: {error}") from error
-            yield Graph(point, network, known[network])
+        from models.onnx_file import sizes_apart
+
+        self._manifest = manifest
+        try:
+            self._model = onnx.load_model_from_string(manifest.verify())
+        except ManifestError as error:
+            raise ModelError(str(error)) from error
+        except Exception as error:  # protobuf's DecodeError is not exported by onnx
+            raise ModelError(f"network {manifest.network} is not an ONNX file: {error}") from error
+        try:
+            self._apart = sizes_apart(self._model)
+        except (ValueError, TypeError) as error:
+            raise ModelError(f"network {manifest.network}: {error}") from error
+        self._networks: dict[int, Any] = {}
+        self._cut: dict[tuple[str, int], bytes] = {}
+
+    def __call__(self, point: OperatingPoint) -> Graph:
+        """Raises ModelError."""
+        network = point.size if point.size in self._apart else 0
+        key = point.exit, network
+        if key not in self._cut:
+            self._cut[key] = self._graph(point, network)
+        return Graph(point, network, self._cut[key])
+
+    def _graph(self, point: OperatingPoint, network: int) -> bytes:
+        from models.onnx_file import at_size, cut, mirrored
+
+        manifest = self._manifest
+        one = manifest.exit(point.exit)
+        try:
+            if network not in self._networks:
+                self._networks[network] = at_size(self._model, network)
+            graph = cut(self._networks[network], [manifest.input_name], heads_of(manifest, one.name))
+            return mirrored(graph) if one.mirrored else graph
+        except Exception as error:  # onnx raises several types of its own
+            raise ModelError(f"{manifest.name} does not fit its manifest at {point}: {error}") from error

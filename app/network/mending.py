@@ -1,7 +1,9 @@
-"""Mends a remembered profile that was measured beside other work: measured again, little by little, while nobody is in view."""
+"""Measures a profile beside a live run, little by little: where there is none yet, and where the remembered one was measured
+beside other work."""
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -12,28 +14,44 @@ if TYPE_CHECKING:
 MOST_TRIES = 3  # on a machine that is never quiet it would go on for ever
 # Of all times over their medians, the 95 % quantile: above it a profile was measured beside other work.
 STEADY_TAIL = 1.6
+# How long it goes on after a frame while there is no profile; a batch that was begun is finished.
+SLICE_S = 0.01
 
 
 class Mender:
-    """Called when there is nothing to read. Each call makes one batch, some milliseconds; after a whole measurement that was
-    steady it hands that over and rests, as it does after MOST_TRIES others. The run keeps the profile that it has, so that
-    its log replays."""
+    """Called after every frame. Without a profile it measures after each, as soon as it may; then, or with one, a batch at a
+    time while nobody is in view, until a whole measurement was
+    steady, or MOST_TRIES were not."""
 
     def __init__(
-        self, measure: Callable[[], Generator[None, None, Profile]], remember: Callable[[Profile], None]
+        self,
+        measure: Callable[[], Generator[None, None, Profile]],
+        done: Callable[[Profile], None],
+        *,
+        missing: bool = False,
+        may_begin: Callable[[], bool] = lambda: True,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._measure, self._remember = measure, remember
-        self._steps: Generator[None, None, Profile] | None = measure()
-        self._tries = 1
+        """`measure` begins a measurement; `done` is given a profile that is worth having."""
+        self._measure, self._done, self._clock = measure, done, clock
+        self._missing, self._may_begin, self._rests, self._tries = missing, may_begin, False, 0
+        self._steps: Generator[None, None, Profile] | None = None
 
-    def __call__(self) -> None:
-        if self._steps is None:
+    def __call__(self, busy: bool = False) -> None:
+        if self._rests or (busy and not self._missing):
             return
+        if self._steps is None:
+            if not self._may_begin():
+                return
+            self._steps = self._measure()
+        until_s = self._clock() + (SLICE_S if self._missing else 0)
         try:
             next(self._steps)
+            while self._clock() < until_s:
+                next(self._steps)
         except StopIteration as measured:
             steady = measured.value.tail <= STEADY_TAIL
-            self._steps = None if steady or self._tries == MOST_TRIES else self._measure()
+            if steady or self._missing:
+                self._done(measured.value)
             self._tries += 1
-            if steady:
-                self._remember(measured.value)
+            self._steps, self._missing, self._rests = None, False, steady or self._tries == MOST_TRIES

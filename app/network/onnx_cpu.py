@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from app.errors import ModelError
 from app.network.engine import LocalEngine
-from app.network.graphs import graphs_of, heads_of
+from app.network.graphs import heads_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Collection, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
 
+    from app.network.graphs import Graph
     from models.manifest import Manifest
     from scheduler.profile import OperatingPoint
 
@@ -60,16 +61,22 @@ class CpuEngine(OnnxEngine):
         threads: int | None = None,
         exits: Sequence[str] | None = None,
         points: Collection[OperatingPoint] | None = None,
-        progress: Callable[[int, int], None] | None = None,
     ) -> None:
-        """Raises ModelError. Loading takes a second or two, so `progress` hears nothing."""
+        """Raises ModelError."""
         super().__init__(manifest, threads, exits, points)
-        shared: dict[tuple[str, int], Any] = {}
-        for point, network, graph in graphs_of(manifest, self.points):
-            if (point.exit, network) not in shared:
-                shared[point.exit, network] = self._session(point, graph)
-            self._try(shared[point.exit, network], point, 1)
-            self._loaded |= {(point, bucket): shared[point.exit, network] for bucket in self.buckets}
+        self._sessions: dict[tuple[str, int], Any] = {}
+
+    def _load(self, graph: Graph) -> dict[tuple[OperatingPoint, int], Any]:
+        point, network, content = graph
+        key = point.exit, network
+        if key not in self._sessions:
+            self._sessions[key] = self._session(point, content)
+        self._try(self._sessions[key], point, 1)
+        return {(point, bucket): self._sessions[key] for bucket in self.buckets}
+
+    def close(self) -> None:
+        super().close()
+        self._sessions.clear()
 
 
 _ready = False

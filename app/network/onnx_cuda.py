@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import ctypes
 import platform
-from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from app.errors import DeviceError, ModelError
-from app.network.graphs import graphs_of
 from app.network.onnx_cpu import CPU, OnnxEngine, provider_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
+    from collections.abc import Collection, Sequence
 
     from app.network.graphs import Graph
     from models.manifest import Manifest
@@ -47,38 +45,34 @@ class CudaEngine(OnnxEngine):
         threads: int | None = None,
         exits: Sequence[str] | None = None,
         points: Collection[OperatingPoint] | None = None,
-        progress: Callable[[int, int], None] | None = None,
     ) -> None:
-        """`progress` hears how many points of how many are ready. Raises ModelError, and DeviceError with a diagnosis."""
+        """Loads the cheapest point, which shows whether CUDA works. Raises ModelError, and DeviceError with a diagnosis."""
         if not cuda_there():
             raise DeviceError(f"{cuda_diagnosis()}, or use `--device cpu`")
         _preload()
         super().__init__(manifest, threads, exits, points)
-        graphs = graphs_of(manifest, self.points)
-        first = next(graphs)
-        if provider_of(self._session(first.point, first.content)) != CUDA:
-            raise DeviceError(f"{cuda_diagnosis()}, or use `--device cpu`")
+        self.load(self.points[0])
+
+    def _load(self, graph: Graph) -> dict[tuple[OperatingPoint, int], Any]:
+        """Sessions one after another: eight threads together were hardly faster."""
+        loaded: dict[tuple[OperatingPoint, int], Any] = {}
+        point = graph.point
         try:
-            self._load(chain([first], graphs), progress)
+            for bucket in self.buckets:
+                session = self._session(point, graph.content)
+                if provider_of(session) != CUDA:  # ONNX Runtime says nothing
+                    raise DeviceError(f"{point} for {bucket} faces ran on the CPU instead of the GPU")
+                self._try(session, point, bucket)
+                loaded[point, bucket] = session
         except (ModelError, DeviceError) as error:
-            ready = len(self._loaded)
-            self._loaded.clear()
+            ready = len(self._loaded) + len(loaded)
+            if not ready:
+                raise DeviceError(f"{cuda_diagnosis()}, or use `--device cpu`") from error
             raise DeviceError(
                 f"the GPU gave out when {ready} of {len(self.points) * len(self.buckets)} sessions were loaded, perhaps for "
                 f"lack of memory ({error}). `--exit NAME` needs {len(self.buckets)} sessions, `--device cpu` no GPU"
             ) from error
-
-    def _load(self, graphs: Iterable[Graph], progress: Callable[[int, int], None] | None) -> None:
-        """One after another: eight threads together were hardly faster."""
-        for done, (point, _, graph) in enumerate(graphs, start=1):
-            for bucket in self.buckets:
-                session = self._session(point, graph)
-                self._try(session, point, bucket)
-                if provider_of(session) != CUDA:  # ONNX Runtime says nothing
-                    raise DeviceError(f"{point} for {bucket} faces ran on the CPU instead of the GPU")
-                self._loaded[point, bucket] = session
-            if progress:
-                progress(done, len(self.points))
+        return loaded
 
 
 def _preload() -> None:

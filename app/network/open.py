@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from models.manifest import Manifest
     from scheduler.profile import OperatingPoint
 
-    Progress = Callable[[int, int], None]
-
 DEVICES = ("auto", "cpu", "cuda", "openvino", "openvino:CPU", "openvino:GPU")
 
 
@@ -42,30 +40,29 @@ def open_engine(
     *,
     exits: Sequence[str] | None = None,
     points: Collection[OperatingPoint] | None = None,
-    progress: Progress | None = None,
     server: str | None = None,
 ) -> Engine:
-    """`exits` and `points` limit what is loaded; `progress` hears how many points of how many are ready, where that takes
-    long; `server` is asked beside the device. Raises ModelError, DeviceError, and UsageError for a device or address that
-    makes no sense."""
+    """`exits` and `points` limit what it has. Nothing is loaded yet, unless a `server` is asked beside the device: to be
+    compared with what is read here. Raises ModelError, DeviceError, and UsageError for a device or address that makes no
+    sense."""
     if server:
-        return _beside_server(manifest, ServerAddress.parse(server), device, threads, points, progress)
+        return _beside_server(manifest, ServerAddress.parse(server), device, threads, points)
     if device not in DEVICES:
         raise UsageError(f"--device must be {', '.join(DEVICES[:-1])} or {DEVICES[-1]}, got {device[:80]!r}")
     kind, _, place = device.partition(":")
     if kind == "openvino":
-        return _beside_openvino(manifest, place or "CPU", threads, points, progress)
+        return _beside_openvino(manifest, place or "CPU", threads, points)
     if kind == "cuda":
-        return CudaEngine(manifest, threads, exits, points, progress)
+        return CudaEngine(manifest, threads, exits, points)
     note = ""
     if kind == "auto" and cuda_there():
         try:
-            return CudaEngine(manifest, threads, exits, points, progress)
+            return CudaEngine(manifest, threads, exits, points)
         except DeviceError as error:
             note = f"an NVIDIA driver is there, but {error}"
     elif kind == "auto" and nvidia_driver():
         note = f"an NVIDIA driver is there, but {cuda_diagnosis()}"
-    engine = CpuEngine(manifest, threads, exits, points, progress)
+    engine = CpuEngine(manifest, threads, exits, points)
     engine.note = note
     return engine
 
@@ -75,7 +72,6 @@ def _beside_openvino(
     place: str,
     threads: int | None,
     points: Collection[OperatingPoint] | None,
-    progress: Progress | None,
 ) -> Engine:
     """ONNX Runtime and every precision; of points that name their engine, these engines alone. Raises DeviceError."""
     precisions = precisions_of(place)
@@ -85,12 +81,18 @@ def _beside_openvino(
         raise DeviceError(f"there is no {min(unknown)} for the {place} of this machine: it has {here}")
     wanted = [p for p in precisions if not named or engine_name(p) in named]
     engines: list[Engine] = [] if named else [CpuEngine(manifest, threads, None, points)]
-    for i, precision in enumerate(wanted):
-        part = _part(progress, i, len(wanted))
-        engines.append(OpenVinoEngine(manifest, threads, points, part, device=place, precision=precision))
+    engines += [OpenVinoEngine(manifest, threads, points, device=place, precision=p) for p in wanted]
     if len(engines) == 1:
         return engines[0]
     return Several(engines, sorted({faces for e in engines for faces in measured_for(e)}))
+
+
+def load_all(engine: Engine, progress: Callable[[int, int], None] | None = None) -> None:
+    """For whoever measures: `progress` hears how many points of how many are ready. Raises ModelError and DeviceError."""
+    for done, point in enumerate(engine.points, start=1):
+        engine.load(point)
+        if progress:
+            progress(done, len(engine.points))
 
 
 def _beside_server(
@@ -99,11 +101,10 @@ def _beside_server(
     device: str,
     threads: int | None,
     points: Collection[OperatingPoint] | None,
-    progress: Progress | None,
 ) -> Engine:
     """The device, whatever engine the points name, and the server with the same points."""
     plain = points and {p._replace(engine="") for p in points}
-    local = open_engine(manifest, device, threads, points=plain, progress=progress)
+    local = open_engine(manifest, device, threads, points=plain)
 
     def here(point: OperatingPoint, faces: NDArray[np.uint8]) -> Outputs:
         twin = next(p for p in local.points if p[:2] == point[:2])
@@ -116,10 +117,3 @@ def _beside_server(
         local.close()
         raise
     return Beside(local, remote, sorted({*measured_for(local), *measured_for(remote)}))
-
-
-def _part(progress: Progress | None, before: int, parts: int) -> Progress | None:
-    """The progress of one of several engines, as a part of the whole."""
-    if progress is None:
-        return None
-    return lambda done, total: progress(before * total + done, parts * total)

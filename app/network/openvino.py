@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from app.errors import DeviceError, ModelError
 from app.network.engine import LocalEngine
-from app.network.graphs import graphs_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Collection
 
     import numpy as np
     from numpy.typing import NDArray
 
+    from app.network.graphs import Graph
     from models.manifest import Manifest
     from scheduler.profile import OperatingPoint
 
@@ -35,13 +35,12 @@ class OpenVinoEngine(LocalEngine):
         manifest: Manifest,
         threads: int | None = None,
         points: Collection[OperatingPoint] | None = None,
-        progress: Callable[[int, int], None] | None = None,
         *,
         device: str = "CPU",
         precision: str = "f32",
     ) -> None:
-        """`progress` hears how many points of how many are ready. Raises ModelError, and DeviceError where it is absent."""
-        core = _core(device)
+        """Raises ModelError, and DeviceError where it is absent."""
+        self._core, self._device = _core(device), device
         self.name = engine_name(precision)
         self.provider = f"OpenVINO {device}{'' if precision == 'f32' else f' {precision}'}"
         super().__init__(manifest, threads, points=points)
@@ -49,20 +48,25 @@ class OpenVinoEngine(LocalEngine):
         if device == "CPU":
             # One batch at a time, on as many threads as ONNX Runtime has, bound to no core: others use them, too.
             options |= {"INFERENCE_NUM_THREADS": str(self.threads), "NUM_STREAMS": "1", "ENABLE_CPU_PINNING": "NO"}
-        known: dict[tuple[str, int], Any] = {}
-        for done, (point, _, graph) in enumerate(graphs_of(manifest, self.points), start=1):
-            if (point.exit, point.size) not in known:
-                known[point.exit, point.size] = self._compiled(core, device, options, point, graph)
-            self._try(known[point.exit, point.size], point, 1)
-            self._loaded |= {(point, bucket): known[point.exit, point.size] for bucket in self.buckets}
-            if progress:
-                progress(done, len(self.points))
+        self._options, self._compiled = options, dict[tuple[str, int], Any]()
 
-    def _compiled(self, core: Any, device: str, options: dict[str, str], point: OperatingPoint, graph: bytes) -> Any:
+    def _load(self, graph: Graph) -> dict[tuple[OperatingPoint, int], Any]:
+        point = graph.point
+        key = point.exit, point.size
+        if key not in self._compiled:
+            self._compiled[key] = self._compile(point, graph.content)
+        self._try(self._compiled[key], point, 1)
+        return {(point, bucket): self._compiled[key] for bucket in self.buckets}
+
+    def close(self) -> None:
+        super().close()
+        self._compiled.clear()
+
+    def _compile(self, point: OperatingPoint, graph: bytes) -> Any:
         try:
-            model = core.read_model(graph)
+            model = self._core.read_model(graph)
             model.reshape({self._manifest.input_name: [-1, point.size, point.size, 3]})
-            return core.compile_model(model, device, options).create_infer_request()
+            return self._core.compile_model(model, self._device, self._options).create_infer_request()
         except Exception as error:  # RuntimeError, and what its bindings raise beside it
             raise ModelError(f"OpenVINO does not take {self._manifest.name} at {point}: {error}") from error
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from app.domain import Reading
+    from app.network.graphs import Graph
     from models.manifest import Manifest
     from scheduler.profile import OperatingPoint
 
@@ -107,6 +108,7 @@ class RemoteEngine(LocalEngine):
         self.manifest = manifest
         self.expected = {p: reference(p._replace(engine=""), made_faces(p.size)) for p in self.points}
         self._loaded = {(p, b): model_name(manifest, p) for p in self.points for b in self.buckets}
+        self.ready = self.points
         self._until_s: float | None = None  # the deadline of the batch that comes next
         self._priority, self._late = OTHERS, 0
         self._client: Any = None
@@ -139,6 +141,9 @@ class RemoteEngine(LocalEngine):
             return super().read(point, faces)
         finally:
             self._until_s = None
+
+    def _load(self, graph: Graph) -> dict[tuple[OperatingPoint, int], Any]:
+        raise AssertionError("a server has loaded all of it")
 
     def request(self, point: OperatingPoint, faces: NDArray[np.uint8], limit_s: float) -> None:
         """One request, whatever is known of the server: to measure it. Raises Unanswered."""

@@ -34,6 +34,13 @@ class Several:
         if len(self._engine) != len(self.points):
             raise ValueError("two engines have the same operating point")
 
+    @property
+    def ready(self) -> tuple[OperatingPoint, ...]:
+        return tuple(p for e in self.engines for p in e.ready)
+
+    def load(self, point: OperatingPoint) -> None:
+        self._engine[point].load(point)
+
     def read(self, point: OperatingPoint, faces: NDArray[np.uint8]) -> list[Reading]:
         return self._engine[point].read(point, faces)
 

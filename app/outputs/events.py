@@ -31,9 +31,11 @@ class EventsWriter:
         self._visits = Visits()
         self._crowd: Crowd | None = None
         self._now_s = 0.0
+        self._named: dict[str, str] = {}  # of several cameras, this one's name
 
     def deliver(self, result: Result) -> None:
         self._now_s = result.frame.time_s
+        self._named = {"camera": result.frame.camera} if result.frame.camera else {}
         if self._crowd and (result.crowd is None or result.crowd.from_s != self._crowd.from_s):
             self._window(self._crowd)
         self._crowd = result.crowd
@@ -53,14 +55,17 @@ class EventsWriter:
         self._file.close()
 
     def _window(self, crowd: Crowd) -> None:
-        self._line({"event": "window", **crowd_record(crowd)}, crowd.to_s)
+        self._line({"event": "window", **self._named, **crowd_record(crowd)}, crowd.to_s)
 
     def _leave(self, visit: Visit) -> None:
         self._write("leave", visit, visit.seen_s, dwell_s=round(visit.dwell_s, 3))
 
     def _write(self, event: str, visit: Visit, time_s: float, **more: Any) -> None:
         times = {"time_s": round(time_s, 4)}
-        self._line({"event": event, **times, "id": visit.person, **more, **estimate_record(visit.estimate)}, time_s)
+        self._line(
+            {"event": event, **self._named, **times, "id": visit.person, **more, **estimate_record(visit.estimate)},
+            time_s,
+        )
 
     def _line(self, record: dict[str, Any], time_s: float) -> None:
         """Adds the time of day of a moment of the source."""

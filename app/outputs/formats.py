@@ -29,13 +29,13 @@ def check_results_name(path: Path) -> None:
         raise OutputError(f"{path}: Parquet needs pyarrow: `pip install -r requirements-parquet.txt`, or write .csv")
 
 
-def results_writer(path: Path, *, counts_only: bool = False, shared: bool = False) -> Writer:
-    """By the name's suffix; JSON lines without one. `counts_only`: the results will have a Crowd and no people. `shared`: they
-    are of several sources."""
+def results_writer(path: Path, *, counts_only: bool = False, named: str = "") -> Writer:
+    """By the name's suffix; JSON lines without one. `counts_only`: the results will have a Crowd and no people. `named`: they
+    are of several, each named as a "source" or a "camera"."""
     check_results_name(path)
     suffix = path.suffix.lower()
     if suffix == ".csv":
-        return CsvWriter(path, counts_only=counts_only, shared=shared)
+        return CsvWriter(path, counts_only=counts_only, named=named)
     if suffix == ".parquet":
-        return ParquetWriter(path, counts_only=counts_only, shared=shared)
+        return ParquetWriter(path, counts_only=counts_only, named=named)
     return ResultsWriter(path)

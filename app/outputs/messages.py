@@ -48,8 +48,9 @@ class Message:
 class Messages:
     """Makes messages of results, in their order. With `wall` (seconds since 1970) they have the time of day too."""
 
-    def __init__(self, wall: Callable[[], float] | None = None, run: str | None = None) -> None:
-        self._wall, self._run = wall, run or uuid.uuid4().hex
+    def __init__(self, wall: Callable[[], float] | None = None, run: str | None = None, camera: str = "") -> None:
+        """Of one of several cameras, each message names it, and has a number of its own count."""
+        self._wall, self._run, self._camera = wall, run or uuid.uuid4().hex, camera
         self._visits, self._crowd = Visits(), None
         self._number, self._total = 0, 0
         self._gone: list[Visit] = []
@@ -131,6 +132,7 @@ class Messages:
 
     def _message(self, kind: str, **values: Any) -> Message:
         head: dict[str, Any] = {"type": kind, "schema": SCHEMA, "run": self._run, "number": self._number}
+        head |= {"camera": self._camera} if self._camera else {}
         head["time_s"] = round(self._now_s, 3)
         if self._wall:
             head["at"] = clock_time(self._wall())

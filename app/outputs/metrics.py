@@ -5,14 +5,14 @@ Whatever a scrape can read off the run's own counters is read then; only histogr
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from app.domain import DropCause, SourceState
 from app.errors import OutputError, UsageError
 from app.outputs.address import is_local
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from app.domain import Result, Stats
     from app.outputs.sender import Sender
@@ -24,6 +24,14 @@ PREFIX = "elastic_faces_"
 # From a network that takes a millisecond to a frame that is a second late; 1/15, 1/25, 1/30 and 1/60 s lie on a border.
 BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 1 / 60, 0.025, 1 / 30, 0.04, 0.05, 1 / 15, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5)
 FRAME_CAUSES = (DropCause.BROKEN, DropCause.GRAB_FULL, DropCause.FRONT_END_FULL, DropCause.VIDEO_FULL)
+
+
+class Counted(Protocol):
+    """A camera, as far as it is counted; its name is "" where it is the only one."""
+
+    name: str
+    source: Source
+    totals: Totals
 
 
 def parse_address(text: str, *, public: bool) -> tuple[str, int]:
@@ -58,7 +66,7 @@ class Metrics:
         self._network_s = Histogram(
             f"{PREFIX}network_seconds", "The network, frames with faces", buckets=BUCKETS_S, registry=self._registry
         )
-        self.newest: Stats | None = None
+        self.newest: dict[str, Stats] = {}  # of each camera
         self.senders: Sequence[Sender] = ()
         try:
             self._server, self._thread = start_http_server(port, host, self._registry)
@@ -69,12 +77,12 @@ class Metrics:
             ) from error
         self.address = f"{host}:{self._server.server_port}"
 
-    def watch(self, totals: Totals, latency: LatencyModel, source: Source, about: dict[str, str]) -> None:
+    def watch(self, totals: Totals, latency: LatencyModel, cameras: Sequence[Counted], about: dict[str, str]) -> None:
         """Adds what a scrape reads for itself: the run's counters, and `about` as labels of one constant."""
-        self._registry.register(_Run(self, totals, latency, source, about))
+        self._registry.register(_Run(self, totals, latency, cameras, about))
 
     def deliver(self, result: Result) -> None:
-        self.newest = result.stats
+        self.newest[result.frame.camera] = result.stats
         self._age_s.observe(result.stats.frame_age_ms / 1e3)
         if result.stats.exit:
             self._network_s.observe(result.stats.measured_ms / 1e3)
@@ -90,9 +98,20 @@ class _Run:
     """A collector over the run's own counters."""
 
     def __init__(
-        self, metrics: Metrics, totals: Totals, latency: LatencyModel, source: Source, about: dict[str, str]
+        self,
+        metrics: Metrics,
+        totals: Totals,
+        latency: LatencyModel,
+        cameras: Sequence[Counted],
+        about: dict[str, str],
     ) -> None:
-        self._metrics, self._totals, self._latency, self._source, self._about = metrics, totals, latency, source, about
+        self._metrics, self._totals, self._latency, self._cameras, self._about = (
+            metrics,
+            totals,
+            latency,
+            cameras,
+            about,
+        )
 
     def collect(self) -> Iterator[Any]:
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily
@@ -103,7 +122,7 @@ class _Run:
                 family.add_metric(key, value)
             return family
 
-        totals, newest = self._totals, self._metrics.newest
+        totals, newest = self._totals, dict(self._metrics.newest)
         drops, exits = dict(totals.drops), dict(totals.exits)  # copies: the run goes on meanwhile
         yield InfoMetricFamily(PREFIX + "run", "What runs", value=self._about)
         yield counter("frames", "Frames with a result", {(): totals.frames})
@@ -128,21 +147,48 @@ class _Run:
         yield counter("source_reconnects", "Times that the source came back", {(): totals.reconnects})
         messages = {(s.name, k): getattr(s, k) for s in self._metrics.senders for k in ("sent", "dropped", "refused")}
         yield counter("messages", "Messages to other systems, by what became of them", messages, ("to", "outcome"))
-        up = self._source.status().state is not SourceState.LOST
+        up = {c.name: c.source.status().state is not SourceState.LOST for c in self._cameras}
+        seen = {name: stats for name, stats in newest.items() if up.get(name)}
+        if len(self._cameras) > 1:
+            yield from _of_cameras(self._cameras, up, seen)
         gauges = [
-            ("source_up", "1 while pictures come, 0 while the source is lost", int(up)),
+            (
+                "source_up",
+                "1 while pictures come, 0 while the source is lost, or one of several",
+                int(all(up.values())),
+            ),
             ("slowdown_ratio", "The network's time over its profile, filtered", self._latency.slowdown),
         ]
-        if newest and newest.server is not None:
-            gauges.append(("server_up", "1 while the server of --server answers", int(newest.server)))
-        if newest and up:
+        if (server := next((s.server for s in newest.values()), None)) is not None:
+            gauges.append(("server_up", "1 while the server of --server answers", int(server)))
+        if seen:
+            budget_ms = next(iter(seen.values())).budget_ms
             gauges += [
-                ("faces_in_view", "Faces in the newest frame", newest.faces),
-                ("budget_seconds", "What a frame may take; +Inf: a file has no deadline", newest.budget_ms / 1e3),
-                ("frame_rate_hertz", "Results a second, over the last 30", newest.fps),
+                ("faces_in_view", "Faces in the newest frame", sum(s.faces for s in seen.values())),
+                ("budget_seconds", "What a frame may take; +Inf: a file has no deadline", budget_ms / 1e3),
+                ("frame_rate_hertz", "Results a second, over the last 30", sum(s.fps for s in seen.values())),
             ]
         for name, text, value in gauges:
             yield GaugeMetricFamily(PREFIX + name, text, value=value)
+
+
+def _of_cameras(cameras: Sequence[Counted], up: Mapping[str, bool], seen: Mapping[str, Stats]) -> Iterator[Any]:
+    """The same of each of several cameras."""
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+    frames = CounterMetricFamily(PREFIX + "camera_frames", "Frames with a result, by camera", labels=("camera",))
+    misses = CounterMetricFamily(
+        PREFIX + "camera_deadline_misses", "Frames whose result came too late, by camera", labels=("camera",)
+    )
+    ups = GaugeMetricFamily(PREFIX + "camera_up", "1 while its pictures come", labels=("camera",))
+    faces = GaugeMetricFamily(PREFIX + "camera_faces_in_view", "Faces in its newest frame", labels=("camera",))
+    for one in cameras:
+        frames.add_metric((one.name,), one.totals.frames)
+        misses.add_metric((one.name,), one.totals.misses)
+        ups.add_metric((one.name,), int(up[one.name]))
+        if one.name in seen:
+            faces.add_metric((one.name,), seen[one.name].faces)
+    yield from (frames, misses, ups, faces)
 
 
 def _labels(point: str) -> tuple[str, str, str]:

@@ -63,7 +63,9 @@ class Mqtt:
             if self._home_assistant:
                 for topic, sensor in discovery(self._prefix):
                     self._publish(client, topic, json.dumps(sensor), retain=True)
-        topic = f"{self._prefix}/{'summary' if message.kind == 'summary' else 'event'}"
+        camera = message.body.get("camera")  # of several: each has topics of its own
+        prefix = f"{self._prefix}/{re.sub(r'[^A-Za-z0-9_.-]+', '-', camera)}" if camera else self._prefix
+        topic = f"{prefix}/{'summary' if message.kind == 'summary' else 'event'}"
         self._publish(client, topic, json.dumps(message.body, separators=(",", ":"), allow_nan=False))
 
     def close(self) -> None:

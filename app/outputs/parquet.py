@@ -14,18 +14,18 @@ if TYPE_CHECKING:
 
 GROUP = 10_000  # rows that are written together
 WHOLE, FLAG = {"frame", "id", "faces"}, {"fresh"}
-TEXT = {"source", "gender", "expression", "exit", "unfit"}
+TEXT = {"source", "camera", "gender", "expression", "exit", "unfit"}
 
 
 class ParquetWriter:
     """As CsvWriter. The file can be read once it is closed: its index is at the end."""
 
-    def __init__(self, path: Path, *, counts_only: bool = False, shared: bool = False) -> None:
+    def __init__(self, path: Path, *, counts_only: bool = False, named: str = "") -> None:
         import pyarrow
         from pyarrow import parquet
 
         self._path, self._counts_only = path, counts_only
-        names = columns(counts_only=counts_only, shared=shared)
+        names = columns(counts_only=counts_only, named=named)
         kinds = (
             {n: pyarrow.string() for n in TEXT}
             | {n: pyarrow.int64() for n in WHOLE}

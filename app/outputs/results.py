@@ -50,6 +50,8 @@ class ResultsWriter:
 
     def deliver(self, result: Result, source: str = "") -> None:
         record: dict[str, Any] = {"source": source} if source else {}
+        if result.frame.camera:
+            record["camera"] = result.frame.camera
         record |= {"frame": result.frame.id, "time_s": round(result.frame.time_s, 4)}
         if result.crowd:
             record["faces"] = result.stats.faces
@@ -61,15 +63,17 @@ class ResultsWriter:
         self._file.close()
 
 
-def columns(*, counts_only: bool, shared: bool) -> list[str]:
-    """Of a table: one row per person and frame, or with counts only one per frame."""
+def columns(*, counts_only: bool, named: str) -> list[str]:
+    """Of a table: one row per person and frame, or with counts only one per frame. `named`: "source" or "camera" in a table of
+    several."""
     people = ["id", "x", "y", "width", "height", *ESTIMATE_FIELDS, "fresh", "unfit"]
-    return [*(["source"] if shared else []), "frame", "time_s", *(["faces"] if counts_only else people)]
+    return [*([named] if named else []), "frame", "time_s", *(["faces"] if counts_only else people)]
 
 
 def rows(result: Result, source: str, *, counts_only: bool) -> list[list[Any]]:
     """In the order of `columns`; what is not known yet is None."""
-    start = [*([source] if source else []), result.frame.id, round(result.frame.time_s, 4)]
+    name = source or result.frame.camera
+    start = [*([name] if name else []), result.frame.id, round(result.frame.time_s, 4)]
     if counts_only:
         return [[*start, result.stats.faces]]
     records = map(person_record, result.people)
@@ -80,10 +84,10 @@ class CsvWriter:
     """One row per person and frame, none for a frame without people; what is not known yet is an empty cell. Counts only:
     one row per frame."""
 
-    def __init__(self, path: Path, *, counts_only: bool = False, shared: bool = False) -> None:
+    def __init__(self, path: Path, *, counts_only: bool = False, named: str = "") -> None:
         self._file, self._counts_only = TextFile(path), counts_only
         self._rows = csv.writer(self._file, lineterminator="\n")
-        self._rows.writerow(columns(counts_only=counts_only, shared=shared))
+        self._rows.writerow(columns(counts_only=counts_only, named=named))
 
     def deliver(self, result: Result, source: str = "") -> None:
         for row in rows(result, source, counts_only=self._counts_only):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 from app.mailbox import Closed, Mailbox, WhenFull
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from app.domain import Result
     from app.outputs.address import Address
@@ -151,17 +151,19 @@ class Sender:
 class Announcer:
     """A sink that tells other systems of the run."""
 
-    def __init__(self, messages: Messages, senders: Sequence[Sender]) -> None:
+    def __init__(self, messages: Mapping[str, Messages], senders: Sequence[Sender]) -> None:
+        """`messages` of each camera, "" where there is one."""
         self._messages, self.senders = messages, tuple(senders)
         for sender in self.senders:
             sender.start()
 
     def deliver(self, result: Result) -> None:
-        self._tell(self._messages.of(result))
+        self._tell(self._messages[result.frame.camera].of(result))
 
     def close(self) -> None:
         """May be called twice."""
-        self._tell(self._messages.end())
+        for messages in self._messages.values():
+            self._tell(messages.end())
         for sender in self.senders:
             sender.finish()
         ends_s = time.monotonic() + CLOSE_S

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import uuid
 from typing import TYPE_CHECKING
 
 from app.outputs.address import Credentials, parse_url
@@ -31,9 +32,13 @@ def transports_to(
     return transports
 
 
-def announcer(transports: Sequence[Transport], tell: Callable[[str, str], None], *, live: bool) -> Announcer:
+def announcer(
+    transports: Sequence[Transport], tell: Callable[[str, str], None], *, live: bool, cameras: Sequence[str] = ("",)
+) -> Announcer:
     """A sink that tells all of them. `tell` hears, with the way's name, that one fails or works again."""
-    return Announcer(Messages(time.time if live else None), [Sender(t, tell=_named(tell, t.name)) for t in transports])
+    run, wall = uuid.uuid4().hex, time.time if live else None
+    messages = {camera: Messages(wall, run, camera) for camera in cameras}
+    return Announcer(messages, [Sender(t, tell=_named(tell, t.name)) for t in transports])
 
 
 def _named(tell: Callable[[str, str], None], name: str) -> Callable[[str], None]:

@@ -80,6 +80,33 @@ def _in_folder(folder: Path) -> list[str]:
     return media
 
 
+def run_together(specs: Sequence[str], *, realtime: bool) -> bool:
+    """Whether several sources are cameras that run at the same time; else they are files, read one after the other.
+
+    Raises SourceError for files beside cameras, unless they are played in real time.
+    """
+    if realtime:
+        return True
+    live = [spec for spec in specs if is_live(spec)]
+    if live and len(live) < len(specs):
+        file = next(spec for spec in specs if spec not in live)
+        raise SourceError(
+            f"{live[0]} goes on for ever, and {file[:200]!r} has an end: add --realtime to play it at its own rate beside "
+            "cameras, or read cameras and files in two runs."
+        )
+    return bool(live)
+
+
+def is_live(spec: str) -> bool:
+    """Whether a source goes on by itself, as far as its name tells: an http address may lead to a file, so it counts as one."""
+    if spec == STDIN or series(spec) or spec.lower().startswith("http"):
+        return False
+    with suppress(OSError, ValueError, RuntimeError):
+        if Path(spec).expanduser().is_file():
+            return False
+    return not re.search(r"\.\w{2,4}$", spec) or "://" in spec
+
+
 def series(spec: str) -> list[Path]:
     """The files of a series such as "shots/%04d.png", by number; none where it is no such pattern, or a file's own name."""
     path = Path(spec).expanduser()

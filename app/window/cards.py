@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from app.domain import SourceStatus
     from app.overlay.style import Canvas, Colour, Theme
     from app.overlay.texts import Texts
+    from app.window.wall import Cell
 
 NOTICE_LINES = 3
 # The invitation: how long one of its turns takes, how long the face is looked over in it, how long the card takes to appear.
@@ -122,6 +123,21 @@ def lost(canvas: Canvas, theme: Theme, say: Texts, status: SourceStatus, *, oper
         _centred(row, y, 0.9 * unit, theme.muted, canvas)
 
 
+def camera_name(cell: Cell, area: Box, canvas: Canvas, theme: Theme, say: Texts) -> Box:
+    """Number and name of one of several cameras in the corner of its place; says there, too, that it is lost. Returns where."""
+    unit = 0.8 * text_size(canvas.width, canvas.height, theme)
+    if cell.lost:
+        text = say("No picture from the camera")
+        x = area.x + (area.width - canvas.measure(text, unit, False)) / 2
+        canvas.text(text, x, area.y + area.height / 2, unit, theme.muted, False)
+    name = f"{cell.number}  {cell.name}"
+    width = canvas.measure(name, unit, True) + 1.2 * unit
+    plate = Box(area.x + area.width - width, area.y, width, 1.9 * unit)  # the panel is on the left
+    canvas.fill(plate, 0.3 * unit, theme.plate, max(0.7, theme.opacity))
+    canvas.text(name, plate.x + 0.6 * unit, plate.y + 1.3 * unit, unit, theme.ink, True)
+    return plate
+
+
 def count(canvas: Canvas, theme: Theme, say: Texts, people: int) -> None:
     """How many are in view, where nothing else may be shown of them."""
     unit, size = text_size(canvas.width, canvas.height, theme), 0.4 * min(canvas.width, canvas.height)
@@ -143,6 +159,7 @@ def keys(say: Texts) -> list[tuple[str, str]]:
         ("↑  ↓", say("budget, with the panel open")),
         ("←  →", say("exit, with the panel open")),
         ("0", say("budget and exit as at the start")),
+        ("1-9", say("one of several cameras")),
         ("Q  Esc", say("end")),
     ]
 

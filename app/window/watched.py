@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from app.domain import Result, SourceStatus
+from app.window.wall import Wall
 
 
 class Controls(Protocol):
@@ -41,6 +42,7 @@ class Watched:
     progress: Callable[[], float | None] = lambda: None  # share of the loading that is over, None when all is there
     camera: Callable[[], bool] = lambda: False  # whether people see themselves
     picture: Callable[[], Picture | None] = lambda: None  # None where it is no camera, or gave none yet
+    wall: Callable[[], Wall | None] = lambda: None  # of several cameras, once they are open
     controls: Controls | None = None
 
 

@@ -280,7 +280,7 @@ class KioskWindow(QWidget):
         if self._shown is not None and self._status.state is not SourceState.LOST:
             loads = self._progress is not None
             corner = cards.loading_area(canvas, self.theme, self.say) if loads else None
-            taken = [area for area in (laid and laid.area, notice, corner) if area]
+            taken = [area for area in (laid and laid.area, notice, corner, *self._paint_names(canvas)) if area]
             self._paint_people(self._shown, taken, now_s)
             if loads:
                 cards.loading(canvas, self.theme, self.say, self._progress)
@@ -288,6 +288,16 @@ class KioskWindow(QWidget):
             cards.notice(text, canvas, self.theme)
         if laid:
             panel.draw(laid, self._history, canvas, self.theme, self.say, now_s=now_s)
+
+    def _paint_names(self, canvas: QtCanvas) -> list[Box]:
+        """Of several cameras, over the wall; returns where."""
+        wall, ready = self._run.wall(), self._shown
+        cells = wall.cells() if wall else []
+        if not cells or ready is None or ready.want.result.frame.camera:
+            return []  # the picture of before the last key
+        rows, columns = ready.want.result.frame.image.shape[:2]
+        view = View.of((columns, rows), self._sides(), mirrored=ready.want.mirrored, fill=ready.want.fill)
+        return [cards.camera_name(cell, view.box(cell.area), canvas, self.theme, self.say) for cell in cells]
 
     def _paint_picture(self, painter: QPainter, ready: Ready) -> None:
         sides = self._sides()
@@ -343,6 +353,8 @@ class KioskWindow(QWidget):
                 self._menu.open()
         elif act := self._keys.get(key):
             act()
+        elif Qt.Key_1 <= key <= Qt.Key_9 and (wall := self._run.wall()):
+            wall.toggle(key - Qt.Key_0)
         elif self.panel and self._controls and self._at_start:
             self._change(key, self._controls)
         self.update()

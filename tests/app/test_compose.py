@@ -26,13 +26,13 @@ def picture(tmp_path) -> str:
 
 def test_a_fixed_exit_loads_one_point_and_auto_many(picture):
     fixed = build(Settings(source=picture, exit="13", budget_ms=50.0))
-    assert isinstance(fixed.pipeline._policy, Fixed) and len(fixed.engine.points) == 1
+    assert isinstance(fixed.pipeline._policy, Fixed) and len(fixed.network.engine.points) == 1
     auto = build(Settings(source=picture, budget_ms=50.0, realtime=True))
-    assert isinstance(auto.pipeline._policy, ValuePerPerson) and len(auto.engine.points) > 3
+    assert isinstance(auto.pipeline._policy, ValuePerPerson) and len(auto.network.engine.points) > 3
     unhurried = build(Settings(source=picture, budget_ms=50.0))
     assert unhurried.pipeline.controls.budget_ms == math.inf
-    assert isinstance(unhurried.pipeline._policy, Fixed) and unhurried.engine.points == (BEST,)
-    assert unhurried.profile_from == "", "nothing had to be measured"
+    assert isinstance(unhurried.pipeline._policy, Fixed) and unhurried.network.engine.points == (BEST,)
+    assert unhurried.network.profile_from == "", "nothing had to be measured"
     for app in (fixed, auto, unhurried):
         app.pipeline.close()
 
@@ -43,7 +43,7 @@ def test_a_fixed_exit_loads_one_point_and_auto_many(picture):
 )
 def test_a_fixed_exit_may_be_mirrored(picture, asked, got):
     app = build(Settings(source=picture, exit=asked))
-    assert [str(p) for p in app.engine.points] == [got]
+    assert [str(p) for p in app.network.engine.points] == [got]
     app.pipeline.close()
 
 

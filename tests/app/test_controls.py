@@ -4,13 +4,13 @@ import pytest
 
 from app.controls import Controls
 from scheduler.policy import DeepestThatFits, Fixed
-from tests.support.fakes import POINTS
+from tests.support.fakes import POINTS, make_profile
 
 
 def controls(policy, points):
     made = Controls(33.0)
     assert made.exits == () and made.exit == "auto" and made.now.policy is None, "before there is a network"
-    made.offer(policy, points)
+    made.offer(policy, make_profile(), points)
     return made
 
 
@@ -41,3 +41,19 @@ def test_a_budget_that_makes_no_sense_is_refused(budget):
     with pytest.raises(ValueError, match="budget"):
         operations.budget_ms = budget
     assert operations.budget_ms == 33.0
+
+
+def test_points_come_when_they_are_loaded_and_may_be_withdrawn():
+    operations = controls(DeepestThatFits(), POINTS[:1])
+    assert operations.exits == ("auto", "deepest-that-fits", "exit_07@96")
+    operations.allow(POINTS[2:])
+    assert operations.now.points == (POINTS[0], POINTS[2])
+    operations.withdraw(POINTS[:1])
+    assert operations.exits == ("auto", "deepest-that-fits", "exit_13@96")
+    with pytest.raises(ValueError, match="no operating point"):
+        operations.withdraw(POINTS)
+    before, anew = operations.now.profile, make_profile((1.0, 2.0, 3.0)).only(POINTS[1:])
+    operations.allow(POINTS, anew)
+    assert operations.now.profile is anew != before and operations.now.points == POINTS[1:], (
+        "one that it lacks stays out"
+    )

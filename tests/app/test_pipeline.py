@@ -166,7 +166,7 @@ def test_a_source_that_fails_at_the_end_keeps_what_came_before():
 
 
 def test_a_source_that_says_nothing_is_a_stall(monkeypatch):
-    monkeypatch.setattr("app.pipeline.STALL_S", 0.01)
+    monkeypatch.setattr("app.camera.STALL_S", 0.01)
     gate = threading.Semaphore(0)
     pipeline, _ = make(FakeSource(images(5), live=True, gate=gate))
     run(pipeline)
@@ -282,6 +282,48 @@ def test_budget_and_exit_change_while_it_runs_and_the_log_still_replays_to_the_b
     assert [r.id for r, d in exact(without) if differs(r, d)], "it is the events that make the replay exact"
 
 
+def test_points_come_and_are_measured_while_it_runs_and_the_log_still_replays_to_the_bit(tmp_path):
+    """It begins with one point; another comes, all are measured anew, one is withdrawn."""
+    clock = FakeClock()
+    engine = FakeEngine(clock, lambda p, k: (2.1, 3.3, 4.7)[POINTS.index(p)] * k ** 0.9)  # fmt: skip
+    engine.ready = POINTS[1:2]
+    whole, anew = make_profile(), make_profile((1.9, 3.1, 4.4))
+    policy, latency = DeepestThatFits(), LatencyModel(whole)
+    log = LogWriter(
+        (tmp_path / "log.jsonl").open("w"),
+        {"policy": policy.to_json(), "profile": whole.to_json(), "correction": latency.to_json()},
+    )
+    sizes = [1, 4, 9, 14, 6, 2, 8, 3] * 10
+    pipeline, sink = make(
+        FakeSource(images(len(sizes), 500)), boxes=lambda i: crowd(sizes[i]), engine=engine, clock=clock,
+        policy=policy, latency=latency, log=log,
+    )  # fmt: skip
+    keep, controls = sink.deliver, pipeline.controls
+    changes = {
+        15: lambda: controls.allow(POINTS[:1]),
+        40: lambda: controls.allow(POINTS, anew),
+        60: lambda: controls.withdraw(POINTS[2:]),
+    }
+
+    def deliver(result):
+        keep(result)
+        changes.get(result.frame.id, lambda: None)()
+
+    sink.deliver = deliver
+    run(pipeline)
+    assert pipeline.failure is None
+    exits = [r.stats.exit for r in sink.results]
+    assert set(exits[:16]) == {"exit_10"} and set(exits[16:41]) == {"exit_07", "exit_10"}
+    assert set(exits[41:61]) == {"exit_07", "exit_10", "exit_13"} and "exit_13" not in exits[61:]
+
+    written = read_log(tmp_path / "log.jsonl")
+    assert [(e.before, len(e.details["points"])) for e in written.events] == [(0, 1), (16, 2), (41, 3), (61, 2)]
+    assert written.profile == anew and written.latency().profile == whole
+    assert not [r.id for r, d in exact(written) if differs(r, d)]
+    without = dataclasses.replace(written, events=())
+    assert [r.id for r, d in exact(without) if differs(r, d)], "it is the events that make the replay exact"
+
+
 def test_a_failure_is_kept_before_anybody_is_told_of_the_end():
     """Even where the caller closes at the very moment at which it learns of the end."""
 
@@ -326,8 +368,8 @@ def test_a_camera_is_shown_with_boxes_while_the_network_is_loaded_and_nothing_is
     kept = pipeline._preview
     shown, one = [], threading.Semaphore(0)
 
-    def preview(found):
-        kept(found)
+    def preview(camera, found):
+        kept(camera, found)
         shown.append(pipeline.latest())
         one.release()
 
@@ -359,8 +401,8 @@ def test_the_first_picture_is_shown_before_the_front_end_is_up_unless_faces_are_
             protect=protect,
             front_end_ready=lambda up=up: up.wait(WAIT_S) and None,
         )
-        put = pipeline._grabbed.put
-        pipeline._grabbed.put = lambda frame, put=put, seen=seen: (put(frame), seen.set())[0]
+        put = pipeline.cameras[0].grabbed.put
+        pipeline.cameras[0].grabbed.put = lambda frame, put=put, seen=seen: (put(frame), seen.set())[0]
         pipeline.start()
         assert seen.wait(WAIT_S)
         assert (pipeline.latest() is None) == bool(protect)
@@ -369,10 +411,10 @@ def test_the_first_picture_is_shown_before_the_front_end_is_up_unless_faces_are_
         pipeline.close()
 
 
-@pytest.mark.parametrize(("live", "people", "spare"), [(True, 0, 3), (True, 1, 0), (False, 0, 0)])
-def test_spare_moments_are_those_of_a_live_source_without_anybody(live, people, spare):
+@pytest.mark.parametrize(("live", "people", "spare"), [(True, 0, [False] * 3), (True, 1, [True] * 3), (False, 0, [])])
+def test_after_each_live_frame_there_is_time_for_something_else(live, people, spare):
     calls, gate = [], threading.Semaphore(0)
-    pipeline, sink = make(FakeSource(images(3), live=live, gate=gate), crowd(people), spare=lambda: calls.append(1))
+    pipeline, sink = make(FakeSource(images(3), live=live, gate=gate), crowd(people), spare=calls.append)
     delivered, deliver = threading.Semaphore(0), sink.deliver
     sink.deliver = lambda result: (deliver(result), delivered.release())[0]
     pipeline.start()
@@ -382,7 +424,7 @@ def test_spare_moments_are_those_of_a_live_source_without_anybody(live, people, 
     gate.release()
     assert pipeline.wait(WAIT_S)
     pipeline.close()
-    assert len(calls) == spare
+    assert calls == spare
 
 
 def test_a_file_waits_for_its_network():

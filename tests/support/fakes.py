@@ -55,6 +55,7 @@ class FakeEngine:
 
     provider, note, pads = "FakeProvider", "", False
     points = POINTS
+    ready: tuple[OperatingPoint, ...] = POINTS
     buckets = (1, 2, 4, 8, 16)
 
     def __init__(
@@ -78,6 +79,9 @@ class FakeEngine:
             self._clock.pass_ms(self._cost_ms(point, n))
         gender, expression = np.float32([0.9, 0.1]), np.float32([0, 0, 0, 0.6, 0.4, 0, 0])
         return [Reading(float(self._age), 0.5, gender, expression, point.exit, point.size) for _ in range(n)]
+
+    def load(self, point: OperatingPoint) -> None:
+        self.ready = (*self.ready, *({point} - {*self.ready}))
 
     def close(self) -> None:
         self.closed = True

@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 
 from align.geometry import PAPER_MARGINS, Template, load_mean_shape
+from app.camera import View
 from app.controls import Controls
 from app.domain import Box, Result
 from app.faces.front_end import FrontEnd
 from app.faces.tracker import Tracker
 from app.network.engine import Engine
 from app.people.estimates import People
-from app.pipeline import Outlets, Pipeline, Scheduling, Stages
+from app.pipeline import Outlets, Pipeline, Scheduling
 from models.manifest import Exit, Manifest
 from scheduler.latency import LatencyModel
 from scheduler.policy import DeepestThatFits
@@ -74,13 +75,18 @@ def make(source: FakeSource, boxes=None, engine: Engine | None = None, **changes
         "policy": DeepestThatFits(), "latency": LatencyModel(make_profile()), "sinks": [sink],
     } | changes  # fmt: skip
     budget_ms, protect = values.pop("budget_ms", 33.0), values.pop("protect", None)
-    stages, scheduling, outlets = (
+    view = View(
+        source=source, protect=protect,
+        **{name: values.pop(name) for name in ("front_end", "front_end_ready") if name in values},
+    )  # fmt: skip
+    people = values.pop("people")
+    scheduling, outlets = (
         kind(**{f.name: values.pop(f.name) for f in dataclasses.fields(kind) if f.name in values})
-        for kind in (Stages, Scheduling, Outlets)
+        for kind in (Scheduling, Outlets)
     )
     equipped, path = values.pop("equipped", True), values.pop("path", Pipeline)
     assert not values, f"no part of a pipeline: {values}"
-    pipeline = path(source, stages, Controls(budget_ms), protect, clock)
+    pipeline = path([view], people, Controls(budget_ms), clock)
     if equipped:
         pipeline.equip(scheduling, outlets)
     return pipeline, sink

@@ -70,6 +70,10 @@
         <translation>ulostulo, kun paneeli on auki</translation>
     </message>
     <message>
+        <source>one of several cameras</source>
+        <translation>yksi kameroista</translation>
+    </message>
+    <message>
         <source>budget and exit as at the start</source>
         <translation>aikabudjetti ja ulostulo kuten alussa</translation>
     </message>

@@ -70,6 +70,10 @@
         <translation>utgång, med panelen öppen</translation>
     </message>
     <message>
+        <source>one of several cameras</source>
+        <translation>en av flera kameror</translation>
+    </message>
+    <message>
         <source>budget and exit as at the start</source>
         <translation>tidsbudget och utgång som vid starten</translation>
     </message>

@@ -159,7 +159,7 @@ def test_a_failure_that_concerns_all_files_ends_all(footage, tmp_path, capsys, m
     def broken(*args, **kwargs):
         raise ModelError("the network is torn")
 
-    monkeypatch.setattr("app.compose.open_engine", broken)
+    monkeypatch.setattr("app.compose.runs.open_engine", broken)
     assert run("--source", footage, "--results", tmp_path / "all.csv", "--jobs", "2") == ModelError.exit_code
     assert "the network is torn" in capsys.readouterr().err
 

@@ -63,7 +63,7 @@ def test_what_waits_is_bounded_by_what_pictures_take(monkeypatch):
     """Pictures as large as the whole allowance: one waits, and nothing is lost."""
     monkeypatch.setattr(path_module, "AHEAD_BYTES", 1.0)
     pipeline, sink = fixed(FakeSource(images(12)))
-    assert pipeline._grabbed._weigh(next(iter(FakeSource(images(1))))) >= 1
+    assert pipeline.cameras[0].grabbed._weigh(next(iter(FakeSource(images(1))))) >= 1
     run(pipeline)
     assert len(sink.results) == 12
 

@@ -104,6 +104,15 @@ def test_it_says_what_it_is(kind):
     )
 
 
+def test_a_point_is_ready_when_it_is_loaded(kind):
+    _, engine = kind
+    for point in engine.points:
+        engine.load(point)
+        assert point in engine.ready
+        engine.load(point)
+    assert set(engine.ready) == set(engine.points) and len(engine.ready) == len(engine.points)
+
+
 def test_batches_of_1_to_33_get_the_same_answers(kind, reference):
     how, engine = kind
     for point in engine.points:
@@ -158,5 +167,7 @@ def test_closed_it_says_so(kind):
     _, engine = kind
     engine.close()
     engine.close()
+    assert not engine.ready
+    engine.load(engine.points[0])
     with pytest.raises(DeviceError, match="was closed"):
         engine.read(engine.points[0], crops(1, engine.points[0].size))

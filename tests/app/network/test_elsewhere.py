@@ -44,7 +44,7 @@ class Site:
         self.limit_ms, self.new, self.asked = 0.0, 0, 0
         self.profile = known
         self.engine = FakeEngine(clock, self.profile.median_ms)
-        self.engine.points = tuple(p.point for p in self.profile.points)
+        self.engine.points = self.engine.ready = tuple(p.point for p in self.profile.points)
         self.engine.read = self.read
 
     def before(self, left_ms: float, newcomers: int) -> None:

@@ -22,7 +22,7 @@ from app.network.engine import CPU_BUCKETS, readings
 from app.network.mending import STEADY_TAIL, Mender
 from app.network.onnx_cpu import CPU, CpuEngine
 from app.network.onnx_cuda import CUDA, CUDA_BUCKETS, CudaEngine
-from app.network.open import open_engine
+from app.network.open import load_all, open_engine
 from models.manifest import DEFAULT_MODEL, Manifest
 from models.manifest import TASKS as HEADS
 from models.onnx_file import at_size
@@ -105,7 +105,9 @@ def test_on_cuda_every_batch_has_a_session_of_its_own(manifest, monkeypatch):
     """What ONNX Runtime says of its sessions is the only thing here that differs from a GPU: shapes never change in one."""
     on_cpu_as_if_cuda(monkeypatch, lambda session: CUDA)
     heard, shapes = [], {}
-    apart = CudaEngine(manifest, exits=["exit_07"], progress=lambda done, total: heard.append((done, total)))
+    apart = CudaEngine(manifest, exits=["exit_07"])
+    assert apart.ready == apart.points[:1], "the cheapest shows whether CUDA works"
+    load_all(apart, lambda done, total: heard.append((done, total)))
     assert apart.pads and apart.buckets == CUDA_BUCKETS
     expected = len(apart.points) * len(apart.buckets)
     assert len({id(s) for s in apart._loaded.values()}) == expected == len(apart._loaded)
@@ -123,19 +125,29 @@ def test_on_cuda_every_batch_has_a_session_of_its_own(manifest, monkeypatch):
     assert all(seen == {bucket} for (_, bucket), seen in shapes.items())
 
 
-def test_a_gpu_that_gives_out_while_loading_is_not_used_at_all(manifest, monkeypatch):
+def test_a_gpu_that_gives_out_while_loading_keeps_what_it_has(manifest, monkeypatch):
     """ONNX Runtime makes sessions for the CPU, without a word, when the GPU's memory is full."""
-    for device in ("auto", "cuda"):
-        answers = iter(["CUDAExecutionProvider"] * 3)
-        on_cpu_as_if_cuda(monkeypatch, lambda _, answers=answers: next(answers, CPU))
-        if device == "cuda":
-            with pytest.raises(DeviceError, match=r"gave out when 2 of 12 .* memory .*--exit NAME"):
-                open_engine(manifest, device, exits=["exit_07"])
-        else:
-            engine = open_engine(manifest, device, exits=["exit_07"])
-            assert not engine.pads and engine.buckets == CPU_BUCKETS and engine.provider == "CPUExecutionProvider"
-            assert "memory" in engine.note and len(engine.points) == 4
-            assert len(engine.outputs(engine.points[0], crops(3, engine.points[0].size)).age) == 3
+    answers = iter([CUDA] * 4)
+    on_cpu_as_if_cuda(monkeypatch, lambda _: next(answers, CPU))
+    engine = open_engine(manifest, "auto", exits=["exit_07"])
+    with pytest.raises(DeviceError, match=r"gave out when 4 of 12 .* memory .*--exit NAME"):
+        load_all(engine)
+    assert engine.ready == engine.points[:1] and engine.provider == CUDA
+    assert len(engine.outputs(engine.points[0], crops(3, engine.points[0].size)).age) == 3
+
+
+def test_points_are_loaded_one_by_one_and_whatever_is_read_first_comes_first(manifest):
+    engine = CpuEngine(manifest, points=[OperatingPoint("exit_05", 40), OperatingPoint("exit_04", 40)])
+    cheap, dear = engine.points
+    assert engine.ready == ()
+    engine.load(dear)
+    engine.load(dear)
+    assert engine.ready == (dear,)
+    engine.read(cheap, crops(2, 40))
+    assert engine.ready == (dear, cheap) and engine._graphs is None, "the file's graph is let go"
+    engine.close()
+    engine.load(cheap)
+    assert engine.ready == ()
 
 
 class Watched:
@@ -195,7 +207,7 @@ def test_a_network_that_is_none_is_a_clear_error(manifest, tmp_path):
         (tmp_path / "x.onnx").write_bytes(content)
         wrong = dataclasses.replace(manifest, network=tmp_path / "x.onnx", sha256=hashlib.sha256(content).hexdigest())
         with pytest.raises(ModelError):
-            CpuEngine(wrong)
+            load_all(CpuEngine(wrong))
 
 
 def test_a_network_of_another_manifest_is_a_clear_error(manifest, tmp_path):
@@ -206,7 +218,7 @@ def test_a_network_of_another_manifest_is_a_clear_error(manifest, tmp_path):
     del values["mirrored"]
     (tmp_path / "other.json").write_text(json.dumps(values))
     with pytest.raises(ModelError, match="exit_06"):
-        CpuEngine(Manifest.read(tmp_path / "other.json"))
+        load_all(CpuEngine(Manifest.read(tmp_path / "other.json")))
 
 
 def test_calibration_finds_medians_on_the_clock_that_it_is_given(manifest):
@@ -285,7 +297,7 @@ def test_profiles_are_remembered_per_network_and_threads(manifest, tmp_path):
 )
 def test_a_manifest_that_promises_something_else_is_refused(manifest, change):
     with pytest.raises(ModelError, match="manifest"):
-        CpuEngine(dataclasses.replace(manifest, **change), exits=["exit_07"])
+        load_all(CpuEngine(dataclasses.replace(manifest, **change), exits=["exit_07"]))
 
 
 def test_a_profile_that_was_measured_beside_other_work_is_kept_and_mended(manifest, tmp_path):
@@ -302,7 +314,10 @@ def test_a_profile_that_was_measured_beside_other_work_is_kept_and_mended(manife
     assert cached_profile(tmp_path, fake, manifest, 2, pytest.fail) == (first, True), "the next start is quick"
 
     (path,) = tmp_path.iterdir()
-    mend = Mender(measure, lambda profile: remember(path, profile, fake, manifest, 2))
+    mend = Mender(measure, lambda profile: remember(path, profile, fake, manifest, 2), clock=FakeClock())
+    before = len(fake.runs)
+    mend(busy=True)
+    assert len(fake.runs) == before, "nobody who is in view has to wait"
     whole = 4 * len(fake.points) * len(fake.buckets) + 1
     for _ in range(whole):
         mend()
@@ -315,3 +330,22 @@ def test_a_profile_that_was_measured_beside_other_work_is_kept_and_mended(manife
     runs = len(fake.runs)
     mend()
     assert len(fake.runs) == runs, "and that was it"
+
+
+def test_without_a_profile_it_is_measured_beside_the_run_once_all_is_loaded(manifest):
+    now, loaded, done = FakeClock(), [False], []
+    fake = FakeEngine(now, lambda p, n: 4.0 * n)
+    measure = partial(measuring, fake, manifest, clock=now, rounds=3)
+    mend = Mender(measure, done.append, missing=True, may_begin=lambda: loaded[0], clock=now)
+    mend(busy=True)
+    assert not fake.runs
+    loaded[0] = True
+    mend(busy=True)
+    assert [n for _, n in fake.runs] == [1, 2], (
+        "4 and 8 ms: a frame that comes meanwhile waits no longer than for one batch"
+    )
+    while not done:
+        mend(busy=True)
+    assert {p.point for p in done[0].points} == {*fake.points} and done[0].median_ms(
+        fake.points[0], 4
+    ) == pytest.approx(16)

@@ -13,7 +13,7 @@ from app.cli import main
 from app.compose import build, load_manifest
 from app.errors import DeviceError, UsageError
 from app.network.calibrate import calibrate
-from app.network.open import open_engine
+from app.network.open import load_all, open_engine
 from app.network.openvino import engine_name, precisions_of
 from app.settings import Settings
 from models.manifest import DEFAULT_MODEL
@@ -34,10 +34,13 @@ def manifest():
 @needs_openvino
 def test_every_precision_is_an_engine_beside_onnx_runtime_and_calibrate_measures_all(manifest):
     heard = []
-    engine = open_engine(manifest, "openvino", 1, points=POINTS, progress=lambda done, of: heard.append((done, of)))
+    engine = open_engine(manifest, "openvino", 1, points=POINTS)
+    load_all(engine, lambda done, of: heard.append((done, of)))
     names = ["", *map(engine_name, precisions_of())]
     assert [p.engine for p in engine.points] == [n for n in names for _ in POINTS]
-    assert heard == [(i, 2 * (len(names) - 1)) for i in range(1, 2 * (len(names) - 1) + 1)]
+    assert heard == [(i, 2 * len(names)) for i in range(1, 2 * len(names) + 1)] and set(engine.ready) == set(
+        engine.points
+    )
     assert engine.provider.startswith("CPUExecutionProvider + OpenVINO CPU")
     profile = calibrate(engine, manifest, rounds=1)
     assert {p.point for p in profile.points} == set(engine.points)
@@ -57,7 +60,9 @@ def test_a_fixed_exit_opens_one_engine_alone(tmp_path, exit, point):
         pytest.skip("this processor has no bf16")
     cv2.imwrite(str(tmp_path / "one.png"), np.zeros((64, 64, 3), np.uint8))
     app = build(Settings(source=str(tmp_path / "one.png"), device="openvino", exit=exit))
-    assert [str(p) for p in app.engine.points] == [point] and app.engine.provider.startswith("OpenVINO CPU")
+    assert [str(p) for p in app.network.engine.points] == [point] and app.network.engine.provider.startswith(
+        "OpenVINO CPU"
+    )
     app.pipeline.close()
 
 

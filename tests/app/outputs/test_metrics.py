@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import socket
+from types import SimpleNamespace
 from urllib.error import URLError
 from urllib.request import urlopen
 
@@ -48,7 +49,12 @@ def test_counters_gauges_and_histograms_in_base_units(metrics):
     latency = LatencyModel(make_profile())
     latency.slowdown = 1.5
     source = FakeSource([])
-    metrics.watch(totals, latency, source, {"network": "n", "provider": "p", "exit": "auto"})
+    metrics.watch(
+        totals,
+        latency,
+        [SimpleNamespace(name="", source=source, totals=totals)],
+        {"network": "n", "provider": "p", "exit": "auto"},
+    )
     for age_ms in (20.0, 30.0, 4000.0):
         people = (Person(7, Box(0, 0, 9, 9), estimate(33.0), True),)
         frame = Frame(0, np.zeros((9, 9, 3), np.uint8), 0.0, 0.0)
@@ -78,7 +84,9 @@ def test_counters_gauges_and_histograms_in_base_units(metrics):
 
 def test_a_lost_source_has_nobody_in_view(metrics):
     source = FakeSource([])
-    metrics.watch(Totals(), LatencyModel(make_profile()), source, {})
+    metrics.watch(
+        Totals(), LatencyModel(make_profile()), [SimpleNamespace(name="", source=source, totals=Totals())], {}
+    )
     metrics.deliver(Result(Frame(0, np.zeros((9, 9, 3), np.uint8), 0.0, 0.0), (), STATS))
     assert scrape(metrics)["elastic_faces_faces_in_view"] == STATS.faces
     source.state = SourceStatus(SourceState.LOST)

@@ -28,7 +28,7 @@ def result(i: int) -> Result:
 def test_parquet_holds_what_the_csv_holds_with_types(tmp_path):
     parquet = pytest.importorskip("pyarrow.parquet", reason="Parquet is an extra: requirements-parquet.txt")
     for name in ("r.csv", "r.parquet"):
-        writer = results_writer(tmp_path / name, shared=True)
+        writer = results_writer(tmp_path / name, named="source")
         for i in range(3):
             writer.deliver(result(i), "a.mp4")
         writer.close()

@@ -434,7 +434,7 @@ def test_a_lost_source_is_no_stall_of_the_pipeline():
     device.gone = lambda: "camera 0 was unplugged"
     pipeline, sink = pipelines.make(LiveSource(device, time.monotonic, back_off), boxes=[], clock=time.monotonic)
     sink.deliver = lambda result: pipeline.stop() if result.frame.id >= 5 else None
-    get = pipeline._grabbed.get
+    get = pipeline.cameras[0].grabbed.get
 
     def get_in_little_time(timeout_s: float) -> Frame:
         while True:
@@ -447,7 +447,7 @@ def test_a_lost_source_is_no_stall_of_the_pipeline():
                         patient.set()
                     raise
 
-    pipeline._grabbed.get = get_in_little_time
+    pipeline.cameras[0].grabbed.get = get_in_little_time
     pipelines.run(pipeline)
     assert pipeline.failure is None and len(timeouts) == 5
 
