@@ -202,7 +202,8 @@ class Settings:
     policy: str = _option(
         "value-per-person",
         "time and network",
-        "how `--exit auto` decides: `value-per-person` reads those whose shown answer is likely the most wrong, `deepest-that-fits` everybody at the deepest exit whose measured time fits the budget (← → in the panel)",
+        "how `--exit auto` decides: `value-per-person` reads those whose shown answer is likely the most wrong, "
+        "`deepest-that-fits` everybody at the deepest exit whose measured time fits the budget (← → in the panel)",
         choices=("value-per-person", "deepest-that-fits"),
     )
     economy: float = _option(
@@ -225,7 +226,8 @@ class Settings:
     server: str | None = _option(
         None,
         "time and network",
-        "let a server read faces too, over KServe v2, as Triton does (`grpc://`, or `grpcs://` with TLS): crops of faces leave this machine; `main.py export --triton` writes what it loads; needs `pip install -r "
+        "let a server read faces too, over KServe v2, as Triton does (`grpc://`, or `grpcs://` with TLS): crops of faces "
+        "leave this machine; `main.py export --triton` writes what it loads; needs `pip install -r "
         "requirements-server.txt`",
         metavar="URL",
         example="grpc://server.example:8001",
