@@ -202,7 +202,7 @@ class Settings:
     policy: str = _option(
         "value-per-person",
         "time and network",
-        "how `--exit auto` decides: `value-per-person` reads those of whom the screen shows the most wrong, "
+        "how `--exit auto` decides: `value-per-person` reads those whose shown answer is likely the most wrong, "
         "`deepest-that-fits` everybody at the deepest exit whose measured time fits the budget (← → in the panel)",
         choices=("value-per-person", "deepest-that-fits"),
     )
@@ -226,8 +226,8 @@ class Settings:
     server: str | None = _option(
         None,
         "time and network",
-        "let a server read faces, too, over KServe v2 as Triton has it (`grpc://`, or `grpcs://` with TLS): crops of faces "
-        "leave this machine; `main.py export --triton` writes what it has to load; needs `pip install -r "
+        "let a server read faces too, over KServe v2, as Triton does (`grpc://`, or `grpcs://` with TLS): crops of faces "
+        "leave this machine; `main.py export --triton` writes what it loads; needs `pip install -r "
         "requirements-server.txt`",
         metavar="URL",
         example="grpc://server.example:8001",

@@ -20,6 +20,7 @@ PRESENT = [p for p in PAGES if p.parent.name != "decisions"]
 PATH = re.compile(r"^(?:app|align|scheduler|models|tests|docs|deploy)/[a-z0-9_./-]+$")
 SHELL = re.compile(r"^```sh\n.*?^```", re.MULTILINE | re.DOTALL)
 FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"^\S*\[[^\]]*\]\(\S+\)\S*$")
 PARSER = build_parser()
 
 
@@ -90,6 +91,15 @@ def anchors(page: Path) -> set[str]:
     """The headings of a page as GitHub turns them into anchors."""
     headings = re.findall(r"^#+ (.+)$", FENCE.sub("", page.read_text(encoding="utf-8")), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES[1:], ids=named)
+def test_lines_of_prose_are_short(page):
+    """At most 120 characters: tables, code, and lines that are one link may be longer."""
+    lines = FENCE.sub("", page.read_text(encoding="utf-8")).splitlines()
+    assert not [
+        line for line in lines if len(line) > 120 and not line.startswith(("|", "    ")) and not LINK.match(line)
+    ]
 
 
 @pytest.mark.parametrize("page", PRESENT, ids=named)

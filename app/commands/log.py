@@ -18,7 +18,7 @@ def add(sub: argparse._SubParsersAction) -> None:
         sub,
         "log",
         run,
-        "Every rule on latency logs, or a log made fit to be shared.",
+        "Compare rules on latency logs, or make a log fit to share.",
         "log docs/results/logs",
     )
     p.add_argument("logs", type=Path, nargs="+", metavar="LOG", help="logs, or folders with logs")
