@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from app.errors import OutputError, UsageError
 from app.network.engine import widths_of
-from app.network.graphs import graphs_of, heads_of
+from app.network.graphs import Graphs, heads_of
 from app.network.remote import NEWCOMERS, OTHERS, model_name
 
 if TYPE_CHECKING:
@@ -60,7 +60,8 @@ def write_repository(manifest: Manifest, points: Collection[OperatingPoint], fol
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()):
             raise UsageError(f"--triton: {folder} is not empty: name a new folder")
-        return [_write(manifest, graph.point, graph.content, folder) for graph in graphs_of(manifest, points)]
+        graphs = Graphs(manifest)
+        return [_write(manifest, point, graphs(point).content, folder) for point in points]
     except OSError as error:
         raise OutputError(f"model repository {folder} cannot be written: {error.strerror or error}") from error
 

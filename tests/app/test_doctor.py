@@ -228,7 +228,7 @@ def test_calibration_is_found_when_it_is_of_this_machine(monkeypatch, tmp_path):
     (folder / "profile-other.json").write_text("{}")
     later = time.time() + 3.2 * doctor.DAY_S
     monkeypatch.setattr(doctor, "time", types.SimpleNamespace(time=lambda: later))
-    assert "3 days old; 1 of other machines" in check().text
+    assert "3 days old; 1 for other machines" in check().text
     next(p for p in folder.glob("profile-*.json") if "other" not in p.name).write_text("garbage")
     assert check().level is Level.WARNING and "--recalibrate" in check().todo
 

@@ -64,7 +64,7 @@ def test_threads_write_one_after_another_and_a_fault_may_be_noted_meanwhile(tmp_
         def __init__(self) -> None:
             self.lines, self.inside, self.alone = 0, 0, True
 
-        def drop(self, frame_id: int, cause: str) -> None:
+        def drop(self, frame_id: int, cause: str, camera: str = "") -> None:
             self.inside += 1
             self.lines += sum(range(50)) > 0
             self.alone = self.alone and self.inside == 1

@@ -352,7 +352,7 @@ def manifest_json(exported: Manifest) -> dict:
         (lambda d: d["exits"][0]["validation"]["32"].update(gender=float("nan")), "accuracy"),
         (lambda d: d["exits"][0]["validation"]["32"].pop("expression"), "accuracy"),
         (lambda d: d["labels"].update(gender="mf"), "list"),
-        (lambda d: d["labels"].update(expression=[]), "two labels"),
+        (lambda d: d["labels"].update(expression=["happy"]), "two labels"),
         (lambda d: d["template"]["points"].__setitem__(3, [float("nan"), 0.5]), "47 points"),
         (lambda d: d["template"].update(points=[[0, 0]]), "47"),
         (lambda d: d["template"].update(points="xyz"), "garbles|tiny"),

@@ -57,8 +57,8 @@ NETWORKS = {"resnet50": (range(9, 17), 48), "inception_v3": (range(6, 12), 75)}
 @pytest.fixture(scope="module")
 def faces(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("large")
-    utk = utkface.read(write_utkface(folder / "utk", 12))
-    data.prepare(utk, np.arange(12) % 4 == 0, folder / "faces", workers=1)
+    utk = utkface.read(write_utkface(folder / "utk", 24))
+    data.prepare(utk, np.arange(24) % 2 == 0, folder / "faces", workers=1)
     fer = fer2013.read(write_fer2013(folder / "fer", 1))
     data.prepare(fer, fer.held_out, folder / "faces", workers=1)
     return folder / "faces"
