@@ -115,7 +115,6 @@ def read(file: Path, way: str, settings: Settings) -> Run:
         took_s, work_s = time.monotonic() - began_s, time.process_time() - before_s
     finally:
         app.pipeline.close()
-        app.engine.close()
     if app.pipeline.failure:
         raise app.pipeline.failure
     return Run(app.pipeline.totals.frames, app.pipeline.totals.read, took_s, work_s, str(digest))
