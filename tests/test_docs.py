@@ -93,7 +93,7 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("page", PAGES[1:], ids=named)
+@pytest.mark.parametrize("page", PAGES, ids=named)
 def test_lines_of_prose_are_short(page):
     """At most 120 characters: tables, code, and lines that are one link may be longer."""
     lines = FENCE.sub("", page.read_text(encoding="utf-8")).splitlines()
@@ -145,3 +145,7 @@ def test_what_is_gone_would_be_noticed():
         "`main.py train\n--widen` and `bench probe`\n```sh\npython main.py danse\npython main.py run --loop # yes\n```"
     )
     assert sorted(filter(None, map(wrong_with, calls_of(page)))) == ["--widen", "bench probe", "danse"]
+
+
+def test_the_readme_is_short():
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").split()) <= 1200
