@@ -28,7 +28,7 @@ mkdir -p "$code"
 git ls-files | tar -cf - -T - | tar -xf - -C "$code"
 if ! [ -e "$code/.venv/.requirements" ]; then
     inside python3 -m venv --without-pip --system-site-packages /opt/elastic-faces/.venv
-    wheels=$root/opt/wheels
+    wheels=$root/srv/wheels
     grep -vE '^ *#|PyQt5|font-source|onnxruntime-gpu|cv2-enum' requirements.txt | sed 's/[;#].*//' >"$root/opt/wanted"
     # shellcheck disable=SC2046
     python3 -m pip -q download --only-binary=:all: --python-version "$python" --implementation cp \
