@@ -58,6 +58,10 @@ LOADING = Stats(
 )  # fmt: skip
 
 
+IN_TIME = DropCause.STREAM_LATE, DropCause.GRAB_FULL, DropCause.FRONT_END_FULL  # dropped for newer ones
+LOST_PICTURES = {SourceEventKind.BROKEN: DropCause.BROKEN, SourceEventKind.SKIPPED: DropCause.STREAM_LATE}
+
+
 class Sink(Protocol):
     """Takes every result, in order, on the infer loop's thread. Returns one that it had to drop, if any."""
 
@@ -400,7 +404,7 @@ class Pipeline:
             frame_age_ms=age_ms,
             misses=totals.misses,
             frames=totals.frames,
-            dropped=totals.drops[DropCause.GRAB_FULL] + totals.drops[DropCause.FRONT_END_FULL],
+            dropped=sum(totals.drops[cause] for cause in IN_TIME),
             provider=self._engine.provider,
             server=self._elsewhere.there,
             why=decision.why if decision else "the network failed" if found.faces else "nobody in view",
@@ -418,11 +422,12 @@ class Pipeline:
     def _source_event(self, camera: Camera, event: SourceEvent) -> None:
         """On the camera's grab thread."""
         every = {id(t): t for t in (camera.totals, self.totals)}.values()
-        if event.kind is SourceEventKind.BROKEN:
+        if event.kind in LOST_PICTURES:
+            cause = LOST_PICTURES[event.kind]
             for totals in every:
-                totals.drops[DropCause.BROKEN] += 1
+                totals.drops[cause] += 1
             if self._log:
-                self._log.drop(event.frame_id, DropCause.BROKEN.name.lower(), camera.name)
+                self._log.drop(event.frame_id, cause.name.lower(), camera.name)
             return
         for totals in every:
             totals.reconnects += event.kind is SourceEventKind.BACK

@@ -15,8 +15,9 @@ import pytest
 from PIL import Image as Pillow
 
 from app.errors import SourceError
+from app.sources.decoding import LONGEST_SKIP_S, video_track
 from app.sources.open import open_source
-from app.sources.video import LONGEST_SKIP_S, broke_off
+from app.sources.video import broke_off
 from tests.support.videos import combing, copied, error, make, picture, woven, zero
 
 INTERLACED = {
@@ -400,7 +401,6 @@ def test_an_encrypted_file_is_called_so(tmp_path):
 
 
 def test_a_cover_picture_is_no_video(tmp_path):
-    from app.sources.video import _video_stream
 
     class Track:
         disposition, type = av.stream.Disposition.attached_pic, "video"
@@ -410,4 +410,4 @@ def test_a_cover_picture_is_no_video(tmp_path):
         format = av.ContainerFormat("mp3", "r")
 
     with pytest.raises(SourceError, match="no video track, only a cover picture"):
-        _video_stream(Container(), "song.mp3")
+        video_track(Container(), "song.mp3")
