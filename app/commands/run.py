@@ -108,10 +108,9 @@ def watch(settings: Settings) -> int:
 
 def _without_window(settings: Settings, teller: Teller, started_s: float) -> int:
     from app.compose import build
-    from app.footage.path import FootagePath
     from app.outputs.systemd import notify
 
-    app = build(settings, _calibration_bar(), of_files=FootagePath)
+    app = build(settings, _calibration_bar())
     pipeline = app.pipeline
     _listen(pipeline, teller)
     with ends_on_signals(pipeline.stop):
