@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 import subprocess
 from contextlib import suppress
@@ -411,3 +412,17 @@ def test_a_cover_picture_is_no_video(tmp_path):
 
     with pytest.raises(SourceError, match="no video track, only a cover picture"):
         video_track(Container(), "song.mp3")
+
+
+@pytest.mark.parametrize("rotation", [0, 90])
+def test_pictures_do_not_outlive_their_turn(tmp_path, rotation):
+    """Frames that wait for Python's collector held 150 MB at 480x270, and their memory could not be used again."""
+    path = make(tmp_path / "clip.mp4", 50, rotation=rotation)
+    gc.collect()
+    gc.disable()
+    try:
+        source = open_source(str(path))
+        assert sum(1 for _ in source) == 50
+        assert sum(isinstance(one, av.VideoFrame) for one in gc.get_objects()) <= 2
+    finally:
+        gc.enable()
