@@ -47,8 +47,8 @@ class Pictures:
         return upright(image, self._matrix_of(frame))
 
     def _matrix_of(self, frame: av.VideoFrame) -> NDArray[np.float64] | None:
-        """The container's display matrix. A frame that is asked for its side data lives on until Python's collector runs, with its
-        picture: so only the first one is asked, and those with another rotation."""
+        """The container's display matrix. A frame that is asked for its side data lives on, with its picture, until Python's
+        collector runs: so only the first one is asked, and those with another rotation."""
         if self._rotation is None or frame.rotation != self._rotation:
             self._rotation = frame.rotation
             matrix = frame.side_data.get("DISPLAYMATRIX")
