@@ -9,7 +9,7 @@ OURS     the rule of `--exit auto`; what is not answered in time is read by the 
 DEEPEST  the same with DeepestThatFits, which reads everybody in every frame, as the ways below do
 FIXED    always one point at the server, however long it takes
 TIMEOUT  the same, but given up at the frame's deadline, which is all that a server's own timeout can do
-HERE     DEEPEST without the server
+HERE     OURS without the server
 
 Events in the order of their time; chance comes from outside, and the same site gives the same figures. Not modelled: batches
 after the first of a frame, kiosks' own ups and downs, expressions that move, and what it costs the server to be asked whether
@@ -93,12 +93,13 @@ class Figures:
     dropped: int = 0  # a newer one was there
     faces: int = 0
     read: int = 0
-    years: float = 0.0  # validation MAE of the points, over the faces read in time
-    read_in_time: int = 0
+    shown: int = 0  # faces of frames that were decided
+    years: float = 0.0  # off what is shown of those: MAE of the point that read each last, or of a blank answer
     unanswered: int = 0
     by: Counter[str] = field(default_factory=Counter)  # faces by who read them
     batches: int = 0  # of the server
     busy_ms: float = 0.0
+    own_ms: float = 0.0  # that kiosks read by themselves
 
     @property
     def attainment(self) -> float:
@@ -106,7 +107,7 @@ class Figures:
 
     @property
     def mae(self) -> float:
-        return self.years / self.read_in_time if self.read_in_time else math.nan
+        return self.years / self.shown if self.shown else math.nan
 
 
 class Request(NamedTuple):
@@ -131,29 +132,34 @@ class Visitors:
     """Who stands before a kiosk, and what is known of each."""
 
     def __init__(self, rule: Rule) -> None:
-        self._rule, self._people = rule, list[list[float]]()  # when they were last read, and by a point of which error
+        self._rule = rule
+        self._people = list[list[float]]()  # when they were last read, and error and MAE of that point
 
     def come_and_go(self, faces: int, arrivals: int) -> None:
         """Who came first goes first."""
         arrivals = max(arrivals, faces - len(self._people))
         del self._people[: len(self._people) + arrivals - faces]
-        self._people += [[-math.inf, math.inf] for _ in range(arrivals)]
+        self._people += [[-math.inf, math.inf, math.nan] for _ in range(arrivals)]
 
     def load(self, now_ms: float, left_ms: float, late: bool) -> Load:
         """What the rule is asked; its order of people is kept."""
-        known = [Known(now_ms - seen, error) for seen, error in self._people]
+        known = [Known(now_ms - seen, error) for seen, error, _ in self._people]
         order = self._rule.rank(known)
         self._people = [self._people[i] for i in order]
-        new = sum(seen == -math.inf for seen, _ in self._people)
+        new = sum(seen == -math.inf for seen, *_ in self._people)
         return Load(len(known), left_ms, new, late, people=tuple([known[i] for i in order]))
 
-    def read(self, now_ms: float, count: int, error: float) -> None:
+    def read(self, now_ms: float, count: int, error: float, years: float = math.nan) -> None:
         for person in self._people[:count]:
-            person[:] = now_ms, error
+            person[:] = now_ms, error, years
+
+    def years(self, blank: float) -> float:
+        """What is shown of them errs by so much, in sum."""
+        return sum(blank if seen == -math.inf else years for seen, _, years in self._people)
 
 
 def rule_of(how: str, period_ms: float) -> Rule:
-    return ValuePerPerson(period_ms=period_ms, batches=1) if how == OURS else DeepestThatFits()
+    return ValuePerPerson(period_ms=period_ms, batches=1) if how in (OURS, HERE) else DeepestThatFits()
 
 
 @dataclass
@@ -252,6 +258,7 @@ class Simulation:
             self._done(number, decision, now)
             return
         ms = self._site.here.median_ms(decision.point, decision.serve)
+        self.figures.own_ms += ms
         kiosk.latency.observe(decision.point, decision.serve, ms, kiosk.load)
         self._at(now + ms, lambda t: self._done(number, decision, t))
 
@@ -305,17 +312,18 @@ class Simulation:
         assert kiosk.frame is not None
         late = now - kiosk.frame.born_ms > self._site.budget_ms
         known = self._figures[decision.point]
-        kiosk.visitors.read(kiosk.frame.born_ms, decision.serve, known.error)
+        kiosk.visitors.read(kiosk.frame.born_ms, decision.serve, known.error, known.mae)
         figures.read += decision.serve
         figures.by[decision.point.engine] += decision.serve
         if not late:
             figures.in_time += 1
-            figures.read_in_time += decision.serve
-            figures.years += decision.serve * known.mae
         self._free(number, now, late=late)
 
     def _free(self, number: int, now: float, *, late: bool) -> None:
         kiosk = self._kiosks[number]
+        if kiosk.frame:
+            self.figures.shown += kiosk.frame.faces
+            self.figures.years += kiosk.visitors.years(self._site.here.blank_mae)
         kiosk.frame, kiosk.late = None, late
         if kiosk.waiting:
             frame, kiosk.waiting = kiosk.waiting, None

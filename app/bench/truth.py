@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from app.bench.truth_crowd import FPS, Visit, make_visits
 from app.bench.truth_readings import Faces, Readings, record
-from app.bench.truth_screen import TruthScreen, counts, figures_of
+from app.bench.truth_screen import SCREEN_COLUMNS, TruthScreen, counts, figures_of
 from app.errors import UsageError
 from app.files import check_writable
 from scheduler.rivals import RIVALS, Rival
@@ -121,14 +121,7 @@ def led(
 
 
 COLUMNS = (
-    ("error", "error", 1.0, ".3f"),
-    ("age_error", "age, years", 1.0, ".2f"),
-    ("blank", "blank", 100.0, ".1f"),
-    ("wrong_gender", "gender", 100.0, ".1f"),
-    ("wrong_expression", "expression", 100.0, ".1f"),
-    ("first_s", "first, s", 1.0, ".2f"),
-    ("near_s", "near, s", 1.0, ".1f"),
-    ("changes_per_minute", "changes", 1.0, ".0f"),
+    *SCREEN_COLUMNS,
     ("misses", "missed", 100.0, ".2f"),
     ("busy", "ms/s", 1000.0, ".1f"),
     ("left_used", "left used", 100.0, ".0f"),
@@ -174,13 +167,16 @@ def tables(readings: Readings, profile: Profile, plan: Plan) -> Iterator[tuple[s
         yield f"{people} people, {budget:g} ms, {name}", rows
 
 
-def table(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
+Column = tuple[str, str, float, str]
+
+
+def table(rows: Sequence[dict[str, Any]], columns: Sequence[Column] = COLUMNS) -> Iterator[str]:
     """Markdown."""
-    yield "| rule | " + " | ".join(title for _, title, _, _ in COLUMNS) + " |"
-    yield "|---|" + "---:|" * len(COLUMNS)
+    yield "| rule | " + " | ".join(title for _, title, _, _ in columns) + " |"
+    yield "|---|" + "---:|" * len(columns)
     for row in rows:
         cells = []
-        for key, _, scale, form in COLUMNS:
+        for key, _, scale, form in columns:
             mean, half = row[key]
             spread = f" ± {scale * half:{form}}" if key in ("error", "busy") else ""
             cells.append(f"{scale * mean:{form}}{spread}")
