@@ -157,6 +157,7 @@ class Step:
     took_ms: float
     age_ms: float  # from birth to result
     batches: tuple[tuple[OperatingPoint, int], ...] = ()
+    due: int = 0  # faces that the rule called worth a reading
 
 
 @dataclass(frozen=True)
@@ -383,11 +384,12 @@ def walk(
             continue
         started = max(ready, free_ms)
         left = budget - (started - born)
-        point, predicted, took, batches = None, 0.0, 0.0, list[tuple[OperatingPoint, int]]()
+        point, predicted, took, due, batches = None, 0.0, 0.0, 0, list[tuple[OperatingPoint, int]]()
         if faces:
             probe = world.probes[frame] if world.probes else 0.0
             load = screen.load(frame, rule)._replace(left_ms=left, late=missed, probe=probe)
             decision = rule(load, latency)
+            due = faces if decision.due is None else decision.due
             batches, took = _carry_out(rule, decision, load, latency, world)
             for part, count in batches:
                 screen.serve(frame, part, count, started + took)
@@ -397,7 +399,7 @@ def walk(
         age = free_ms - born
         missed = age > budget
         served = sum(count for _, count in batches)
-        step = Step(frame, faces, point, served, left, predicted, took, age, tuple(batches))
+        step = Step(frame, faces, point, served, left, predicted, took, age, tuple(batches), due)
         tally.decided(born, step, missed)
         if on_step:
             on_step(step)

@@ -184,6 +184,8 @@ class TruthScreen:
     def load(self, frame: int, rule: Rule) -> Load:
         guests = [g for g in self._guests.values() if g.visit.condition[frame - g.visit.first] != AWAY]
         people = [self._known(g, frame) for g in guests]
+        if early := getattr(rule, "early", None):
+            people = [one._replace(spread=self._spread(g, frame, early)) for one, g in zip(people, guests, strict=True)]
         order = rule.rank(people)
         self._order = [guests[i] for i in order]
         new = sum(one.waited_ms == math.inf for one in people)
@@ -196,6 +198,11 @@ class TruthScreen:
         motion = CONDITIONS[guest.visit.condition[frame - guest.visit.first]].motion
         error = self._profile.error_at(state.exit, state.size)
         return Known(state.waited_s * 1e3, error, state.moved, sharpness_of(motion / 100))
+
+    def _spread(self, guest: Guest, frame: int, early: OperatingPoint) -> float:
+        """How unsure that point is of somebody in this frame, years."""
+        visit, i = guest.visit, frame - guest.visit.first
+        return float(self._readings.half[visit.face, visit.condition[i], visit.view[i], self._place[early]])
 
     def serve(self, frame: int, point: OperatingPoint, count: int, done_ms: float) -> None:
         r, p = self._readings, self._place[point]

@@ -1,6 +1,7 @@
 """The known people of the truth world as pictures: a room of real labelled faces, drawn frame by frame. A live source.
 
-Who is of UTKFace has a known age and gender, who is of FER2013 a known expression: half of the visitors are of either. Nothing of them is kept. What they do is what truth_crowd.py says, and follows from the seed.
+Who is of UTKFace has a known age and gender, who is of FER2013 a known expression: half of the visitors are of either.
+Nothing of them is kept. What they do is what truth_crowd.py says, and follows from the seed.
 """
 
 from __future__ import annotations

@@ -145,7 +145,7 @@ def _engines(args: argparse.Namespace) -> int:
 
 
 def _truth(args: argparse.Namespace) -> int:
-    from app.bench.truth import Plan, bench_truth
+    from app.bench.truth import RULES, Plan, bench_truth
     from app.bench.truth_readings import Faces
     from app.reports.worlds import recorded_moments
 
@@ -161,6 +161,7 @@ def _truth(args: argparse.Namespace) -> int:
         noises={path.stem: recorded_moments(path) for path in args.noise} or {"steady": []},
         seeds=args.seeds,
         seconds=args.seconds,
+        rivals=RULES[args.rules],
     )
     if args.live:
         from app.bench.truth_live import bench_truth_live
@@ -305,6 +306,7 @@ BENCHMARKS = {
             flag(
                 "--live", action="store_true", help="the application itself, in real time, before the faces as pictures"
             ),
+            flag("--rules", choices=("all", "parts"), default="all", help="all rules, or ours with parts left out"),
             flag("--readings", type=Path, metavar="FILE.npz", help="keep what was read there, and take it from there"),
             flag("--profile", type=Path, metavar="FILE", help="as in `simulate`; default: this machine's"),
             flag("--noise", type=Path, nargs="+", default=[], metavar="FILE", help="as in `simulate`, one or more"),

@@ -87,7 +87,9 @@ def best_in_common(site: Site) -> OperatingPoint:
 
 
 def table(site: Site, rows: list[Figures]) -> Iterator[str]:
-    titles = f"{'in time':>9}{'MAE':>7}{'read':>8}{'by server':>11}{'given up':>10}{'server busy':>13}{'kiosk busy':>12}"
+    titles = (
+        f"{'in time':>9}{'MAE':>7}{'read':>8}{'by server':>11}{'given up':>10}{'server busy':>13}{'kiosk busy':>12}"
+    )
     yield f"{'way':<26}{titles}"
     for f in rows:
         row = to_json(f, site)
