@@ -7,8 +7,9 @@
 - probe: what slows a single frame is over before a filter follows. A fixed piece of work is timed before the decision
   (app/network/probe.py); where it takes longer than usual, so will the network. Up to BRIEF such frames in a row are no
   news about the machine.
-- tail: the quantile that 49 of 50 batches stay under, over what is expected. It follows by steps that balance there, so no
-  single batch moves it by more than TAIL_STEP. Few frames fill their budget, so fewer are late.
+- tail: the quantile that 49 of 50 frames' first batches stay under, over what is expected. It follows by steps that balance
+  there, so no single batch moves it by more than TAIL_STEP. Few frames fill their budget, so fewer are late. Further batches
+  do not move it: by then the frame's pace is known, so they hardly ever surprise, and would make stalls seem rarer.
 - within a frame its last batch has shown how fast the machine is: the slowdown or that, whichever is more.
 """
 
@@ -43,6 +44,7 @@ class LatencyModel:
     ) -> None:
         self.profile, self.slowdown = profile, 1.0
         self._whole = profile
+        self.by_all = False  # whether further batches move the tail too, as they did in logs of schema 6
         self.tail = min(profile.tail, LONGEST_PROFILED_TAIL)
         self._up, self._down = 1 + tail_step * tail_quantile, 1 + tail_step * (tail_quantile - 1)
         self._ratios: deque[float] = deque(maxlen=3)
@@ -77,8 +79,9 @@ class LatencyModel:
     def observe(self, point: OperatingPoint, faces: int, measured_ms: float, load: Load) -> None:
         """Learns from one batch; `load` is what was decided on."""
         ratio = measured_ms / self.profile.median_ms(point, faces)
-        longer = ratio > self.pace(load) * self.tail * EQUAL
-        self.tail = min(max(self.tail * (self._up if longer else self._down), 1.0), self._numbers["tail_limit"])
+        if self.by_all or not load.batches:
+            longer = ratio > self.pace(load) * self.tail * EQUAL
+            self.tail = min(max(self.tail * (self._up if longer else self._down), 1.0), self._numbers["tail_limit"])
         self._now = ratio
         if load.batches:
             return

@@ -26,6 +26,7 @@ Schema 1 had no "new" and no events, and its predictions came from another corre
 but their decisions cannot be made again bit for bit. Nor can schema 2's, which had no "more" and a tail for each point.
 Schema 3 had no "probe": nobody looked, and its decisions are made again as they were. Schema 4 had no "engine": there was one.
 Schema 5 had no "known", no "points" and no "cameras", and another rule and correction (before.py), which still replay it.
+In schema 6 further batches moved the tail, too.
 
 A batch is one execution of the network for some faces of a frame; in a policy's parameters they are called "runs".
 
@@ -39,7 +40,7 @@ from dataclasses import dataclass, field, fields
 from math import inf
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 
-from scheduler.before import FormerLatency
+from scheduler.before import FormerLatency, FormerPlaces
 from scheduler.load import Known
 from scheduler.places import SERVER, latency_model
 from scheduler.policy import Fixed
@@ -53,10 +54,11 @@ if TYPE_CHECKING:
     from scheduler.latency import LatencyModel
     from scheduler.load import Decision
 
-SCHEMA = 6
-READABLE = (1, 2, 3, 4, 5, 6)
-REPEATABLE = (3, 4, 5, 6)
+SCHEMA = 7
+READABLE = (1, 2, 3, 4, 5, 6, 7)
+REPEATABLE = (3, 4, 5, 6, 7)
 LAST_FORMER = 5  # schema of the correction of before.py
+BY_ALL = 6  # schema whose tail followed further batches, too
 MOST_FACES = 10_000
 # A frame's line has about 500 bytes, a header some thousands; a day at 25 frames a second is about 1 GB.
 MOST_BYTES, LONGEST_LINE = 2**31, 1_000_000
@@ -170,17 +172,17 @@ class LatencyLog:
     @property
     def repeatable(self) -> bool:
         """Whether this version decides as the one did that wrote it."""
-        former_server = self.header["schema"] <= LAST_FORMER and any(
-            p.point.engine == SERVER for p in self.profile.points
-        )
-        return self.header["schema"] in REPEATABLE and not former_server
+        return self.header["schema"] in REPEATABLE
 
     def latency(self) -> LatencyModel:
         """The latency model that the run began with."""
         numbers, profile = self.header.get("correction", {}), Profile.from_json(self.header["profile"])
         if self.header["schema"] > LAST_FORMER:
-            return latency_model(profile, numbers)
-        return FormerLatency(profile, **(FIRST_CORRECTION | numbers))
+            latency = latency_model(profile, numbers)
+            latency.by_all = self.header["schema"] == BY_ALL
+            return latency
+        away = any(p.point.engine == SERVER for p in profile.points)
+        return (FormerPlaces if away else FormerLatency)(profile, **(FIRST_CORRECTION | numbers))
 
     @property
     def policy(self) -> Mapping[str, Any]:

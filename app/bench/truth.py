@@ -159,8 +159,8 @@ def tables(readings: Readings, profile: Profile, plan: Plan) -> Iterator[tuple[s
     """For each world its name, and a row of figures for each rule: mean and half of the 95 % interval over the seeds.
 
     Of rules with several tries the row is that of the least error among those that miss little, over all seeds. `less`: the
-    error less that of the first rule before the same crowds. `error_at`: the least error of a rule's tries that miss no more than the
-    first rule, and `attained_at`: the most frames in time of those whose error is no higher, with what MISS_SLACK and
+    error less that of the first rule before the same crowds. `error_at`: the least error of a rule's tries that miss no more
+    than the first rule, and `attained_at`: the most frames in time of those whose error is no higher, with what MISS_SLACK and
     ERROR_SLACK allow; absent where there is none.
     """
     for people, budget, (name, noise) in product(plan.people, plan.budgets_ms, plan.noises.items()):

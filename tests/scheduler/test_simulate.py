@@ -186,8 +186,7 @@ def test_what_a_careful_prediction_left_over_is_used_by_further_batches():
     w = world("const:12", 1200, 33.0, moments)
     one, more = (run(w, ValuePerPerson(period_ms=40.0, least=0.0, batches=n)) for n in (1, 3))
     assert more.served > 1.3 * one.served and more.streaming_mae < one.streaming_mae
-    # One batch in 40 stalls and the tail covers 49 of 50: each further batch may meet one.
-    assert more.misses <= one.misses + 0.03 * 1200
+    assert more.misses <= one.misses, "further batches do not make stalls seem rarer than they are"
 
 
 # --- sameness, noise, crowds -----------------------------------------------------------------------------------------

@@ -89,7 +89,7 @@ def test_a_deep_point_shows_less_error_than_a_shallow_one_and_a_slow_one_more_bl
 def test_every_rule_meets_the_same_people_and_twice_the_same_is_the_same():
     readings, profile = made_readings(), make_profile()
     rows = [judge(readings, case(people=2, seconds=2.0), rival, profile) for rival in RULES["all"] + PARTS]
-    assert all(0 < o["error"] < 1 and 0 <= o["misses"] <= 1 for row in rows for o in row.values())
+    assert all(0 < o["error"] < 2 and 0 <= o["misses"] <= 1 for row in rows for o in row.values())
     assert judge(readings, case(), RIVALS[0], profile) == judge(readings, case(), RIVALS[0], profile)
 
 
