@@ -205,7 +205,7 @@ class FormerLatency(LatencyModel):
         """The slowdown within a frame of which a batch was run already."""
         return max(self.slowdown, self._now)
 
-    @property  # type: ignore[override]
+    @property
     def tail(self) -> float:
         return self.first_tail
 

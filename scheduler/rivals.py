@@ -17,7 +17,8 @@ from scheduler.load import Decision, Load
 from scheduler.policy import DeepestThatFits, Fixed, InTurn, ValuePerPerson
 from scheduler.profile import OperatingPoint, Profile, quantile
 from scheduler.serving import Clockwork, ConfidenceExits, EdgeServing, SlackFit
-from scheduler.simulate import MEMORY_S, Outcome, World, simulate
+from scheduler.simulate import MEMORY_S, Outcome, simulate
+from scheduler.world import World
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

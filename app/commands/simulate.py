@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     import argparse
 
     from scheduler.profile import Profile
-    from scheduler.simulate import Outcome, World
+    from scheduler.simulate import Outcome
+    from scheduler.world import World
 
 
 def add(sub: argparse._SubParsersAction) -> None:
@@ -98,7 +99,7 @@ def run(args: argparse.Namespace) -> int:
         return _site(args)
     from app.reports.outcomes import outcome_table
     from app.reports.worlds import Camera, Recording, known_profile, simulated_world
-    from scheduler.simulate import FrontEnd
+    from scheduler.world import FrontEnd
 
     camera = Camera(crowd=args.crowd, frames=args.frames, fps=args.fps)
     noise = Recording(path=args.noise, apart=args.batches_apart, seed=args.seed)

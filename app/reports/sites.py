@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from app.errors import UsageError
 from app.files import read_bounded
 from app.reports.worlds import known_profile, read_crowd
-from scheduler.kiosks import WAYS, Figures, Simulation, Site
+from scheduler.kiosks import Simulation
 from scheduler.places import SERVER
+from scheduler.site import WAYS, Figures, Site
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

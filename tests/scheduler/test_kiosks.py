@@ -10,7 +10,8 @@ import pytest
 from app.cli import main
 from app.errors import UsageError
 from app.reports.sites import Plan, read_round_trips
-from scheduler.kiosks import DEEPEST, FIXED, HERE, OURS, TIMEOUT, WAYS, Figures, Simulation, Site
+from scheduler.kiosks import Simulation
+from scheduler.site import DEEPEST, FIXED, HERE, OURS, TIMEOUT, WAYS, Figures, Site
 from tests.support.fakes import POINTS, make_profile
 from tests.support.paths import ROOT
 

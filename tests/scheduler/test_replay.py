@@ -14,10 +14,11 @@ from scheduler.before import FormerPlaces, LeastError
 from scheduler.crowd import Guests
 from scheduler.latency import LatencyModel
 from scheduler.load import Load
-from scheduler.log import SCHEMA, LatencyLog, LogError, LogWriter, read_log
+from scheduler.log import SCHEMA, LatencyLog, LogError, LogWriter
 from scheduler.places import decide
 from scheduler.policy import DeepestThatFits, Fixed, Policy, ValuePerPerson
 from scheduler.profile import OperatingPoint, PointProfile, Profile
+from scheduler.reading import read_log
 from scheduler.replay import as_recorded, differs, exact, replay, summarise
 from tests.support.fakes import POINTS, make_profile, make_record
 from tests.support.paths import ROOT

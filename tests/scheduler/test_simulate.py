@@ -13,7 +13,8 @@ from scheduler.latency import LatencyModel
 from scheduler.load import Decision, Load
 from scheduler.policy import DeepestThatFits, Fixed, InTurn, ValuePerPerson
 from scheduler.rivals import RIVALS, Alert, Kalman, best, compete
-from scheduler.simulate import FrontEnd, Moment, Noise, Outcome, Step, World, draw_moments, make_world, simulate
+from scheduler.simulate import Outcome, Step, simulate
+from scheduler.world import FrontEnd, Moment, Noise, World, draw_moments, make_world
 from tests.support.fakes import POINTS, make_profile
 
 

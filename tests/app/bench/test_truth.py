@@ -15,7 +15,7 @@ from scheduler.load import Known, Load
 from scheduler.policy import Fixed
 from scheduler.rivals import PARTS, RIVALS
 from scheduler.serving import ConfidenceExits
-from scheduler.simulate import FrontEnd
+from scheduler.world import FrontEnd
 from tests.support.fakes import POINTS, make_profile
 
 
