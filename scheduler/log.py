@@ -55,6 +55,7 @@ SCHEMA = 7
 READABLE = (1, 2, 3, 4, 5, 6, 7)
 REPEATABLE = (3, 4, 5, 6, 7)
 LAST_FORMER = 5  # schema of the correction of before.py
+LOGGED = 4  # what is logged of Known: its first so many
 BY_ALL = 6  # schema whose tail followed further batches, too
 LONGEST_MESSAGE = 1000
 # Of the latency model in logs that do not say.
@@ -207,7 +208,7 @@ class LogWriter:
         values = _without_engine({f: getattr(record, f) for f in _FIELDS})
         if record.budget_ms == inf:  # JSON has no such number
             values["budget_ms"] = values["left_ms"] = None
-        people = [None if known.waited_ms == inf else list(known) for known in record.people]
+        people = [None if known.waited_ms == inf else list(known[:LOGGED]) for known in record.people]
         cameras = {"cameras": record.cameras} if record.cameras else {}
         self._write({"type": "frame", **values, "more": more, "known": people, **cameras})
 

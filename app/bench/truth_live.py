@@ -8,6 +8,7 @@ lies within half of a face's width of theirs in the result's own frame. Whoever 
 from __future__ import annotations
 
 import json
+import math
 import threading
 import time
 from dataclasses import dataclass, field
@@ -193,8 +194,7 @@ def matched(boxes: dict[int, Box], people: Sequence[Person]) -> dict[int, Estima
     """What is said of each true person."""
     answers = {}
     for person, box in boxes.items():
-        x, y = box.centre
-        off = [(abs(p.box.centre[0] - x) + abs(p.box.centre[1] - y), p.estimate) for p in people]
-        near = [one for one in off if one[0] <= 2 * NEAR_WIDTHS * box.width]
+        off = [(math.dist(p.box.centre, box.centre), p.estimate) for p in people]
+        near = [one for one in off if one[0] <= NEAR_WIDTHS * box.width]
         answers[person] = min(near, key=lambda one: one[0])[1] if near else None
     return answers
