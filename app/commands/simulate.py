@@ -90,7 +90,7 @@ def _add_site(p: argparse.ArgumentParser) -> None:
     site.add_argument(
         "--workers", type=int, default=1, metavar="N", help="batches that the server reads at once; default 1"
     )
-    site.add_argument("--seconds", type=float, default=5.0, metavar="S", help="default 5")
+    site.add_argument("--seconds", type=float, default=10.0, metavar="S", help="default 10")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -34,7 +34,7 @@ class Plan:
     server: Path | None
     round_trips: Path | None = None
     workers: int = 1
-    seconds: float = 5.0
+    seconds: float = 10.0
 
     def __post_init__(self) -> None:
         if not 1 <= self.kiosks <= MOST_KIOSKS:
