@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from app.compose import App
     from app.domain import Box, Estimate, Person, Result
 
-SETTLE_S, MOST_WARM_S = 2.0, 120.0
+SETTLE_S, MOST_WARM_S = 1.5, 120.0
 INSTANTS = 2  # a frame
 NEAR_WIDTHS = 0.5  # of a face: how far its box may be off
 
