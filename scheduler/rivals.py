@@ -292,12 +292,20 @@ class _AnySharpness(ValuePerPerson):
         return super().worth(known._replace(sharpness=1.0), blank)
 
 
+def _by_all(believed: Profile) -> LatencyModel:
+    latency = LatencyModel(believed)
+    latency.by_all = True
+    return latency
+
+
 # Ours with a part left out or changed.
 PARTS = (
     Rival("without sharpness", "a smeared crop is worth as much", _one(lambda w: _AnySharpness(w.period_ms))),
     Rival("without moving", "no matter whether an expression moved", _one(lambda w: ours(w, moving=0.0))),
     Rival("one batch a frame", "never asked again", _one(lambda w: ours(w, batches=1))),
     Rival("tail of 399 in 400", "more careful", _one(ours, lambda p: LatencyModel(p, tail_quantile=0.9975))),
+    Rival("tail of 19 in 20", "less careful", _one(ours, lambda p: LatencyModel(p, tail_quantile=0.95))),
+    Rival("tail by all batches", "as in logs of schema 6", _one(ours, _by_all)),
     Rival("economy 0", "reads while there is time", _one(lambda w: ours(w, least=0.0))),
     Rival("economy 3", "reads a third as willingly", _one(lambda w: ours(w, least=3 * ValuePerPerson.least))),
 )
