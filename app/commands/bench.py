@@ -144,7 +144,7 @@ def _engines(args: argparse.Namespace) -> int:
 
 
 def _truth(args: argparse.Namespace) -> int:
-    from app.bench.truth import Plan, bench_truth
+    from app.bench.truth import RULES, Plan, bench_truth
     from app.bench.truth_readings import Faces
     from app.reports.worlds import recorded_moments
 
@@ -156,12 +156,28 @@ def _truth(args: argparse.Namespace) -> int:
         )  # fmt: skip
     plan = Plan(
         people=tuple(numbers(args.people, "--people", 1, 32)),
-        budgets_ms=tuple(map(float, numbers(args.budgets, "--budgets", 1, 10_000))),
+        budgets_ms=tuple(milliseconds(args.budgets, "--budgets")),
         noises={path.stem: recorded_moments(path) for path in args.noise} or {"steady": []},
         seeds=args.seeds,
         seconds=args.seconds,
+        rivals=RULES[args.rules],
     )
+    if args.live:
+        from app.bench.truth_live import bench_truth_live
+
+        return bench_truth_live(faces, plan, args.json)
     return bench_truth(faces, args.readings, args.profile, plan, args.json)
+
+
+def milliseconds(text: str, name: str) -> list[float]:
+    """Times with commas between. Raises UsageError."""
+    try:
+        given = [float(one) for one in text.split(",")]
+    except ValueError:
+        given = []
+    if not given or not all(1 <= ms <= 10_000 for ms in given):
+        raise UsageError(f"{name} takes milliseconds from 1 to 10000 with commas between, got {text[:80]!r}")
+    return given
 
 
 def numbers(text: str, name: str, least: int, most: int) -> list[int]:
@@ -289,11 +305,15 @@ BENCHMARKS = {
             flag("--votes", type=Path, metavar="CSV", help="FER+'s table: its majority is the true expression"),
             flag("--without", type=Path, metavar="NAMES.txt", help="FER2013: leave these pictures out"),
             flag("--count", type=int, default=160, metavar="N", help="pictures of each; default 160"),
+            flag(
+                "--live", action="store_true", help="the application itself, in real time, before the faces as pictures"
+            ),
+            flag("--rules", choices=("all", "parts"), default="all", help="all rules, or ours with parts left out"),
             flag("--readings", type=Path, metavar="FILE.npz", help="keep what was read there, and take it from there"),
             flag("--profile", type=Path, metavar="FILE", help="as in `simulate`; default: this machine's"),
             flag("--noise", type=Path, nargs="+", default=[], metavar="FILE", help="as in `simulate`, one or more"),
             flag("--people", default="3,12", metavar="N,N", help="how many are in view; default 3,12"),
-            flag("--budgets", default="16,33,66", metavar="MS,MS", help="milliseconds; default 16,33,66"),
+            flag("--budgets", default="33,66.7,100", metavar="MS,MS", help="milliseconds; default 33,66.7,100"),
             flag("--seeds", type=int, default=5, metavar="N", help="crowds in each world; default 5"),
             flag("--seconds", type=float, default=40.0, metavar="S", help="of each crowd; default 40"),
             JSON,
