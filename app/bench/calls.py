@@ -96,7 +96,7 @@ def engines(args: argparse.Namespace) -> int:
 
 
 def truth(args: argparse.Namespace) -> int:
-    from app.bench.truth import Plan, bench_truth
+    from app.bench.truth import RULES, Plan, bench_truth
     from app.bench.truth_readings import Faces
     from app.reports.worlds import recorded_moments
 
@@ -108,12 +108,28 @@ def truth(args: argparse.Namespace) -> int:
         )  # fmt: skip
     plan = Plan(
         people=tuple(_numbers(args.people, "--people", 1, 32)),
-        budgets_ms=tuple(map(float, _numbers(args.budgets, "--budgets", 1, 10_000))),
+        budgets_ms=tuple(_milliseconds(args.budgets, "--budgets")),
         noises={path.stem: recorded_moments(path) for path in args.noise} or {"steady": []},
         seeds=args.seeds,
         seconds=args.seconds,
+        rivals=RULES[args.rules],
     )
+    if args.live:
+        from app.bench.truth_live import bench_truth_live
+
+        return bench_truth_live(faces, plan, args.json)
     return bench_truth(faces, args.readings, args.profile, plan, args.json)
+
+
+def _milliseconds(text: str, name: str) -> list[float]:
+    """Times with commas between. Raises UsageError."""
+    try:
+        given = [float(one) for one in text.split(",")]
+    except ValueError:
+        given = []
+    if not given or not all(1 <= ms <= 10_000 for ms in given):
+        raise UsageError(f"{name} takes milliseconds from 1 to 10000 with commas between, got {text[:80]!r}")
+    return given
 
 
 def _numbers(text: str, name: str, least: int, most: int) -> list[int]:

@@ -161,11 +161,15 @@ BENCHMARKS = {
             flag("--votes", type=Path, metavar="CSV", help="FER+'s table: its majority is the true expression"),
             flag("--without", type=Path, metavar="NAMES.txt", help="FER2013: leave these pictures out"),
             flag("--count", type=int, default=160, metavar="N", help="pictures of each; default 160"),
+            flag(
+                "--live", action="store_true", help="the application itself, in real time, before the faces as pictures"
+            ),
+            flag("--rules", choices=("all", "parts"), default="all", help="all rules, or ours with parts left out"),
             flag("--readings", type=Path, metavar="FILE.npz", help="keep what was read there, and take it from there"),
             flag("--profile", type=Path, metavar="FILE", help="as in `simulate`; default: this machine's"),
             flag("--noise", type=Path, nargs="+", default=[], metavar="FILE", help="as in `simulate`, one or more"),
             flag("--people", default="3,12", metavar="N,N", help="how many are in view; default 3,12"),
-            flag("--budgets", default="16,33,66", metavar="MS,MS", help="milliseconds; default 16,33,66"),
+            flag("--budgets", default="33,66.7,100", metavar="MS,MS", help="milliseconds; default 33,66.7,100"),
             flag("--seeds", type=int, default=5, metavar="N", help="crowds in each world; default 5"),
             flag("--seconds", type=float, default=40.0, metavar="S", help="of each crowd; default 40"),
             JSON,

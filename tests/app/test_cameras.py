@@ -23,8 +23,9 @@ from app.settings import Settings
 from app.sources.group import Group, names_of
 from app.sources.many import run_together
 from scheduler.latency import LatencyModel
-from scheduler.log import LogWriter, read_log
+from scheduler.log import LogWriter
 from scheduler.policy import DeepestThatFits
+from scheduler.reading import read_log
 from scheduler.replay import differs, exact
 from tests.support.fakes import FakeClock, FakeEngine, FakeFaces, FakeSource, make_profile
 from tests.support.pipelines import EXPRESSIONS, GENDERS, TEMPLATE, WAIT_S, Collected, crowd, images

@@ -23,8 +23,9 @@ from app.sources import cameras, captures
 from app.sources.captures import STALL_S
 from app.sources.live import BACK_OFF_FIRST_S, BACK_OFF_LONGEST_S, HUNG_S, MOST_HUNG, LiveSource
 from app.sources.open import Watching, open_source
-from scheduler.log import LogWriter, read_log
+from scheduler.log import LogWriter
 from scheduler.policy import DeepestThatFits
+from scheduler.reading import read_log
 from tests.support import pipelines
 from tests.support.fakes import FakeTime, make_profile
 
