@@ -85,11 +85,10 @@ def _front_end(args: argparse.Namespace) -> int:
 
 
 def _footage(args: argparse.Namespace) -> int:
-    from app.bench.footage import bench_footage
-    from app.settings import Settings
+    from app.bench.footage import Program, bench_footage
 
-    settings = Settings(model=args.model, device=args.device, detector=args.detector, min_face=args.min_face)
-    return bench_footage(args.clip, args.frames, args.rounds, args.looped, settings, args.json)
+    beside = Program(args.beside.absolute(), args.beside_exit) if args.beside else None
+    return bench_footage(args.clip, args.frames, args.rounds, args.looped, beside, args.json)
 
 
 def _following(args: argparse.Namespace) -> int:
@@ -266,7 +265,11 @@ BENCHMARKS = {
         flags=(
             flag("clip", type=Path, metavar="CLIP", help="a video with faces; it is fitted into each size"),
             frames(90),
-            flag("--rounds", type=int, default=3, help="how often each size is read each way, in turn; default 3"),
+            flag("--rounds", type=int, default=3, help="how often each size is read, in turn; default 3"),
+            flag(
+                "--beside", type=Path, metavar="DIR", help="another checkout of this program, run in turn with this one"
+            ),
+            flag("--beside-exit", default="", metavar="NAME", help="its --exit"),
             flag(
                 "--looped",
                 type=int,
@@ -274,8 +277,7 @@ BENCHMARKS = {
                 metavar="N",
                 help="also watch memory over so many frames of the clip, looped; an hour at 30 a second is 108000",
             ),
-            *DETECTION,
-            *(MODEL, DEVICE, JSON),
+            JSON,
         ),
         measure=_footage,
     ),

@@ -16,7 +16,9 @@ from app.errors import SourceError, UsageError
 from app.faces.front_end import FrontEnd
 from app.faces.tracker import Tracker
 from app.people.estimates import People
-from app.pipeline import Outlets, Pipeline, Scheduling
+from app.pipeline import Pipeline
+from app.rounds.delivery import Outlets
+from app.rounds.serving import Scheduling
 from app.settings import Settings
 from app.sources.group import Group, names_of
 from app.sources.many import run_together

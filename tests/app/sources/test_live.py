@@ -44,13 +44,13 @@ class FakeDevice:
         self.scripts, self.opened, self.captures = list(scripts), 0, list[FakeCapture]()
         self.release_hung = threading.Event()
 
-    def open(self) -> FakeCapture:
+    def open(self) -> captures.CameraFeed:
         script = self.scripts[min(self.opened, len(self.scripts) - 1)]
         self.opened += 1
         if script == ABSENT:
             raise SourceError("Camera 0 is absent")
         self.captures.append(FakeCapture(iter(script), self.release_hung))
-        return self.captures[-1]
+        return captures.CameraFeed(self.captures[-1])
 
     def problem(self) -> str:
         return "Camera 0 gives no picture"
