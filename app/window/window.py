@@ -177,7 +177,7 @@ class KioskWindow(QWidget):
         if self._menu.poll(*self._sides()):
             self.update()
         self._awake(self._newest is not None and now_s - self._seen_s < STAYS_S)
-        if (moved := self._place.changed()) and self.isFullScreen():
+        if (moved := self._place.changed(now_s)) and self.isFullScreen():
             self.setGeometry(moved)
             self.showFullScreen()  # which it no longer is for Qt, once its geometry was set
         if self._run.finished():

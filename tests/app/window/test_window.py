@@ -530,7 +530,7 @@ class Screen:
 
 @needs_qt
 def test_a_screen_is_chosen_by_number_or_name_and_followed(
-    kiosk: Any, feed: Feed, monkeypatch: pytest.MonkeyPatch
+    kiosk: Any, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     there = [Screen("eDP-1", 0, 0, 800, 600), Screen("HDMI-1", 800, 0, 1280, 720)]
     assert screens.chosen("2", there) is screens.chosen("hdmi-1", there) is there[1]
@@ -541,12 +541,15 @@ def test_a_screen_is_chosen_by_number_or_name_and_followed(
     kiosk.fill_screen()
     assert kiosk.geometry() == QRect(800, 0, 1280, 720)
     kiosk.poll()
+    clock.pass_ms(1e3 * screens.LOOK_S)
     there[1].now = QRect(800, 0, 1920, 1080)
     kiosk.poll()
     assert kiosk.geometry() == QRect(800, 0, 1920, 1080), "it changed its size"
+    clock.pass_ms(1e3 * screens.LOOK_S)
     away = there.pop()
     kiosk.poll()
     assert kiosk.geometry() == QRect(0, 0, 800, 600), "it went away"
+    clock.pass_ms(1e3 * screens.LOOK_S)
     there.append(away)
     kiosk.poll()
     assert kiosk.geometry() == QRect(800, 0, 1920, 1080), "it came back"
