@@ -31,6 +31,8 @@ def fitted(image: Image, width: int, height: int, *, mirrored: bool = False) -> 
     while image.shape[0] >= 2 * height and image.shape[1] >= 2 * width:
         rows, columns = image.shape[0] // 2, image.shape[1] // 2
         image = cv2.resize(image[: 2 * rows, : 2 * columns], (columns, rows), interpolation=cv2.INTER_AREA)
+    if image.shape[:2] == (height, width):
+        return cv2.cvtColor(cv2.flip(image, 1) if mirrored else image, cv2.COLOR_BGR2BGRA)
     if image.shape[0] <= height:  # what is done to each pixel is done to the smaller picture
         image = cv2.cvtColor(cv2.flip(image, 1) if mirrored else image, cv2.COLOR_BGR2BGRA)
         return cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)

@@ -37,8 +37,12 @@ SLOWEST_RATE, FASTEST_RATE = 25.0, 60.0  # of the display, Hz
 FREE_KEYS = frozenset({Qt.Key_L, Qt.Key_C})  # of visitors, where a PIN locks the others
 BEGIN_S = 0.5  # after which a run begins although its window was not painted yet
 IDLE_S, FADE_S = 4.0, 0.5  # nobody in view for so long: the invitation appears, over so long
-RESTS = 3.0  # times as long as painting took, before people glide on: two cores have a network to run as well
-BREATH_S = 1 / 12  # between pictures of what merely breathes or counts seconds, and of a room under the invitation
+# Before people glide on, after painting: times as long as it took, for two cores have a network to run as well; and at least so
+# long, as a camera's next picture shows them further on anyway.
+RESTS, GLIDE_S = 3.0, 0.045
+# Between pictures of a room under the invitation: every other one of a camera. What merely breathes or counts seconds is
+# painted with them, or so late where none come.
+BREATH_S, BREATH_ALONE_S = 0.075, 0.11
 
 
 def show(
@@ -172,7 +176,7 @@ class KioskWindow(QWidget):
         self._status, self._progress = self._run.status(), self._run.progress()
         self._note_start()
         breathes = self._status.state is SourceState.LOST or self._idle(now_s) > 0 or self._progress is not None
-        if (self._motion.moving and now_s >= self._rests_until_s) or (breathes and now_s - self._painted_s >= BREATH_S):
+        if (self._motion.moving and now_s >= self._rests_until_s) or (breathes and now_s - self._painted_s >= BREATH_ALONE_S):
             self.update()
         if self._menu.poll(*self._sides()):
             self.update()
@@ -253,7 +257,7 @@ class KioskWindow(QWidget):
             if self.help:
                 cards.help_card(canvas, self.theme, self.say, title=self.windowTitle())
             self._menu.draw(canvas, self.theme, self.say)
-        self._rests_until_s = self._clock() + RESTS * (self._clock() - now_s)
+        self._rests_until_s = max(now_s + GLIDE_S, self._clock() + RESTS * (self._clock() - now_s))
         self._seen = True
 
     def _sides(self) -> tuple[int, int]:
