@@ -176,7 +176,9 @@ class KioskWindow(QWidget):
         self._status, self._progress = self._run.status(), self._run.progress()
         self._note_start()
         breathes = self._status.state is SourceState.LOST or self._idle(now_s) > 0 or self._progress is not None
-        if (self._motion.moving and now_s >= self._rests_until_s) or (breathes and now_s - self._painted_s >= BREATH_ALONE_S):
+        if (self._motion.moving and now_s >= self._rests_until_s) or (
+            breathes and now_s - self._painted_s >= BREATH_ALONE_S
+        ):
             self.update()
         if self._menu.poll(*self._sides()):
             self.update()
