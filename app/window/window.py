@@ -18,10 +18,11 @@ from PyQt5.QtWidgets import QApplication, QWidget
 
 from app.domain import Box, Result, SourceState, SourceStatus
 from app.overlay import people as overlay
-from app.overlay.layout import Labels, View
+from app.overlay.layout import Labels
 from app.overlay.motion import Motion
 from app.overlay.style import CONTRAST, STANDARD, Style
 from app.overlay.texts import LANGUAGES, Texts, load_texts
+from app.overlay.view import View
 from app.window import cards, menu, panel, screens
 from app.window.awake import STAYS_S, Awake
 from app.window.display import qt_platform
