@@ -111,6 +111,10 @@ class LocalEngine(ABC):
         self._loaded: dict[tuple[OperatingPoint, int], Any] = {}  # of each point and bucket
         self._graphs: Graphs | None = None  # until all points are ready
         self._loading, self._closed = threading.Lock(), False
+        self._begin()
+
+    def _begin(self) -> None:  # noqa: B027 - most have nothing to do
+        """What an engine of this kind does once, before it loads anything. Raises ModelError and DeviceError."""
 
     def load(self, point: OperatingPoint) -> None:
         if self._closed or (point, self.buckets[0]) in self._loaded:

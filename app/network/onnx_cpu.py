@@ -10,13 +10,10 @@ from app.network.engine import LocalEngine
 from app.network.graphs import heads_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
-
     import numpy as np
     from numpy.typing import NDArray
 
     from app.network.graphs import Graph
-    from models.manifest import Manifest
     from scheduler.profile import OperatingPoint
 
 CPU = "CPUExecutionProvider"
@@ -27,15 +24,8 @@ class OnnxEngine(LocalEngine):
 
     providers: list[Any] = [CPU]  # noqa: RUF012 - as ONNX Runtime takes them
 
-    def __init__(
-        self,
-        manifest: Manifest,
-        threads: int | None = None,
-        exits: Sequence[str] | None = None,
-        points: Collection[OperatingPoint] | None = None,
-    ) -> None:
-        super().__init__(manifest, threads, exits, points)
-        self._heads = {p.exit: heads_of(manifest, p.exit) for p in self.points}
+    def _begin(self) -> None:
+        self._heads = {p.exit: heads_of(self._manifest, p.exit) for p in self.points}
         _share_pool_and_arena(self.threads)
 
     def _run(self, loaded: Any, point: OperatingPoint, faces: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
@@ -55,15 +45,8 @@ class CpuEngine(OnnxEngine):
 
     provider = CPU
 
-    def __init__(
-        self,
-        manifest: Manifest,
-        threads: int | None = None,
-        exits: Sequence[str] | None = None,
-        points: Collection[OperatingPoint] | None = None,
-    ) -> None:
-        """Raises ModelError."""
-        super().__init__(manifest, threads, exits, points)
+    def _begin(self) -> None:
+        super()._begin()
         self._sessions: dict[tuple[str, int], Any] = {}
 
     def _load(self, graph: Graph) -> dict[tuple[OperatingPoint, int], Any]:

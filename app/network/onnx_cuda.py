@@ -15,10 +15,7 @@ from app.errors import DeviceError, ModelError
 from app.network.onnx_cpu import CPU, OnnxEngine, provider_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
-
     from app.network.graphs import Graph
-    from models.manifest import Manifest
     from scheduler.profile import OperatingPoint
 
 CUDA = "CUDAExecutionProvider"
@@ -39,18 +36,12 @@ class CudaEngine(OnnxEngine):
     provider, buckets, pads = CUDA, CUDA_BUCKETS, True
     providers = [(CUDA, CUDA_OPTIONS), CPU]  # noqa: RUF012
 
-    def __init__(
-        self,
-        manifest: Manifest,
-        threads: int | None = None,
-        exits: Sequence[str] | None = None,
-        points: Collection[OperatingPoint] | None = None,
-    ) -> None:
+    def _begin(self) -> None:
         """Loads the cheapest point, which shows whether CUDA works. Raises ModelError, and DeviceError with a diagnosis."""
         if not cuda_there():
             raise DeviceError(f"{cuda_diagnosis()}, or use `--device cpu`")
         _preload()
-        super().__init__(manifest, threads, exits, points)
+        super()._begin()
         self.load(self.points[0])
 
     def _load(self, graph: Graph) -> dict[tuple[OperatingPoint, int], Any]:

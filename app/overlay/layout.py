@@ -27,7 +27,7 @@ from app.overlay.placing import (
 )
 
 HOME, HOME_S = 0.08, 1.0  # what leaving a spot costs every so many seconds, when labels that were driven off go home
-FEW = 2  # so many people keep their full labels, whatever these cover
+FEW = 2  # so many people keep their full labels, whatever these cover, while their faces are larger
 LENGTHEN_S = 0.8  # how long longer labels must have fitted before they are taken
 PROBE_S, RAREST_PROBE_S = 0.2, 3.2  # how often to look: it takes 12 ms with 32 faces, so less often while it is in vain
 FULL = 0.75  # share of the picture that labels and faces may take together; beyond it nobody need try
@@ -64,7 +64,8 @@ class Labels:
         """`sizes_at` gives everybody's size at each of so many lengths, 0 the longest."""
         go_home = not 0 <= now_s - self._home_s < HOME_S
         self._home_s = now_s if go_home else self._home_s
-        last = 0 if len(people) <= FEW else levels - 1
+        larger = all(b.width * b.height >= w * h for b, (w, h) in zip(boxes, sizes_at(0), strict=True))
+        last = 0 if len(people) <= FEW and larger else levels - 1
         level = min(self._level, last)
 
         def spots_at(level: int) -> list[Box | None]:

@@ -12,6 +12,7 @@ from models.networks.backbones import build_backbone
 from models.networks.elastic import HEADS, ElasticNetwork, exit_name
 from models.networks.elastify import TappedBackbone, papers_exits
 from models.networks.foreign import find_callable
+from models.networks.sizes import SizedNetwork
 from models.networks.trial import refuse_what_cannot_be_trained
 
 if TYPE_CHECKING:
@@ -24,14 +25,14 @@ if TYPE_CHECKING:
 _KEYS: dict[str, tuple[set[str], set[str]]] = {
     "network": (
         {"backbone", "options", "input_sizes"},
-        {"exits", "taps", "context", "stop_gradient", "head", "normalisation"},
+        {"exits", "taps", "context", "stop_gradient", "head", "normalisation", "own_per_size"},
     ),
     "loss": ({"weights", "sigma_years"}, {"distil", "teacher", "teacher_heads"}),
     "protocol": (
         {"momentum", "batch", "epoch_samples", "heads_learning_rate", "patience_epochs", "min_learning_rate", "stages"},
         set(),
     ),
-    "optimiser": ({"steps", "learning_rate", "weight_decay", "warmup", "ema", "batch"}, {"rare"}),
+    "optimiser": ({"steps", "learning_rate", "weight_decay", "warmup", "ema", "batch"}, {"rare", "own_rate"}),
 }
 
 
@@ -75,6 +76,8 @@ class Config:
             raise TrainingError(f"[optimiser] rare: times from 1, each for one of {', '.join(EXPRESSIONS)}")
         if "exits" in self.network and not any(w > 0 for w in self.exit_weights.values()):
             raise TrainingError("at least one exit needs a weight above 0")
+        if self.network.get("own_per_size") and self.protocol:
+            raise TrainingError("[network] own_per_size goes with [optimiser]: the paper's protocol knows one size")
         if not self.input_sizes or min(self.input_sizes) < 16 or min(self.input_sizes.values()) <= 0:
             raise TrainingError("[network] input_sizes: sizes from 16 px, each with its share of the steps above 0")
 
@@ -140,6 +143,11 @@ class Config:
         except (ValueError, TypeError) as error:
             raise TrainingError(f"section [network]: {error}") from error
         return network
+
+    def build_all(self) -> ElasticNetwork | SizedNetwork:
+        """What is trained: the network, or with `own_per_size` the networks of all sizes."""
+        network = self.build()
+        return SizedNetwork(network, list(self.input_sizes)) if self.network.get("own_per_size") else network
 
     def _backbone(self) -> nn.Module:
         name = self.network["backbone"]

@@ -158,10 +158,10 @@ def test_a_label_stays_beside_its_moving_face() -> None:
 
 def test_a_crowd_gets_shorter_labels_at_once_and_longer_ones_after_a_while() -> None:
     labels, people = Labels(), range(9)
-    tight, loose = grid(200), grid(200)[:2]
+    tight, near = grid(200), [Box(100, 200, 700, 700), Box(900, 200, 700, 700)]
     assert labels.arrange(people, 2, wide, tight, AREA, now_s=0.0).level == 1
-    assert labels.arrange(people[:2], 2, lambda n: wide(n)[:2], loose, AREA, now_s=0.1).level == 0, (
-        "so few keep theirs long"
+    assert labels.arrange(people[:2], 2, lambda n: wide(n)[:2], near, AREA, now_s=0.1).level == 0, (
+        "so few keep theirs long where their faces fill the picture"
     )
     assert labels.arrange(people, 2, wide, tight, AREA, now_s=0.2).level == 1
     few = [Box(300, 100, 80, 80), Box(300, 450, 80, 80), Box(300, 800, 80, 80)]
@@ -170,6 +170,13 @@ def test_a_crowd_gets_shorter_labels_at_once_and_longer_ones_after_a_while() -> 
     ]
     assert levels == sorted(levels, reverse=True) and levels[0] == 1 and levels[-1] == 0
     assert levels.count(1) * 0.1 >= LENGTHEN_S - 0.11
+
+
+def test_in_a_small_picture_a_short_label_leaves_the_face_free() -> None:
+    face, small = Box(68, 34, 57, 57), Box(0, 0, 192, 144)
+    sizes = [(124.0, 76.0), (130.0, 60.0), (32.0, 16.0)]
+    found = Labels().arrange([1], 3, lambda n: [sizes[n]], [face], small, rules=Rules(beside=True))
+    assert found.level == 2 and covered(found.spots, [face]) == 0
 
 
 def test_long_labels_are_given_up_where_they_would_hide_faces() -> None:
