@@ -137,8 +137,8 @@ def _show(app: App, over: threading.Event) -> str:
 
     if why_no_display():
         os.environ["QT_QPA_PLATFORM"] = "offscreen"
+    from app.window.show import show
     from app.window.watched import Look, Watched
-    from app.window.window import show
 
     pipeline = app.pipeline
     watched = Watched(
