@@ -6,7 +6,7 @@ grab       takes the newest picture from the source
 front end  finds the faces and aligns them (faces/front_end.py)
 
 Live sources drop the oldest frame where a loop is behind; files wait, so that nothing is lost and the same file gives the
-same answer.
+same answer: which pictures get a second look follows from the file alone, not from which loop is faster.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from __future__ import annotations
 import dataclasses
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from app.domain import DropCause, SourceState, SourceStatus
 from app.errors import DeviceError, SourceStalled
 from app.faults import FRONT_END
-from app.mailbox import WhenFull
+from app.mailbox import Mailbox, WhenFull
 from app.totals import Totals
 
 if TYPE_CHECKING:
@@ -31,12 +31,14 @@ if TYPE_CHECKING:
     from app.faces.front_end import FrameFaces, FrontEnd
     from app.faces.front_end_process import FrontEndProcess
     from app.faults import Faults
-    from app.mailbox import Mailbox
     from app.sources.source import Source
 
 # Longer than any pause of a healthy source; sources themselves report a stall after 5 s where they can.
 STALL_S = 10.0
 FPS_WINDOW = 30
+# Of a file so many frames are decoded ahead, or what takes so much memory: a second look takes as long as a dozen frames, and
+# begins as soon as its picture is there. What is found does not depend on it.
+AHEAD, AHEAD_BYTES = 16, 200e6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,25 +63,30 @@ class Camera:
         controls: Controls,
         faults: Faults,
         clock: Callable[[], float],
-        box: Callable[..., Mailbox[Any]],
         changed: threading.Condition,
     ) -> None:
-        """`box` makes a mailbox, of which the pipeline's are made with `changed`."""
+        """`changed` is shared by the mailboxes that the pipeline waits for."""
         self.name, self.source, self.protect = view.name, view.source, view.protect
         self.front_end, self._front_end_ready = view.front_end, view.front_end_ready
         self._controls, self._faults, self._clock = controls, faults, clock
-        when_full = WhenFull.DROP_OLDEST if view.source.live else WhenFull.WAIT
-        self.grabbed: Mailbox[Frame] = box(when_full)
-        self.aligned: Mailbox[FrameFaces] = box(when_full, changed)
+        if view.source.live:
+            self.grabbed: Mailbox[Frame] = Mailbox(1, WhenFull.DROP_OLDEST)
+            self.aligned: Mailbox[FrameFaces] = Mailbox(1, WhenFull.DROP_OLDEST, changed=changed)
+        else:
+            self.grabbed = Mailbox(AHEAD, WhenFull.WAIT, lambda frame: frame.image.nbytes / AHEAD_BYTES)
+            self.aligned = Mailbox(1, WhenFull.WAIT, changed=changed)
         self.totals = Totals()
         self.latest: Result | None = None
         self.alive: set[int] = set()  # people who may come back, as of the newest frame
         self.failure: Exception | None = None  # what has ended it
         self.plain = True  # pictures are shown as they come, since none was searched yet
         self.times: deque[float] = deque(maxlen=FPS_WINDOW)  # of results
-        # Set by the pipeline: what is told of frames that are lost, and shown before anything is searched.
+        # Set by the pipeline: what is told of lost frames, and what is done with each as it comes. A file's goes to the
+        # front end, which begins what does not depend on the frames before.
         self.dropped: Callable[[Frame, DropCause], None] = lambda frame, cause: None
         self.show: Callable[[Frame], None] = lambda frame: None
+        if not view.source.live:
+            self.show = view.front_end.begin
 
     @property
     def part(self) -> str:

@@ -46,7 +46,8 @@ class DropCause(StrEnum):
     UNALIGNED = "face turned away, at the edge of the frame or too small"
     VIDEO_FULL = "the video encoder is behind"
     FAILED = "the front end or the network failed on it"
-    BROKEN = "the source sent a picture that is empty or of a wrong kind"
+    BROKEN = "the source sent a picture that is empty, damaged or of a wrong kind"
+    STREAM_LATE = "newer picture of the stream came before this one was decoded"
 
 
 class SourceState(StrEnum):
@@ -68,7 +69,8 @@ class SourceStatus:
 class SourceEventKind(StrEnum):
     LOST = "lost"
     BACK = "back"
-    BROKEN = "broken"  # a picture that is none: empty, or of a wrong kind
+    BROKEN = "broken"  # a picture that is none: empty, of a wrong kind, or damaged
+    SKIPPED = "skipped"  # a picture of a stream that was old before it could be decoded
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,7 @@ class SourceEvent:
     """A change of a live source, told once."""
 
     kind: SourceEventKind
-    frame_id: int = 0  # of the first frame after it was lost, or of the broken one
+    frame_id: int = 0  # of the first frame after it was lost, or of the one that is broken or skipped
     text: str = ""  # for people: why it was lost, or which source is back
     after_s: float = 0.0  # how long it was lost
     tries: int = 0  # how often it was opened until it came back

@@ -7,11 +7,13 @@ load.py      what a rule is asked, and what it answers
 policy.py    decision rules: small callables from a load to a decision
 rules.py     rules by name
 before.py    the rule and the correction of before, for older logs
-log.py       the latency log: one JSON line per frame
+log.py       the latency log: one JSON line per frame; reading.py reads it
 replay.py    decides a log again, frame by frame
 fairness.py  how long somebody may have to wait for their turn
 crowd.py     who is in view: made crowds and recorded ones
-simulate.py  a machine on paper: any rule through any crowd, and what is on screen meanwhile
+world.py     a crowd before a machine, frame by frame; screen.py what is shown meanwhile, judged by a model
+simulate.py  leads any rule through a world
+site.py      many kiosks and one server; kiosks.py simulates them
 rivals.py    every other rule, and the oracle; serving.py has those of serving systems
 compare.py   a log as a world to simulate in; how far simulation and prediction are from what was measured
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from scheduler.latency import BRIEF, EQUAL, LONGEST_PROFILED_TAIL, SLOWDOWN_GAIN, LatencyModel
 from scheduler.load import Decision, Load
-from scheduler.places import latency_model
+from scheduler.places import Places, latency_model
 from scheduler.policy import InTurn
 from scheduler.profile import OperatingPoint
 
@@ -206,8 +206,12 @@ class FormerLatency(LatencyModel):
         return max(self.slowdown, self._now)
 
     @property
-    def tail(self) -> float:  # type: ignore[override]
+    def tail(self) -> float:
         return self.first_tail
+
+    @tail.setter
+    def tail(self, tail: float) -> None:
+        self.first_tail = tail
 
     def pace(self, load: Load) -> float:
         return self.level_now if load.batches else self.level(load.probe)
@@ -250,6 +254,12 @@ class FormerLatency(LatencyModel):
         """Moves the tail of first batches after one that took `ratio` where `level` was expected."""
         longer = ratio > level * self.first_tail * EQUAL
         self.first_tail = _within(self.first_tail * self._first[longer], self._tails)
+
+
+class FormerPlaces(Places, FormerLatency):
+    """The same, with a server's place beside it."""
+
+    one_place = FormerLatency
 
 
 def _steps(step: float, share: float) -> tuple[float, float]:

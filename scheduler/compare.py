@@ -7,7 +7,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from scheduler.profile import Profile, quantile
-from scheduler.simulate import Moment, World
+from scheduler.world import Moment, World
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

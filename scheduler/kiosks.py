@@ -4,13 +4,6 @@ Each kiosk has its own processor, its own crowd and its own rule, which knows tw
 round trip to the server, waits there, is read together with whatever waits for the same point, newcomers first, and comes
 back. A worker of the server reads one batch at a time. What has waited for longer than it may is thrown away unread.
 
-Ways to use the server:
-OURS     the rule of `--exit auto`; what is not answered in time is read by the kiosk, in the same frame
-DEEPEST  the same with DeepestThatFits, which reads everybody in every frame, as the ways below do
-FIXED    always one point at the server, however long it takes
-TIMEOUT  the same, but given up at the frame's deadline, which is all that a server's own timeout can do
-HERE     DEEPEST without the server
-
 Events in the order of their time; chance comes from outside, and the same site gives the same figures. Not modelled: batches
 after the first of a frame, kiosks' own ups and downs, expressions that move, and what it costs the server to be asked whether
 it is back.
@@ -20,140 +13,25 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections import Counter, deque
-from dataclasses import dataclass, field, replace
+from collections import deque
+from dataclasses import dataclass
 from itertools import count
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from scheduler.load import Decision, Known, Load
+from scheduler.load import Decision, Load
 from scheduler.places import SERVER, Places
-from scheduler.policy import DeepestThatFits, ValuePerPerson
-from scheduler.profile import OperatingPoint, PointProfile, Profile
+from scheduler.profile import OperatingPoint
+from scheduler.site import DEEPEST, HERE, OURS, TIMEOUT, Figures, Frame, Request, Site, Visitors, rule_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from scheduler.policy import Rule
 
-OURS, DEEPEST, FIXED = "ours", "deepest that fits", "fixed exit"
-TIMEOUT, HERE = "server's timeout alone", "without a server"
-WAYS = (OURS, DEEPEST, FIXED, TIMEOUT, HERE)
 NOBODY = Load(0, 0.0)
 MOST_FACES, QUEUE = 32, 256  # of a batch and of requests for a point, as the exported configuration has them
 # As app/network/remote.py and watch.py have them.
 LATE, FIRST_S, MOST_S, STEADY_S = 2, 0.25, 30.0, 10.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Site:
-    """What is simulated. Milliseconds."""
-
-    kiosks: int
-    here: Profile  # of a kiosk
-    server: Profile  # of the server's own machine, without the way
-    round_trips_ms: Sequence[float]  # drawn from
-    faces: Sequence[int]  # in view, a frame; each kiosk begins somewhere
-    arrivals: Sequence[int]
-    budget_ms: float = 66.7
-    fps: float = 25.0
-    seconds: float = 10.0
-    workers: int = 1
-    front_ms: float = 0.0
-
-    def __post_init__(self) -> None:
-        if not (self.kiosks >= 1 and self.workers >= 1 and self.seconds > 0 and self.round_trips_ms and self.faces):
-            raise ValueError("a site needs kiosks, workers, time, round trips and a crowd")
-        if not {p.point[:2] for p in self.here.points} & {p.point[:2] for p in self.server.points}:
-            raise ValueError("kiosks and server have no operating point in common: are the profiles of one network?")
-
-    @property
-    def known(self) -> Profile:
-        """What a kiosk has measured while nobody else asked: its own points and the server's, round trip included."""
-        usual = sorted(self.round_trips_ms)[len(self.round_trips_ms) // 2]
-        theirs = [
-            PointProfile(
-                p.point._replace(engine=SERVER),
-                tuple(usual + self.server.median_ms(p.point, n) for n in self.here.buckets),
-                p.mae,
-                p.error,
-            )
-            for p in self.server.points
-        ]
-        shared = {p.point[:2] for p in self.here.points}
-        return replace(self.here, points=(*self.here.points, *(p for p in theirs if p.point[:2] in shared)))
-
-
-@dataclass
-class Figures:
-    """What became of the frames with somebody in them, over all kiosks."""
-
-    how: str
-    frames: int = 0
-    in_time: int = 0
-    dropped: int = 0  # a newer one was there
-    faces: int = 0
-    read: int = 0
-    years: float = 0.0  # validation MAE of the points, over the faces read in time
-    read_in_time: int = 0
-    unanswered: int = 0
-    by: Counter[str] = field(default_factory=Counter)  # faces by who read them
-    batches: int = 0  # of the server
-    busy_ms: float = 0.0
-
-    @property
-    def attainment(self) -> float:
-        return self.in_time / self.frames if self.frames else math.nan
-
-    @property
-    def mae(self) -> float:
-        return self.years / self.read_in_time if self.read_in_time else math.nan
-
-
-class Request(NamedTuple):
-    """At the server."""
-
-    number: int
-    kiosk: int
-    point: OperatingPoint
-    faces: int
-    sent_ms: float
-    until_ms: float  # the kiosk waits until then
-    new: bool
-
-
-class Frame(NamedTuple):
-    born_ms: float
-    faces: int
-    new: int
-
-
-class Visitors:
-    """Who stands before a kiosk, and what is known of each."""
-
-    def __init__(self, rule: Rule) -> None:
-        self._rule, self._people = rule, list[list[float]]()  # when they were last read, and by a point of which error
-
-    def come_and_go(self, faces: int, arrivals: int) -> None:
-        """Who came first goes first."""
-        arrivals = max(arrivals, faces - len(self._people))
-        del self._people[: len(self._people) + arrivals - faces]
-        self._people += [[-math.inf, math.inf] for _ in range(arrivals)]
-
-    def load(self, now_ms: float, left_ms: float, late: bool) -> Load:
-        """What the rule is asked; its order of people is kept."""
-        known = [Known(now_ms - seen, error) for seen, error in self._people]
-        order = self._rule.rank(known)
-        self._people = [self._people[i] for i in order]
-        new = sum(seen == -math.inf for seen, _ in self._people)
-        return Load(len(known), left_ms, new, late, people=tuple([known[i] for i in order]))
-
-    def read(self, now_ms: float, count: int, error: float) -> None:
-        for person in self._people[:count]:
-            person[:] = now_ms, error
-
-
-def rule_of(how: str, period_ms: float) -> Rule:
-    return ValuePerPerson(period_ms=period_ms, batches=1) if how == OURS else DeepestThatFits()
 
 
 @dataclass
@@ -252,6 +130,7 @@ class Simulation:
             self._done(number, decision, now)
             return
         ms = self._site.here.median_ms(decision.point, decision.serve)
+        self.figures.own_ms += ms
         kiosk.latency.observe(decision.point, decision.serve, ms, kiosk.load)
         self._at(now + ms, lambda t: self._done(number, decision, t))
 
@@ -305,17 +184,18 @@ class Simulation:
         assert kiosk.frame is not None
         late = now - kiosk.frame.born_ms > self._site.budget_ms
         known = self._figures[decision.point]
-        kiosk.visitors.read(kiosk.frame.born_ms, decision.serve, known.error)
+        kiosk.visitors.read(kiosk.frame.born_ms, decision.serve, known.error, known.mae)
         figures.read += decision.serve
         figures.by[decision.point.engine] += decision.serve
         if not late:
             figures.in_time += 1
-            figures.read_in_time += decision.serve
-            figures.years += decision.serve * known.mae
         self._free(number, now, late=late)
 
     def _free(self, number: int, now: float, *, late: bool) -> None:
         kiosk = self._kiosks[number]
+        if kiosk.frame:
+            self.figures.shown += kiosk.frame.faces
+            self.figures.years += kiosk.visitors.years(self._site.here.blank_mae)
         kiosk.frame, kiosk.late = None, late
         if kiosk.waiting:
             frame, kiosk.waiting = kiosk.waiting, None

@@ -7,8 +7,9 @@
 - probe: what slows a single frame is over before a filter follows. A fixed piece of work is timed before the decision
   (app/network/probe.py); where it takes longer than usual, so will the network. Up to BRIEF such frames in a row are no
   news about the machine.
-- tail: the quantile that 49 of 50 batches stay under, over what is expected. It follows by steps that balance there, so no
-  single batch moves it by more than TAIL_STEP. Few frames fill their budget, so fewer are late.
+- tail: what may come on top. It follows by steps that balance where one frame in 200 is late through its first batch,
+  although half of such batches would have been in time. A surprise that costs no deadline does not move it, so where there
+  is time it is used. Further batches do not move it either: by then the frame's pace is known, so they hardly surprise.
 - within a frame its last batch has shown how fast the machine is: the slowdown or that, whichever is more.
 """
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 SLOWDOWN_GAIN = 0.7
 BRIEF = 4
 EQUAL = 1 + 1e-9  # equal but for rounding is not longer
-TAIL_QUANTILE, TAIL_STEP, TAIL_LIMIT = 0.98, 0.5, 20.0
+TAIL_QUANTILE, TAIL_STEP, TAIL_LIMIT = 0.995, 0.5, 20.0
 # A profile that was measured on a busy machine has a long tail, which must not hold for ever.
 LONGEST_PROFILED_TAIL = 1.3
 
@@ -43,6 +44,7 @@ class LatencyModel:
     ) -> None:
         self.profile, self.slowdown = profile, 1.0
         self._whole = profile
+        self.by_all = False  # whether every batch that takes longer than predicted moves the tail, as in logs of schema 6
         self.tail = min(profile.tail, LONGEST_PROFILED_TAIL)
         self._up, self._down = 1 + tail_step * tail_quantile, 1 + tail_step * (tail_quantile - 1)
         self._ratios: deque[float] = deque(maxlen=3)
@@ -67,7 +69,7 @@ class LatencyModel:
         return max(self.slowdown, self._now) if load.batches else self.slowdown * max(load.probe, 1.0)
 
     def predict_ms(self, point: OperatingPoint, faces: int, load: Load) -> float:
-        """Milliseconds that 49 of 50 batches stay under."""
+        """Milliseconds that all but few batches stay under: more than half where surprises cost deadlines."""
         return self.profile.median_ms(point, faces) * self.pace(load) * self.tail
 
     def most_faces(self, point: OperatingPoint, ms: float, load: Load) -> int:
@@ -77,8 +79,11 @@ class LatencyModel:
     def observe(self, point: OperatingPoint, faces: int, measured_ms: float, load: Load) -> None:
         """Learns from one batch; `load` is what was decided on."""
         ratio = measured_ms / self.profile.median_ms(point, faces)
-        longer = ratio > self.pace(load) * self.tail * EQUAL
-        self.tail = min(max(self.tail * (self._up if longer else self._down), 1.0), self._numbers["tail_limit"])
+        if self.by_all or not load.batches:
+            expected = self.pace(load)
+            late = expected * measured_ms / ratio <= load.left_ms < measured_ms
+            longer = ratio > expected * self.tail * EQUAL if self.by_all else late
+            self.tail = min(max(self.tail * (self._up if longer else self._down), 1.0), self._numbers["tail_limit"])
         self._now = ratio
         if load.batches:
             return

@@ -16,6 +16,7 @@ class Known(NamedTuple):
     error: float = math.inf  # of the point that read them last (Profile.error)
     moved: float = 0.0  # how far their expression moved by the last reading, total variation: 0 to 1
     sharpness: float = 1.0  # of the new crop: 1 for a face that stands still, 0 for one that is smeared beyond use
+    spread: float = 0.0  # years that an early exit is unsure by; ConfidenceExits alone is told, and no log
 
 
 class Load(NamedTuple):

@@ -45,12 +45,14 @@ class Here(Profile):
 class Places(LatencyModel):
     """The profile as it holds here, and as it holds at the server."""
 
+    one_place: type[LatencyModel] = LatencyModel
+
     def __init__(self, profile: Profile, **numbers: float) -> None:
         """`numbers` as LatencyModel takes them."""
         super().__init__(profile, **numbers)
         self._given, self._here = profile, _only_here(profile)
         self._by_step = _every_step(profile)
-        self._away = LatencyModel(profile, **numbers)
+        self._away = self.one_place(profile, **numbers)
         self._tail = self._away.tail
         self._there = True
 

@@ -84,7 +84,7 @@ class ValuePerPerson:
     change: float = 1.5
     change_s: float = 4.0
     moving: float = 1.0
-    least: float = 0.2
+    least: float = 0.1
     margin: float = 1.1
     batches: int = 3
 

@@ -16,8 +16,9 @@ from scheduler.latency import LatencyModel
 from scheduler.load import Decision, Load
 from scheduler.policy import DeepestThatFits, Fixed, InTurn, ValuePerPerson
 from scheduler.profile import OperatingPoint, Profile, quantile
-from scheduler.serving import Clockwork, EdgeServing, SlackFit
-from scheduler.simulate import MEMORY_S, Outcome, World, simulate
+from scheduler.serving import Clockwork, ConfidenceExits, EdgeServing, SlackFit
+from scheduler.simulate import MEMORY_S, Outcome, simulate
+from scheduler.world import World
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 # A rule with more misses than this is no choice where another has fewer.
 MISSES_ALLOWED = 0.01
+SURE_YEARS = (5.0, 7.0, 9.0)  # thresholds of ConfidenceExits
 
 
 def expect_ms(latency: LatencyModel, point: OperatingPoint, load: Load) -> float:
@@ -207,6 +209,7 @@ class Rival:
     name: str
     about: str
     make: Callable[[Profile, World], list[tuple[str, Rule, LatencyModel]]]
+    in_world: Callable[[World], World] = lambda world: world  # where it is to be another one
 
 
 def _one(rule: Callable[[World], Rule], model: Callable[[Profile], LatencyModel] = LatencyModel) -> Any:
@@ -257,6 +260,53 @@ RIVALS = (
     Rival("face cap 16", "a fixed point for at most 16 faces", _each(FaceCap)),
     Rival("best fixed", "the best fixed point in hindsight", _each(Fixed)),
     Rival("oracle", "knows every point's true latency", _oracles),
+)
+
+
+def _confident(believed: Profile, _: World) -> list[tuple[str, Rule, LatencyModel]]:
+    """Early exits against late ones, each with several thresholds."""
+    front = believed.front
+    pairs = [(early, late) for late in (front[-1], front[-4 % len(front)]) for early in front[:-4:2] if early != late]
+    rules = [ConfidenceExits(early, late, sure) for early, late in pairs for sure in SURE_YEARS]
+    return [(f"{rule.early} {rule.late} {rule.sure:g}", rule, Unprobed(believed)) for rule in rules]
+
+
+# Needs to know how unsure a network was of each face, which only recorded readings tell.
+CONFIDENT = Rival("confidence exits", "early for those who are sure, else late, after Apparate", _confident)
+
+
+def _in_no_time(world: World) -> World:
+    points = tuple(replace(p, median_ms=tuple(1e-4 * ms for ms in p.median_ms)) for p in world.profile.points)
+    return replace(world, profile=replace(world.profile, points=points), moments=[1.0] * len(world.moments), probes=())
+
+
+# What no scheduler can be expected to beat: a machine that reads everybody at the dearest point, and takes no time.
+IN_NO_TIME = Rival(
+    "no limit", "everybody at the dearest point, in no time",
+    lambda _, world: [("", Fixed(world.profile.front[-1]), Unprobed(world.profile))], _in_no_time,
+)  # fmt: skip
+
+
+class _AnySharpness(ValuePerPerson):
+    def worth(self, known: Known, blank: float) -> float:
+        return super().worth(known._replace(sharpness=1.0), blank)
+
+
+def _by_all(believed: Profile) -> LatencyModel:
+    latency = LatencyModel(believed, tail_quantile=0.98)
+    latency.by_all = True
+    return latency
+
+
+# Ours with a part left out or changed.
+PARTS = (
+    Rival("without sharpness", "a smeared crop is worth as much", _one(lambda w: _AnySharpness(w.period_ms))),
+    Rival("without moving", "no matter whether an expression moved", _one(lambda w: ours(w, moving=0.0))),
+    Rival("one batch a frame", "never asked again", _one(lambda w: ours(w, batches=1))),
+    Rival("late one in 50", "a less careful tail", _one(ours, lambda p: LatencyModel(p, tail_quantile=0.98))),
+    Rival("tail by every surprise", "as in logs of schema 6", _one(ours, _by_all)),
+    Rival("economy 0", "reads while there is time", _one(lambda w: ours(w, least=0.0))),
+    Rival("economy 3", "reads a third as willingly", _one(lambda w: ours(w, least=3 * ValuePerPerson.least))),
 )
 
 

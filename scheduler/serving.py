@@ -14,8 +14,10 @@ from scheduler.load import Decision
 from scheduler.policy import InTurn
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from scheduler.latency import LatencyModel
-    from scheduler.load import Load
+    from scheduler.load import Known, Load
     from scheduler.profile import OperatingPoint
 
 BUCKETS = 16  # SlackFit's, of latency
@@ -78,3 +80,24 @@ class EdgeServing(InTurn):
                 least, best = (urgency, error), Decision(point, serve, took)
         cheapest = profile.front[0]
         return best or Decision(cheapest, 1, profile.median_ms(cheapest, 1) * pace)
+
+
+@dataclass(frozen=True)
+class ConfidenceExits(InTurn):
+    """All faces by an early exit; the network goes on to a late one for those of whom that is unsure by more than `sure` years.
+    After Y. Dai et al., "Apparate", SOSP 2024 (arXiv 2312.05385), with thresholds and exits that are chosen in hindsight.
+
+    It goes on from where the early exit left it, so a face costs what the exit takes that answers. How unsure the early exit
+    is of this very crop stands in Known.spread."""
+
+    early: OperatingPoint
+    late: OperatingPoint
+    sure: float
+
+    def rank(self, people: Sequence[Known]) -> list[int]:
+        return sorted(range(len(people)), key=lambda i: people[i].spread > self.sure)
+
+    def __call__(self, load: Load, latency: LatencyModel) -> Decision:
+        sure = sum(known.spread <= self.sure for known in load.people)
+        expected = latency.profile.median_ms(self.early, sure) if sure else 0.0
+        return Decision(self.early, sure, expected, load, also=((self.late, load.faces - sure),))

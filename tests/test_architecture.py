@@ -39,11 +39,12 @@ ROOMS: dict[str, set[str]] = {
     "app.window": NOUNS | {"app.overlay"},
     "app.outputs": NOUNS | {"app.overlay", "app.people", "app.sources", "app.totals", "scheduler"},
     "app.camera": NOUNS | {"app.controls", "app.faults", "app.totals", "app.sources", "app.faces"},
-    "app.served": NOUNS | {"app.camera", "app.faces", "app.totals", "scheduler"},
-    "app.pipeline": NOUNS | CORES
-    | {"app.camera", "app.controls", "app.faults", "app.served", "app.totals", "app.sources", "app.faces", "app.network", "app.people"},
+    "app.rounds": NOUNS | CORES
+    | {"app.camera", "app.controls", "app.faces", "app.faults", "app.network", "app.people", "app.totals"},
+    "app.pipeline": NOUNS | {"app.camera", "app.controls", "app.faces", "app.faults", "app.people", "app.rounds"}
+    | {"app.totals", "scheduler"},
     "app.compose": NOUNS | CORES
-    | {"app.camera", "app.controls", "app.faults", "app.settings", "app.pipeline", "app.sources", "app.faces", "app.network", "app.people", "app.outputs"},
+    | {"app.camera", "app.controls", "app.faults", "app.settings", "app.rounds", "app.pipeline", "app.sources", "app.faces", "app.network", "app.people", "app.outputs"},
     "models.manifest": set(),
     "models.onnx_file": set(),
     "models.session": set(),

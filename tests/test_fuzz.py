@@ -28,7 +28,8 @@ from app.errors import AppError, UsageError
 from app.network.profiles import ProfileFile, read_profile
 from app.settings import options
 from models.manifest import WEIGHTS, Manifest, ManifestError
-from scheduler.log import LogError, LogWriter, read_log
+from scheduler.log import LogError, LogWriter
+from scheduler.reading import read_log
 from tests.support.fakes import make_profile, make_record
 from tests.support.paths import ROOT
 

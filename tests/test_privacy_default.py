@@ -39,7 +39,7 @@ sys.exit(main(sys.argv[1:]))
 RUN = ["run", "--exit", "exit_13", "--threads", "1"]
 # The demo crowd goes on for 40 s; this ends once a face was read.
 DEMO = """
-from app.commands.run import summary
+from app.reports.summary import summary
 from app.compose import build
 from app.settings import Settings
 pipeline = build(Settings(source="demo", show=False, exit="exit_13", threads=1)).pipeline

@@ -29,7 +29,7 @@ from scheduler.load import Load
 from scheduler.log import LogWriter
 from scheduler.policy import Policy, ValuePerPerson
 from scheduler.profile import Profile, quantile
-from scheduler.simulate import Moment
+from scheduler.world import Moment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

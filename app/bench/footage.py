@@ -1,17 +1,17 @@
-"""`bench footage`: how fast a file is read, at three sizes of one clip, with its loops running ahead of each other and without.
+"""`bench footage`: how fast a file is read, at three sizes of one clip, beside another checkout of this program.
 
-The clip's pictures are fitted into each size, encoded as H.264 and read by both paths in turn, several times; what comes out
-must be the same to the last digit. Beside frames a second there is processor time a frame, which other programs hardly change.
+The clip's pictures are fitted into each size and encoded as H.264. Both programs then read each file in turn, as users
+do, several times; ours must give the same bytes each time. Figures are of the runs' own summaries: loading does not count.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
 import json
+import re
+import subprocess
+import sys
 import tempfile
-import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
@@ -22,119 +22,98 @@ from app.errors import UsageError
 from app.files import check_writable
 
 if TYPE_CHECKING:
-    from app.compose import App
-    from app.domain import Image, Result
-    from app.settings import Settings
+    from app.domain import Image
 
 SIZES = (480, 270), (1280, 720), (3840, 2160)
-WAYS = "plain", "ahead"  # a frame at a time through the three loops; app/footage/path.py
+HERE = Path(__file__).parents[2]
 ENCODED = {"preset": "veryfast", "crf": "18"}
 SAMPLE_S = 1.0
 WARM = 0.3  # share of a long run in which memory is not judged
 
 
 @dataclass(frozen=True)
+class Program:
+    """A checkout of this program, and how it is to read."""
+
+    folder: Path
+    exit: str = ""  # "": as it does by itself
+
+
+@dataclass(frozen=True)
 class Run:
     """One file, read once."""
 
-    frames: int
-    faces: int  # read
-    took_s: float
-    work_s: float  # of all threads
-    answer: str  # a hash of all that was found
-
-    @property
-    def fps(self) -> float:
-        return self.frames / self.took_s
-
-    def to_json(self) -> dict[str, float]:
-        per_frame = {"faces_per_frame": self.faces / self.frames, "work_ms_per_frame": 1e3 * self.work_s / self.frames}
-        return {"frames_per_s": self.fps, "faces_per_s": self.faces / self.took_s, **per_frame}
+    fps: float
+    faces_per_s: float  # that were read
 
 
-class Digest:
-    """A sink that boils results down to a hash."""
-
-    def __init__(self) -> None:
-        self._hash = hashlib.sha256()
-
-    def deliver(self, result: Result) -> None:
-        self._hash.update(repr((result.frame.id, result.frame.time_s, result.people)).encode())
-
-    def close(self) -> None:
-        """There is nothing to end."""
-
-    def __str__(self) -> str:
-        return self._hash.hexdigest()
-
-
-def bench_footage(clip: Path, frames: int, rounds: int, looped: int, settings: Settings, out: Path | None) -> int:
-    """Prints and writes the table; 1 where the two ways differ in what they find."""
+def bench_footage(clip: Path, frames: int, rounds: int, looped: int, beside: Program | None, out: Path | None) -> int:
+    """Prints and writes the table; 1 where ours does not give the same bytes each time. Raises UsageError."""
     if min(frames, rounds) < 1 or looped < 0:
         raise UsageError("--frames and --rounds must be 1 or more, --looped 0 or more")
+    if beside and not (beside.folder / "main.py").is_file():
+        raise UsageError(f"--beside {beside.folder} holds no main.py: name the folder of another checkout")
     if out:
         check_writable(out)
     table: dict[str, Any] = {"clip": clip.name, "frames": frames, "rounds": rounds, "sizes": {}}
-    print(f"{'size':>9}  way     frames/s  faces/s  ms of work a frame  faster")
+    print(f"{'size':>9}  program  frames/s (best, median)  faces/s (best, median)")
     with tempfile.TemporaryDirectory() as folder:
         for size in SIZES:
             name = "{}x{}".format(*size)
             file = encoded(clip, Path(folder) / f"{name}.mp4", size, frames)
-            table["sizes"][name] = _compared(name, file, rounds, settings)
+            table["sizes"][name] = _compared(name, file, rounds, beside)
         if looped:
-            table["memory"] = _memory(Path(folder) / "{}x{}.mp4".format(*SIZES[0]), looped, settings)
+            table["memory"] = _memory(Path(folder) / "{}x{}.mp4".format(*SIZES[0]), looped)
     if out:
         out.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
     return 0 if all(row["same"] for row in table["sizes"].values()) else 1
 
 
-def _compared(name: str, file: Path, rounds: int, settings: Settings) -> dict[str, Any]:
-    runs: dict[str, list[Run]] = {way: [] for way in WAYS}
+def _compared(name: str, file: Path, rounds: int, beside: Program | None) -> dict[str, Any]:
+    runs: dict[str, list[Run]] = {}
+    results, answers = file.with_suffix(".jsonl"), set[bytes]()
     for _ in range(rounds):
-        for way in WAYS:
-            runs[way].append(read(file, way, settings))
-    faster = median(b.fps / a.fps for a, b in zip(runs["plain"], runs["ahead"], strict=True))
-    row: dict[str, Any] = {"faster": faster, "same": len({r.answer for way in WAYS for r in runs[way]}) == 1}
-    for way in WAYS:
-        row[way] = best = max(runs[way], key=lambda r: r.fps).to_json()
+        if beside:
+            runs.setdefault("beside", []).append(read(beside, file, file.with_suffix(".beside.jsonl")))
+        runs.setdefault("this", []).append(read(Program(HERE), file, results))
+        answers.add(results.read_bytes())
+    for program, of in runs.items():
+        rates, faces = [r.fps for r in of], [r.faces_per_s for r in of]
         print(
-            f"{name:>9}  {way:<6} {best['frames_per_s']:>9.1f} {best['faces_per_s']:>8.1f} {best['work_ms_per_frame']:>19.1f}"
-            + (f"  {faster:>5.2f}x{'' if row['same'] else '  RESULTS DIFFER'}" if way == WAYS[-1] else "")
+            f"{name:>9}  {program:<7} {max(rates):>12.1f} {median(rates):>10.1f} {max(faces):>13.1f} {median(faces):>10.1f}"
         )
-    return row
+    same = len(answers) == 1
+    if beside:
+        pairs = list(zip(runs["this"], runs["beside"], strict=True))
+        frames, faces = (median(getattr(a, f) / getattr(b, f) for a, b in pairs) for f in ("fps", "faces_per_s"))
+        print(f"{name:>9}  {frames:.2f} times the frames a second, {faces:.2f} times the faces (medians of pairs)")
+    if not same:
+        print(f"{name:>9}  RESULTS DIFFER from run to run")
+    return {"same": same} | {program: [asdict(r) for r in of] for program, of in runs.items()}
 
 
-def read(file: Path, way: str, settings: Settings) -> Run:
-    """The best of several runs is told: others' work only ever slows one down."""
-    digest = Digest()
-    app = _app(file, way, settings, digest)
-    began_s, before_s = time.monotonic(), time.process_time()
-    app.pipeline.start()
-    try:
-        app.pipeline.wait()
-        took_s, work_s = time.monotonic() - began_s, time.process_time() - before_s
-    finally:
-        app.pipeline.close()
-    if app.pipeline.failure:
-        raise app.pipeline.failure
-    return Run(app.pipeline.totals.frames, app.pipeline.totals.read, took_s, work_s, str(digest))
+def read(program: Program, file: Path, results: Path) -> Run:
+    """Runs a program over a file. Raises UsageError where that fails."""
+    command = [sys.executable, "main.py", "run", "--source", str(file), "--no-show", "--results", str(results)]
+    command += ["--exit", program.exit] if program.exit else []
+    done = subprocess.run(command, cwd=program.folder, capture_output=True, text=True, check=False)
+    said = re.search(r"frames +(\d+), ([\d.]+) fps.*faces +\d+ in all frames, (\d+) read", done.stdout, re.DOTALL)
+    if done.returncode or not said:
+        why = done.stderr.strip().rpartition("\n")[2] or "it says no frames a second; give it more --frames"
+        raise UsageError(f"{program.folder} cannot read {file.name}: {why}")
+    frames, fps, faces = int(said[1]), float(said[2]), int(said[3])
+    return Run(fps, fps * faces / frames)
 
 
-def _app(file: Path, way: str, settings: Settings, *watch: Digest, loop: bool = False) -> App:
-    from app.compose import build
-    from app.footage.path import FootagePath
-    from app.pipeline import Pipeline
-
-    settings = dataclasses.replace(settings, source=str(file), show=False, loop=loop)
-    return build(settings, watch=watch, of_files=FootagePath if way == "ahead" else Pipeline)
-
-
-def _memory(file: Path, frames: int, settings: Settings) -> dict[str, float]:
+def _memory(file: Path, frames: int) -> dict[str, float]:
     """Resident memory while a file plays again and again, `frames` in all; as a slope, by Theil and Sen."""
     import psutil
     from scipy.stats import theilslopes
 
-    app, process = _app(file, "ahead", settings, loop=True), psutil.Process()
+    from app.compose import build
+    from app.settings import Settings
+
+    app, process = build(Settings(source=str(file), show=False, loop=True)), psutil.Process()
     seen, memory_mb = list[int](), list[float]()
     app.pipeline.start()
     try:
@@ -196,4 +175,4 @@ def fitted(image: Image, size: tuple[int, int]) -> Image:
     return canvas
 
 
-__all__ = ["bench_footage", "encoded", "read"]
+__all__ = ["Program", "bench_footage", "encoded"]

@@ -155,7 +155,9 @@ def _pipeline(side: Any, people: int, model: str) -> Pipeline:
     from app.network.onnx_cpu import CpuEngine
     from app.network.probe import probe_of
     from app.people.estimates import People
-    from app.pipeline import Outlets, Pipeline, Scheduling
+    from app.pipeline import Pipeline
+    from app.rounds.delivery import Outlets
+    from app.rounds.serving import Scheduling
     from app.settings import Settings
     from app.sources.demo import DemoSource
     from scheduler.latency import LatencyModel

@@ -27,8 +27,8 @@ from app.errors import DeviceError, UsageError
 from app.files import check_writable
 from app.network.elsewhere import Elsewhere
 from app.network.engine import Unanswered
-from scheduler.kiosks import FIXED, HERE, TIMEOUT, WAYS, Visitors, rule_of
 from scheduler.places import SERVER, decide, latency_model
+from scheduler.site import FIXED, HERE, TIMEOUT, WAYS, Visitors, rule_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

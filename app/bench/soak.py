@@ -155,7 +155,7 @@ def _slope(watch: Watch) -> dict[str, float]:
 
 def _logged(path: Path) -> dict[str, int]:
     """How often each fault stands in the latency log, by its cause."""
-    from scheduler.log import read_log
+    from scheduler.reading import read_log
 
     log = read_log(path)
     events = Counter(f"{e.name}: {e.details['part']}" if e.name == "fault" else e.name for e in log.events)

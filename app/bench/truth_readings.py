@@ -158,7 +158,7 @@ def record(manifest: Manifest, faces: Faces, points: Sequence[OperatingPoint]) -
         half=of_ages["half"],
         gender=of_ages["gender"],
         sharpness=of_ages["sharpness"],
-        true_expression=np.array([_expression(s) for s in expressions]),
+        true_expression=np.array([expression_of(s) for s in expressions]),
         expression=of_expressions["expression"],
     )
 
@@ -191,11 +191,11 @@ def chosen_expressions(faces: Faces) -> list[Sample]:
     samples = sorted(samples, key=_by_name)
     chosen = []
     for c, share in enumerate(SHARES):
-        chosen += [s for s in samples if _expression(s) == c][: math.ceil(faces.count * share)]
+        chosen += [s for s in samples if expression_of(s) == c][: math.ceil(faces.count * share)]
     return chosen
 
 
-def _expression(sample: Sample) -> int:
+def expression_of(sample: Sample) -> int:
     from models.data.sets import ferplus
 
     return int(ferplus.majority(sample.votes)) if sample.votes else sample.expression

@@ -85,11 +85,10 @@ def _front_end(args: argparse.Namespace) -> int:
 
 
 def _footage(args: argparse.Namespace) -> int:
-    from app.bench.footage import bench_footage
-    from app.settings import Settings
+    from app.bench.footage import Program, bench_footage
 
-    settings = Settings(model=args.model, device=args.device, detector=args.detector, min_face=args.min_face)
-    return bench_footage(args.clip, args.frames, args.rounds, args.looped, settings, args.json)
+    beside = Program(args.beside.absolute(), args.beside_exit) if args.beside else None
+    return bench_footage(args.clip, args.frames, args.rounds, args.looped, beside, args.json)
 
 
 def _following(args: argparse.Namespace) -> int:
@@ -145,7 +144,7 @@ def _engines(args: argparse.Namespace) -> int:
 
 
 def _truth(args: argparse.Namespace) -> int:
-    from app.bench.truth import Plan, bench_truth
+    from app.bench.truth import RULES, Plan, bench_truth
     from app.bench.truth_readings import Faces
     from app.reports.worlds import recorded_moments
 
@@ -157,12 +156,28 @@ def _truth(args: argparse.Namespace) -> int:
         )  # fmt: skip
     plan = Plan(
         people=tuple(numbers(args.people, "--people", 1, 32)),
-        budgets_ms=tuple(map(float, numbers(args.budgets, "--budgets", 1, 10_000))),
+        budgets_ms=tuple(milliseconds(args.budgets, "--budgets")),
         noises={path.stem: recorded_moments(path) for path in args.noise} or {"steady": []},
         seeds=args.seeds,
         seconds=args.seconds,
+        rivals=RULES[args.rules],
     )
+    if args.live:
+        from app.bench.truth_live import bench_truth_live
+
+        return bench_truth_live(faces, plan, args.json)
     return bench_truth(faces, args.readings, args.profile, plan, args.json)
+
+
+def milliseconds(text: str, name: str) -> list[float]:
+    """Times with commas between. Raises UsageError."""
+    try:
+        given = [float(one) for one in text.split(",")]
+    except ValueError:
+        given = []
+    if not given or not all(1 <= ms <= 10_000 for ms in given):
+        raise UsageError(f"{name} takes milliseconds from 1 to 10000 with commas between, got {text[:80]!r}")
+    return given
 
 
 def numbers(text: str, name: str, least: int, most: int) -> list[int]:
@@ -250,7 +265,11 @@ BENCHMARKS = {
         flags=(
             flag("clip", type=Path, metavar="CLIP", help="a video with faces; it is fitted into each size"),
             frames(90),
-            flag("--rounds", type=int, default=3, help="how often each size is read each way, in turn; default 3"),
+            flag("--rounds", type=int, default=3, help="how often each size is read, in turn; default 3"),
+            flag(
+                "--beside", type=Path, metavar="DIR", help="another checkout of this program, run in turn with this one"
+            ),
+            flag("--beside-exit", default="", metavar="NAME", help="its --exit"),
             flag(
                 "--looped",
                 type=int,
@@ -258,8 +277,7 @@ BENCHMARKS = {
                 metavar="N",
                 help="also watch memory over so many frames of the clip, looped; an hour at 30 a second is 108000",
             ),
-            *DETECTION,
-            *(MODEL, DEVICE, JSON),
+            JSON,
         ),
         measure=_footage,
     ),
@@ -287,11 +305,15 @@ BENCHMARKS = {
             flag("--votes", type=Path, metavar="CSV", help="FER+'s table: its majority is the true expression"),
             flag("--without", type=Path, metavar="NAMES.txt", help="FER2013: leave these pictures out"),
             flag("--count", type=int, default=160, metavar="N", help="pictures of each; default 160"),
+            flag(
+                "--live", action="store_true", help="the application itself, in real time, before the faces as pictures"
+            ),
+            flag("--rules", choices=("all", "parts"), default="all", help="all rules, or ours with parts left out"),
             flag("--readings", type=Path, metavar="FILE.npz", help="keep what was read there, and take it from there"),
             flag("--profile", type=Path, metavar="FILE", help="as in `simulate`; default: this machine's"),
             flag("--noise", type=Path, nargs="+", default=[], metavar="FILE", help="as in `simulate`, one or more"),
             flag("--people", default="3,12", metavar="N,N", help="how many are in view; default 3,12"),
-            flag("--budgets", default="16,33,66", metavar="MS,MS", help="milliseconds; default 16,33,66"),
+            flag("--budgets", default="33,66.7,100", metavar="MS,MS", help="milliseconds; default 33,66.7,100"),
             flag("--seeds", type=int, default=5, metavar="N", help="crowds in each world; default 5"),
             flag("--seconds", type=float, default=40.0, metavar="S", help="of each crowd; default 40"),
             JSON,

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     import argparse
 
     from scheduler.profile import Profile
-    from scheduler.simulate import Outcome, World
+    from scheduler.simulate import Outcome
+    from scheduler.world import World
 
 
 def add(sub: argparse._SubParsersAction) -> None:
@@ -89,7 +90,7 @@ def _add_site(p: argparse.ArgumentParser) -> None:
     site.add_argument(
         "--workers", type=int, default=1, metavar="N", help="batches that the server reads at once; default 1"
     )
-    site.add_argument("--seconds", type=float, default=5.0, metavar="S", help="default 5")
+    site.add_argument("--seconds", type=float, default=10.0, metavar="S", help="default 10")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -98,7 +99,7 @@ def run(args: argparse.Namespace) -> int:
         return _site(args)
     from app.reports.outcomes import outcome_table
     from app.reports.worlds import Camera, Recording, known_profile, simulated_world
-    from scheduler.simulate import FrontEnd
+    from scheduler.world import FrontEnd
 
     camera = Camera(crowd=args.crowd, frames=args.frames, fps=args.fps)
     noise = Recording(path=args.noise, apart=args.batches_apart, seed=args.seed)

@@ -27,7 +27,7 @@ from app.network.mending import STEADY_TAIL, Mender
 from app.network.open import load_all
 from app.network.probe import probe_of
 from app.network.profiles import read_profile
-from app.pipeline import Scheduling
+from app.rounds.serving import Scheduling
 from app.settings import cache_folder
 from models.manifest import Manifest, ManifestError, find_manifest
 from scheduler.places import SERVER, latency_model

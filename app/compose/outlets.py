@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from app.compose.networks import Network
     from app.domain import Result
-    from app.pipeline import Sink
+    from app.rounds.delivery import Sink
     from app.settings import Settings
     from app.sources.source import Source
     from scheduler.policy import Policy

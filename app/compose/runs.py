@@ -30,7 +30,8 @@ from app.outputs.privacy import protection
 from app.outputs.video import check_video_name
 from app.outputs.ways import announcer, transports_to
 from app.people.estimates import People
-from app.pipeline import Outlets, Pipeline
+from app.pipeline import Pipeline
+from app.rounds.delivery import Outlets
 from app.settings import LEAST_LOOK_SHARE, SECRETS
 from app.sources.devices import Wishes
 from app.sources.group import Group, names_of
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
     from app.compose.networks import Network
     from app.network.engine import Engine
     from app.outputs.sender import Sender, Transport
-    from app.pipeline import Sink
+    from app.rounds.delivery import Sink
     from app.settings import Settings
     from app.sources.source import Source
     from models.manifest import Manifest
@@ -109,10 +110,9 @@ def build(
     sources: Sequence[Source] = (),
     wrap: Callable[[Engine], Engine] = lambda engine: engine,
     watch: Sequence[Sink] = (),
-    of_files: type[Pipeline] = Pipeline,
 ) -> App:
     """`begin` and `load`: whatever was opened is closed again on failure; `watch` are given every result too."""
-    return load(begin(settings, sources=sources, of_files=of_files), progress, wrap=wrap, watch=watch)
+    return load(begin(settings, sources=sources), progress, wrap=wrap, watch=watch)
 
 
 def begin(
@@ -120,10 +120,8 @@ def begin(
     controls: Controls | None = None,
     *,
     sources: Sequence[Source] = (),
-    of_files: type[Pipeline] = Pipeline,
 ) -> Begun:
-    """Checks what is cheap to check, then opens sources and front ends. `sources` take the place of the settings' own;
-    `of_files` is the pipeline of a file."""
+    """Checks what is cheap to check, then opens sources and front ends. `sources` take the place of the settings' own."""
     _check_outputs(settings)
     address = parse_address(settings.metrics, public=settings.metrics_public) if settings.metrics else None
     secrets = {field: os.environ.get(name, "") for field, name in SECRETS.items()}
@@ -143,7 +141,7 @@ def begin(
         if not source.live:
             controls.lift_deadline()
         people = People(manifest.genders, manifest.expressions)
-        pipeline = (Pipeline if source.live else of_files)(views, people, controls)
+        pipeline = Pipeline(views, people, controls)
         opened = undo.pop_all()
     return Begun(
         settings=settings, source=source, manifest=manifest, fixed=fixed, pipeline=pipeline,

@@ -237,10 +237,9 @@ class _Batch:
     def _open(self, number: int, job: Job, outcome: Outcome) -> App:
         """One at a time, so that only the first loads the network."""
         from app.compose import begin, load
-        from app.footage.path import FootagePath
 
         with self._opening:
-            begun = begin(job.settings, of_files=FootagePath)
+            begun = begin(job.settings)
             # A stream among the files needs more points than the best one.
             live, watch = begun.source.live, [Tally(number, outcome, self._table)]
             app = load(begun, engine=None if live else self._engine, watch=watch, keep_engine=not live)

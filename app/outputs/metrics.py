@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 PREFIX = "elastic_faces_"
 # From a network that takes a millisecond to a frame that is a second late; 1/15, 1/25, 1/30 and 1/60 s lie on a border.
 BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 1 / 60, 0.025, 1 / 30, 0.04, 0.05, 1 / 15, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5)
-FRAME_CAUSES = (DropCause.BROKEN, DropCause.GRAB_FULL, DropCause.FRONT_END_FULL, DropCause.VIDEO_FULL)
+FRAME_CAUSES = (
+    DropCause.BROKEN, DropCause.STREAM_LATE, DropCause.GRAB_FULL, DropCause.FRONT_END_FULL, DropCause.VIDEO_FULL
+)  # fmt: skip
 
 
 class Counted(Protocol):

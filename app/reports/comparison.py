@@ -13,7 +13,8 @@ from scheduler.latency import LatencyModel
 from scheduler.profile import quantile
 from scheduler.rivals import compete
 from scheduler.rules import policy_from_json
-from scheduler.simulate import Outcome, Step, draw_moments, simulate
+from scheduler.simulate import Outcome, Step, simulate
+from scheduler.world import draw_moments
 
 if TYPE_CHECKING:
     from scheduler.log import LatencyLog

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from app.errors import UsageError
 from models.manifest import MIRROR
 from scheduler.load import Decision
-from scheduler.log import FrameRecord, LatencyLog, LogError, read_log
+from scheduler.log import FrameRecord, LatencyLog, LogError
+from scheduler.reading import read_log
 from scheduler.replay import Replayed, Summary, differs, exact, replay, summarise
 from scheduler.rules import policy_from_json, policy_from_text
 

@@ -9,7 +9,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from app.errors import UsageError
-from scheduler.log import LogError, read_log
+from scheduler.log import LogError
+from scheduler.reading import read_log
 from scheduler.replay import differs, exact
 
 if TYPE_CHECKING:

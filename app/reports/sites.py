@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from app.errors import UsageError
 from app.files import read_bounded
 from app.reports.worlds import known_profile, read_crowd
-from scheduler.kiosks import WAYS, Figures, Simulation, Site
+from scheduler.kiosks import Simulation
 from scheduler.places import SERVER
+from scheduler.site import WAYS, Figures, Site
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,7 +34,7 @@ class Plan:
     server: Path | None
     round_trips: Path | None = None
     workers: int = 1
-    seconds: float = 5.0
+    seconds: float = 10.0
 
     def __post_init__(self) -> None:
         if not 1 <= self.kiosks <= MOST_KIOSKS:
@@ -87,12 +88,15 @@ def best_in_common(site: Site) -> OperatingPoint:
 
 
 def table(site: Site, rows: list[Figures]) -> Iterator[str]:
-    yield f"{'way':<26}{'in time':>9}{'MAE':>7}{'read':>8}{'by server':>11}{'given up':>10}{'server busy':>13}"
+    titles = (
+        f"{'in time':>9}{'MAE':>7}{'read':>8}{'by server':>11}{'given up':>10}{'server busy':>13}{'kiosk busy':>12}"
+    )
+    yield f"{'way':<26}{titles}"
     for f in rows:
         row = to_json(f, site)
         yield (
             f"{f.how:<26}{f.attainment:>9.1%}{f.mae:>7.2f}{row['read']:>8.0%}{row['by_server']:>11.0%}"
-            f"{row['given_up']:>10.1%}{row['busy']:>13.0%}"
+            f"{row['given_up']:>10.1%}{row['busy']:>13.0%}{row['kiosk_busy']:>12.1%}"
         )
 
 
@@ -102,11 +106,12 @@ def to_json(f: Figures, site: Site) -> dict[str, Any]:
         "way": f.how,
         "frames": f.frames,
         "in_time": f.attainment,
-        "mae": f.mae if f.read_in_time else None,
+        "mae": f.mae if f.shown else None,
         "read": f.read / max(f.faces, 1),
         "by_server": f.by[SERVER] / max(f.read, 1),
         "given_up": f.unanswered / max(f.frames, 1),
         "busy": f.busy_ms / (site.seconds * 1000 * site.workers),
+        "kiosk_busy": f.own_ms / (site.seconds * 1000 * site.kiosks),
     }
 
 

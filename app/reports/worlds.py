@@ -14,9 +14,10 @@ from app.errors import UsageError
 from app.network.profiles import read_profile
 from scheduler.compare import moments
 from scheduler.crowd import Crowd, from_counts, make_crowd, scaled
-from scheduler.log import LogError, read_log
+from scheduler.log import LogError
 from scheduler.profile import Profile
-from scheduler.simulate import FrontEnd, Moment, Noise, World, draw_moments, make_world
+from scheduler.reading import read_log
+from scheduler.world import FrontEnd, Moment, Noise, World, draw_moments, make_world
 
 BENCHMARK = "crowd benchmark"  # the type of what `bench crowd --json` writes
 

@@ -5,7 +5,6 @@ Everything here turns a failure into a reason that a user can act on.
 
 from __future__ import annotations
 
-import math
 import os
 import sys
 from collections.abc import Callable
@@ -24,8 +23,7 @@ STALL_S = 5.0  # a live source without a picture for so long has failed
 
 TRY_ANOTHER = "Try another one (`main.py cameras` lists them), a video file, or `--source demo`."
 
-# OpenCV reads these once, at the first use of FFmpeg or of a camera by anybody; hence here and not in open_source.
-os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+# OpenCV reads this once, at the first use of a camera by anybody; hence here and not in open_source.
 os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", f"{STALL_S:.0f}")
 
 
@@ -38,6 +36,21 @@ class Capture(Protocol):
     def get(self, prop: int, /) -> float: ...
     def set(self, prop: int, value: float, /) -> bool: ...
     def release(self) -> None: ...
+
+
+class CameraFeed:
+    """An open camera."""
+
+    skipped = 0  # the driver does not say
+
+    def __init__(self, capture: Capture) -> None:
+        self._capture, self.fps = capture, sane_fps(capture)
+
+    def read(self) -> tuple[bool, Image | None]:
+        return next_image(self._capture)
+
+    def close(self) -> None:
+        self._capture.release()
 
 
 CaptureFactory = Callable[[int | str, int, list[int]], Capture]  # target, OpenCV's backend, its opening parameters
@@ -69,11 +82,6 @@ def next_image(capture: Capture) -> tuple[bool, Image | None]:
 def sane_fps(capture: Capture) -> float | None:
     fps = capture.get(cv2.CAP_PROP_FPS)
     return fps if 0.1 <= fps < 1000 else None  # 1000 and 90000 are time bases; NaN is neither
-
-
-def promised_frames(capture: Capture) -> int | None:
-    frames = capture.get(cv2.CAP_PROP_FRAME_COUNT)  # PNG: -2**63
-    return int(frames) if math.isfinite(frames) and 1 <= frames < 1e9 else None
 
 
 def camera_problem(name: str, device: Path) -> str | None:
@@ -126,11 +134,6 @@ def unreadable(path: Path) -> str:
 def system_backend() -> int:
     """OpenCV's way to cameras on this system; cameras are numbered differently by each."""
     return {"linux": cv2.CAP_V4L2, "darwin": cv2.CAP_AVFOUNDATION, "win32": cv2.CAP_MSMF}.get(sys.platform, cv2.CAP_ANY)
-
-
-def ffmpeg_backend() -> int:
-    """Alone where it is built in: OpenCV's next choices print to stderr and take img_001.jpg for a series."""
-    return cv2.CAP_FFMPEG if cv2.CAP_FFMPEG in cv2.videoio_registry.getBackends() else cv2.CAP_ANY
 
 
 def hush() -> None:

@@ -1,9 +1,8 @@
-"""What can be opened again: a camera found anew at each try, and a stream by its address."""
+"""Local cameras, read by OpenCV: found anew each time that one is opened."""
 
 from __future__ import annotations
 
 import math
-import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +12,7 @@ import cv2
 from app.errors import SourceError
 from app.sources import captures
 from app.sources.cameras import Camera, find_camera, in_use, list_cameras, same_camera
-from app.sources.captures import STALL_S, TRY_ANOTHER, Capture, CaptureFactory, camera_problem, ffmpeg_backend
-
-STREAM = re.compile(r"(rtsp|rtsps|rtmp|rtmps|http|https)://", re.IGNORECASE)
+from app.sources.captures import STALL_S, TRY_ANOTHER, CameraFeed, CaptureFactory, camera_problem
 
 
 def is_camera_spec(spec: str) -> bool:
@@ -70,15 +67,17 @@ class CameraDevice:
         self._target: int | Path = 0
         self.name = f"camera {spec}"
 
-    def open(self) -> Capture:
+    def open(self) -> CameraFeed:
         self._target = self._found()
         opened = self._capture(
             str(self._target) if isinstance(self._target, Path) else self._target, captures.system_backend(), []
         )
+        if not opened.isOpened():
+            opened.release()
+            raise SourceError(self.problem())
         for prop, value in self._wishes.properties():
-            if opened.isOpened():
-                opened.set(prop, value)
-        return opened
+            opened.set(prop, value)
+        return CameraFeed(opened)
 
     def problem(self) -> str:
         name = self.name.capitalize()
@@ -122,38 +121,3 @@ class CameraDevice:
         path = str(device.resolve())
         self._known = again or next((c for c in cameras if c.path == path), self._known)
         return device
-
-
-class StreamDevice:
-    """A stream of pictures by URL. FFmpeg gives up opening and reading by itself, and says so at once where it ends."""
-
-    patience_s = 1.0
-
-    def __init__(self, url: str, capture: CaptureFactory) -> None:
-        self._url, self._capture, self._opened = url, capture, None
-        self.name = re.sub(r"//[^/]*@", "//", url).partition("?")[0]  # shown and logged: without password and token
-
-    def open(self) -> Capture:
-        opened, self._opened = self._opened or self._open(), None
-        return opened
-
-    def peek(self) -> Capture:
-        """Opens it to look what it is; `open` then gives the same."""
-        self._opened = self._open()
-        return self._opened
-
-    def reopen(self) -> Capture:
-        return self._open()
-
-    def problem(self) -> str:
-        return (
-            f"{self.name} gives no picture. Check the address and the network, and that a player such as VLC shows it."
-        )
-
-    def gone(self) -> str | None:
-        return None
-
-    def _open(self) -> Capture:
-        limit_ms = round(STALL_S * 1000)
-        timeouts = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, limit_ms, cv2.CAP_PROP_READ_TIMEOUT_MSEC, limit_ms]
-        return self._capture(self._url, ffmpeg_backend(), timeouts)

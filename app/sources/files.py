@@ -8,10 +8,11 @@ from itertools import count
 
 from app.domain import Frame
 from app.errors import SourceError
+from app.sources.decoding import Picture
 from app.sources.live import Clock, Wait
 from app.sources.selection import Selection
 from app.sources.source import FALLBACK_FPS, Closable, Pacer
-from app.sources.video import Footage, Picture
+from app.sources.video import Footage
 
 BROKEN_S = 10.0  # so far ahead of its neighbours a picture's time is taken for broken
 

@@ -19,7 +19,7 @@ from typing import Protocol
 from app.domain import Frame, Image, SourceEvent, SourceEventKind, SourceState, SourceStatus
 from app.errors import SourceError, SourceStalled
 from app.mailbox import Closed, Mailbox, WhenFull
-from app.sources.captures import STALL_S, Capture, next_image, sane_fps
+from app.sources.captures import STALL_S
 
 PAUSE_FIRST_S, PAUSE_LONGEST_S = 0.02, 0.5  # between reads that fail
 # Without an answer to one call. Drivers and FFmpeg have time limits of their own, of STALL_S a step; opening has two.
@@ -33,14 +33,28 @@ Clock = Callable[[], float]
 Wait = Callable[[float], object]  # seconds; may return early
 
 
+class Feed(Protocol):
+    """A camera or stream that is open."""
+
+    fps: float | None
+    skipped: int  # pictures so far that were left out, since newer ones had come
+
+    def read(self) -> tuple[bool, Image | None]:
+        """Whether something was read, and the picture; None where reading failed or it is broken. Raises SourceError where
+        there is no use in reading again."""
+        ...
+
+    def close(self) -> None: ...
+
+
 class Device(Protocol):
     """A camera or stream that can be opened again and again."""
 
     name: str  # for people, without passwords
     patience_s: float  # with failing reads, before it counts as lost
 
-    def open(self) -> Capture:
-        """Raises SourceError where it can be said what is wrong before anything is opened."""
+    def open(self) -> Feed:
+        """Raises SourceError, saying what is wrong."""
         ...
 
     def problem(self) -> str:
@@ -63,6 +77,7 @@ class _Reader(threading.Thread):
         self._due_s: float | None = None  # when the call into the driver that runs should have returned
         self._error: SourceError | None = None
         self.fps: float | None = None
+        self.skipped = 0
         self.start()
 
     def take(self) -> tuple[Image | None, float]:
@@ -88,12 +103,12 @@ class _Reader(threading.Thread):
     def run(self) -> None:
         try:
             self._due_s = self._clock() + HUNG_OPENING_S
-            capture = self._device.open()
+            feed = self._device.open()
             try:
-                self._read(capture)
+                self._read(feed)
             finally:
                 self._due_s = self._clock() + HUNG_S
-                capture.release()
+                feed.close()
         except Closed:
             pass
         except SourceError as error:
@@ -105,15 +120,14 @@ class _Reader(threading.Thread):
             self._due_s = None
             self._pictures.close()
 
-    def _read(self, capture: Capture) -> None:
+    def _read(self, feed: Feed) -> None:
         self._due_s, last_s, pause_s, came = None, self._clock(), PAUSE_FIRST_S, False
-        if not capture.isOpened():
-            raise SourceError(self._device.problem())
-        self.fps = sane_fps(capture)
+        self.fps = feed.fps
         while not self._left.is_set():
             self._due_s = self._clock() + HUNG_S
-            alive, image = next_image(capture)
+            alive, image = feed.read()
             self._due_s, now_s = None, self._clock()
+            self.skipped = feed.skipped
             if alive:
                 self._pictures.put((image, now_s))
             if image is not None:
@@ -161,6 +175,7 @@ class LiveSource:
         self._wait, self._reconnect_s = wait or self._closed.wait, reconnect_s
         self._lock, self._started, self._hung = threading.Lock(), False, list[_Reader]()
         self._back_off_s, self._tries = BACK_OFF_FIRST_S, 0
+        self._skipped = 0  # pictures of this reader that were told as skipped
         self._since_s, self._lost, self._retry_s = clock(), "", None  # lost: why; "" while pictures come
         self._reader = self._new_reader()
         try:
@@ -181,6 +196,7 @@ class LiveSource:
                 raise RuntimeError("a source is read once; open it again")
             self._started = True
         first_s, began_s, ids = None, self._clock(), count()
+        self._skipped = self._reader.skipped
         if self._lost:
             self.on_event(SourceEvent(SourceEventKind.LOST, 0, self._lost))
         try:
@@ -188,6 +204,9 @@ class LiveSource:
                 image, born_s = picture
                 if born_s < began_s:
                     continue  # it waited since before we started
+                while self._skipped < self._reader.skipped:
+                    self._skipped += 1
+                    self.on_event(SourceEvent(SourceEventKind.SKIPPED, next(ids)))
                 frame_id = next(ids)
                 if image is None:
                     self.on_event(SourceEvent(SourceEventKind.BROKEN, frame_id))
@@ -237,7 +256,7 @@ class LiveSource:
             with self._lock:
                 if not self._closed.is_set() and len(self._hung) < MOST_HUNG:
                     self._tries += 1
-                    self._reader = self._new_reader()
+                    self._reader, self._skipped = self._new_reader(), 0
         return None
 
     def _lose(self, error: SourceError) -> None:

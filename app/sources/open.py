@@ -1,7 +1,7 @@
 """Cameras, files, streams and the demo crowd behind one door: `open_source(spec)` gives `Frame`s.
 
-One picture is read when a source is opened, so that whatever is wrong with it shows at once. Cameras and live streams are
-read by OpenCV, in whose place tests put `capture`; videos by PyAV, also those behind http; pictures by Pillow.
+One picture is read when a source is opened, so that whatever is wrong with it shows at once. Local cameras are read by
+OpenCV, in whose place tests put `capture`; videos and network streams by PyAV; pictures by Pillow.
 """
 
 from __future__ import annotations
@@ -20,15 +20,16 @@ from PIL import UnidentifiedImageError
 
 from app.errors import SourceError
 from app.sources.cameras import find_camera, list_cameras
-from app.sources.captures import CaptureFactory, checked_file, hush, promised_frames, unreadable
+from app.sources.captures import CaptureFactory, checked_file, hush, unreadable
 from app.sources.demo import DemoSource, demo_crowd
-from app.sources.devices import AS_IT_IS, STREAM, CameraDevice, StreamDevice, Wishes, is_camera_spec
+from app.sources.devices import AS_IT_IS, CameraDevice, Wishes, is_camera_spec
 from app.sources.files import FileSource
 from app.sources.live import Clock, Device, LiveSource, Wait
 from app.sources.many import STDIN, series
 from app.sources.selection import Selection
 from app.sources.source import FALLBACK_FPS, Source
 from app.sources.stills import Series, Still
+from app.sources.streams import ADDRESS, StreamDevice
 from app.sources.video import Footage, Video
 
 
@@ -84,32 +85,23 @@ def open_source(
             return demo
         camera.note = "Camera 0 was found and taken."
         return camera
-    if STREAM.match(spec):
-        stream = StreamDevice(spec, capture)
-        if not (spec.lower().startswith("http") and _has_an_end(stream)):
+    if ADDRESS.match(spec):
+        stream = StreamDevice(spec)
+        if not (spec.lower().startswith("http") and stream.has_an_end()):
             return live(stream, camera=False)
     elif spec != STDIN and not series(spec) and (is_camera_spec(spec) or _names_a_camera(spec, watching.wait_for_it)):
         return live(CameraDevice(spec, capture, watching.wishes), camera=True)
-    name, problem, reopen = _footage(spec, capture)
+    name, problem, reopen = _footage(spec)
     return FileSource(
         name, reopen, problem, loop=playing.loop, realtime=playing.realtime, clock=clock, wait=wait,
         selection=playing.selection,
     )  # fmt: skip
 
 
-def _has_an_end(stream: StreamDevice) -> bool:
-    """Whether an address leads to a file rather than to something that goes on; that is left open for whoever takes it."""
-    opened = stream.peek()
-    if promised_frames(opened) is None:
-        return False
-    opened.release()
-    return True
-
-
-def _footage(spec: str, capture: CaptureFactory) -> tuple[str, str, Callable[[], Footage]]:
+def _footage(spec: str) -> tuple[str, str, Callable[[], Footage]]:
     """Name, what to say where it cannot be read, and how it is opened. Raises SourceError."""
-    if STREAM.match(spec):
-        stream = StreamDevice(spec, capture)
+    if ADDRESS.match(spec):
+        stream = StreamDevice(spec)
         return stream.name, stream.problem(), lambda: Video(spec, stream.name, stream.problem())
     if spec == STDIN:
         name, problem = "standard input", "Standard input brings no video that can be read as it comes. Name a file."

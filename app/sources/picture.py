@@ -12,6 +12,7 @@ import av
 import cv2
 import numpy as np
 from av.video.reformatter import Colorspace, VideoReformatter
+from numpy.typing import NDArray
 
 from app.domain import Image
 from app.sources.captures import MAX_PIXELS
@@ -29,6 +30,8 @@ class Pictures:
 
     def __init__(self) -> None:
         self._reformatter = VideoReformatter()
+        self._rotation: int | None = None
+        self._matrix: NDArray[np.float64] | None = None
 
     def __call__(self, frame: av.VideoFrame, pixel_aspect: Fraction | None) -> Image:
         """(h, w, 3) uint8 BGR. `pixel_aspect` is a stored pixel's width over its height. Raises ValueError."""
@@ -41,7 +44,16 @@ class Pictures:
             image = over_background(self._array(frame, "bgra", width, height))
         else:
             image = self._array(frame, "bgr24", width, height)
-        return upright(image, frame)
+        return upright(image, self._matrix_of(frame))
+
+    def _matrix_of(self, frame: av.VideoFrame) -> NDArray[np.float64] | None:
+        """The container's display matrix. A frame that is asked for its side data lives on, with its picture, until Python's
+        collector runs: so only the first one is asked, and those with another rotation."""
+        if self._rotation is None or frame.rotation != self._rotation:
+            self._rotation = frame.rotation
+            matrix = frame.side_data.get("DISPLAYMATRIX")
+            self._matrix = None if matrix is None else np.frombuffer(matrix, np.int32, 5).astype(float)
+        return self._matrix
 
     def _array(self, frame: av.VideoFrame, layout: str, width: int, height: int) -> np.ndarray:
         """What does not name its colours gets those that players take."""
@@ -68,12 +80,11 @@ def over_background(bgra: np.ndarray) -> Image:
     return ((bgra[..., :3] * weight + BACKGROUND * (255 - weight) + 127) // 255).astype(np.uint8)
 
 
-def upright(image: Image, frame: av.VideoFrame) -> Image:
-    """Turned and mirrored as the container's display matrix says."""
-    matrix = frame.side_data.get("DISPLAYMATRIX")
+def upright(image: Image, matrix: NDArray[np.float64] | None) -> Image:
+    """Turned and mirrored as a display matrix, its first five numbers, says."""
     if matrix is None:
         return image
-    a, b, _, c, d = np.frombuffer(matrix, np.int32, 5).astype(float)  # x' = ax + cy, y' = bx + dy
+    a, b, _, c, d = matrix  # x' = ax + cy, y' = bx + dy
     if abs(a) + abs(d) < abs(b) + abs(c):
         image, across, down = cv2.transpose(image), c < 0, b < 0
     else:

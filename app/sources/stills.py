@@ -15,8 +15,8 @@ from PIL import ImageOps, ImageSequence, UnidentifiedImageError
 from app.domain import Image
 from app.errors import SourceError
 from app.sources.captures import MAX_PIXELS
+from app.sources.decoding import Damage, Picture
 from app.sources.picture import over_background
-from app.sources.video import Damage, Picture
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000", "TGA", "ICO")
 ANIMATED = ("PNG", "WEBP", "AVIF")  # several pictures of a JPEG or TIFF are views or pages, and only the first is read

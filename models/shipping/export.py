@@ -20,12 +20,10 @@ from models.judging import metrics
 from models.manifest import COVERAGES, MIRROR, SCHEMA, Manifest, ManifestError
 from models.networks.elastic import HEADS, ElasticNetwork
 from models.networks.flops import multiply_adds
-from models.networks.sizes import network_at
 from models.shipping.check import ExportError, checked_onnx
-from models.training.batch_norm import for_size
 from models.training.folder import load_trained
 from models.training.parts import load_parts
-from models.training.train import predict, validate
+from models.training.train import network_for, predict, validate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -209,7 +207,7 @@ def export(folder: Path, faces: Path, out: Path) -> Manifest:
     parts, held_out = load_parts(config, faces)
     _refuse_what_cannot_be_judged(config, held_out)
     cpu = torch.device("cpu")
-    networks = {s: for_size(network_at(trained, s), parts, s, cpu, spoil=config.spoil) for s in sizes}
+    networks = {size: network_for(config, trained, parts, size, cpu) for size in sizes}
     out.mkdir(parents=True, exist_ok=True)
     content, check = checked_onnx(networks, held_out)
     judged = judge_all(networks, held_out, spoilt=config.spoil > 0)

@@ -32,7 +32,7 @@ _KEYS: dict[str, tuple[set[str], set[str]]] = {
         {"momentum", "batch", "epoch_samples", "heads_learning_rate", "patience_epochs", "min_learning_rate", "stages"},
         set(),
     ),
-    "optimiser": ({"steps", "learning_rate", "weight_decay", "warmup", "ema", "batch"}, {"rare", "own_rate"}),
+    "optimiser": ({"steps", "learning_rate", "weight_decay", "warmup", "ema", "batch"}, {"rare", "own_learning_rate"}),
 }
 
 
@@ -78,8 +78,13 @@ class Config:
             raise TrainingError("at least one exit needs a weight above 0")
         if self.network.get("own_per_size") and self.protocol:
             raise TrainingError("[network] own_per_size goes with [optimiser]: the paper's protocol knows one size")
-        if not self.input_sizes or min(self.input_sizes) < 16 or min(self.input_sizes.values()) <= 0:
-            raise TrainingError("[network] input_sizes: sizes from 16 px, each with its share of the steps above 0")
+        shares = self.input_sizes.values()
+        if not self.input_sizes or min(self.input_sizes) < 16 or min(shares) < 0 or not sum(shares) > 0:
+            raise TrainingError(
+                "[network] input_sizes: sizes from 16 px, each with its share of the steps; 0: it stays as it is"
+            )
+        if min(shares) == 0 and not self.network.get("own_per_size"):
+            raise TrainingError("[network] input_sizes: a share of 0 goes with own_per_size")
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -120,6 +125,11 @@ class Config:
     def input_sizes(self) -> dict[int, float]:
         """Sizes in pixels, smallest first, and the share of training steps that each gets."""
         return dict(sorted((int(size), float(share)) for size, share in self.network["input_sizes"].items()))
+
+    @property
+    def keeps_statistics(self) -> bool:
+        """Whether batch norms use the statistics that they start with, as they do where the shared kernels stay."""
+        return bool(self.optimiser) and self.optimiser["learning_rate"] == 0
 
     @property
     def spoil(self) -> float:

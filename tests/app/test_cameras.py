@@ -16,13 +16,16 @@ from app.errors import SourceError, UsageError
 from app.faces.front_end import FrontEnd
 from app.faces.tracker import Tracker
 from app.people.estimates import People
-from app.pipeline import Outlets, Pipeline, Scheduling
+from app.pipeline import Pipeline
+from app.rounds.delivery import Outlets
+from app.rounds.serving import Scheduling
 from app.settings import Settings
 from app.sources.group import Group, names_of
 from app.sources.many import run_together
 from scheduler.latency import LatencyModel
-from scheduler.log import LogWriter, read_log
+from scheduler.log import LogWriter
 from scheduler.policy import DeepestThatFits
+from scheduler.reading import read_log
 from scheduler.replay import differs, exact
 from tests.support.fakes import FakeClock, FakeEngine, FakeFaces, FakeSource, make_profile
 from tests.support.pipelines import EXPRESSIONS, GENDERS, TEMPLATE, WAIT_S, Collected, crowd, images

@@ -26,12 +26,12 @@ def picture(tmp_path) -> str:
 
 def test_a_fixed_exit_loads_one_point_and_auto_many(picture):
     fixed = build(Settings(source=picture, exit="13", budget_ms=50.0))
-    assert isinstance(fixed.pipeline._policy, Fixed) and len(fixed.network.engine.points) == 1
+    assert isinstance(fixed.pipeline.rounds.policy, Fixed) and len(fixed.network.engine.points) == 1
     auto = build(Settings(source=picture, budget_ms=50.0, realtime=True))
-    assert isinstance(auto.pipeline._policy, ValuePerPerson) and len(auto.network.engine.points) > 3
+    assert isinstance(auto.pipeline.rounds.policy, ValuePerPerson) and len(auto.network.engine.points) > 3
     unhurried = build(Settings(source=picture, budget_ms=50.0))
     assert unhurried.pipeline.controls.budget_ms == math.inf
-    assert isinstance(unhurried.pipeline._policy, Fixed) and unhurried.network.engine.points == (BEST,)
+    assert isinstance(unhurried.pipeline.rounds.policy, Fixed) and unhurried.network.engine.points == (BEST,)
     assert unhurried.network.profile_from == "", "nothing had to be measured"
     for app in (fixed, auto, unhurried):
         app.pipeline.close()
@@ -54,5 +54,5 @@ def test_a_mirrored_exit_has_the_largest_input_only(picture):
 
 def test_log_and_results_are_made_only_when_asked_for(picture, tmp_path):
     app = build(Settings(source=picture))
-    assert app.pipeline._sinks == () and app.pipeline._log is None
+    assert app.pipeline._deliver.sinks == () and app.pipeline._log is None
     app.pipeline.close()

@@ -16,8 +16,9 @@ from app.faces.front_end import FrontEnd
 from app.faces.tracker import Tracker
 from app.people.estimates import People
 from scheduler.latency import LatencyModel
-from scheduler.log import LogWriter, read_log
+from scheduler.log import LogWriter
 from scheduler.policy import DeepestThatFits, Fixed, ValuePerPerson
+from scheduler.reading import read_log
 from scheduler.replay import differs, exact
 from tests.support.fakes import (
     POINTS,

@@ -543,7 +543,9 @@ def test_each_size_may_have_small_parts_of_its_own(work, tmp_path, monkeypatch):
     monkeypatch.setattr(train, "VALIDATION_BATCHES", 2)
     config = tmp_path / "own.toml"
     config.write_text(
-        CONFIG.replace("stop_gradient", "own_per_size = true\nstop_gradient").replace("ema", "own_rate = 4.0\nema")
+        CONFIG.replace("stop_gradient", "own_per_size = true\nstop_gradient").replace(
+            "ema", "own_learning_rate = 4e-3\nema"
+        )
     )
     train.train(config, work / "faces", tmp_path / "run", start=Start(initial=work / "run"))
     _, trained = load_trained(tmp_path / "run")
@@ -566,6 +568,26 @@ def test_each_size_may_have_small_parts_of_its_own(work, tmp_path, monkeypatch):
         with torch.inference_mode():
             mine = again.eval()(to_input(torch.from_numpy(crops)))["exit_13"].age
         np.testing.assert_allclose(torch.softmax(mine, 1).numpy(), theirs, atol=1e-5)
+
+
+def test_small_sizes_may_learn_while_all_else_stays(work, exported, tmp_path):
+    """From what ships: the largest size says what it said, a smaller one learned, and the large kernels are the same."""
+    config = tmp_path / "rest.toml"
+    text = CONFIG.replace("learning_rate = 1e-3", "learning_rate = 0.0\nown_learning_rate = 1e-2")
+    config.write_text(text.replace("48 = 0.5 }", "48 = 0.0 }\nown_per_size = true"))
+    train.train(config, work / "faces", tmp_path / "run", start=Start(initial=exported.network.with_suffix(".json")))
+    after = onnx.load(export(tmp_path / "run", work / "faces", tmp_path / "out").network)
+    crops = np.random.default_rng(0).integers(0, 256, (4, 48, 48, 3), dtype=np.uint8)
+    for size, apart in ((48, 0.0), (32, 1e-3)):
+        faces = np.ascontiguousarray(crops[:, :size, :size])
+        one, other = (
+            cpu_session(at_size(file, size).SerializeToString()).run(["exit_13.gender"], {"faces": faces})[0]
+            for file in (onnx.load(exported.network), after)
+        )
+        assert apart <= np.abs(one - other).max() < (1e-5 if not apart else 1.0)
+    with pytest.raises(TrainingError, match="own_per_size"):
+        config.write_text(CONFIG.replace("48 = 0.5", "48 = 0.0"))
+        Config.read(config)
 
 
 def test_the_engine_runs_every_size_with_its_own_parameters(exported):

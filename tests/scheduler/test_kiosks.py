@@ -10,7 +10,8 @@ import pytest
 from app.cli import main
 from app.errors import UsageError
 from app.reports.sites import Plan, read_round_trips
-from scheduler.kiosks import DEEPEST, FIXED, HERE, OURS, TIMEOUT, WAYS, Figures, Simulation, Site
+from scheduler.kiosks import Simulation
+from scheduler.site import DEEPEST, FIXED, HERE, OURS, TIMEOUT, WAYS, Figures, Site
 from tests.support.fakes import POINTS, make_profile
 from tests.support.paths import ROOT
 
@@ -41,8 +42,15 @@ def test_too_many_kiosks_keep_their_deadline_only_where_they_read_by_themselves_
     ours, deepest, fixed, timeout, here = (outcome(site(300), how) for how in (OURS, DEEPEST, FIXED, TIMEOUT, HERE))
     assert min(ours.attainment, deepest.attainment) > 0.99 > 0.5 > fixed.attainment
     assert timeout.attainment < 0.5 and timeout.unanswered
-    assert deepest.by[""] and deepest.by["server"] and deepest.read_in_time > 2 * timeout.read_in_time
+    assert deepest.by[""] and deepest.by["server"] and deepest.in_time > 2 * timeout.in_time
     assert set(here.by) == {""} and here.attainment == 1
+
+
+def test_a_server_that_is_far_too_small_is_not_worse_than_none():
+    """Each way by the same rule, and judged by what is shown of everybody, not by the readings that were made."""
+    crowd = {"faces": [4] * 200, "arrivals": [4] + [0] * 199, "seconds": 5.0}
+    ours, here = outcome(site(100, **crowd), OURS), outcome(site(100, **crowd), HERE)
+    assert ours.attainment > 0.99 and ours.mae < here.mae + 0.03 and ours.own_ms < 0.9 * here.own_ms
 
 
 def test_ours_reads_people_by_their_value():

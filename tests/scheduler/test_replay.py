@@ -1,19 +1,24 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import io
 import json
 import math
+import random
 from pathlib import Path
 
 import pytest
 
+from scheduler.before import FormerPlaces, LeastError
 from scheduler.crowd import Guests
 from scheduler.latency import LatencyModel
 from scheduler.load import Load
-from scheduler.log import LatencyLog, LogError, LogWriter, read_log
+from scheduler.log import SCHEMA, LatencyLog, LogError, LogWriter
+from scheduler.places import decide
 from scheduler.policy import DeepestThatFits, Fixed, Policy, ValuePerPerson
-from scheduler.profile import OperatingPoint, Profile
+from scheduler.profile import OperatingPoint, PointProfile, Profile
+from scheduler.reading import read_log
 from scheduler.replay import as_recorded, differs, exact, replay, summarise
 from tests.support.fakes import POINTS, make_profile, make_record
 from tests.support.paths import ROOT
@@ -329,3 +334,48 @@ def test_a_log_of_the_rule_of_auto_holds_what_it_needs_to_be_decided_again(tmp_p
         (tmp_path / "l").write_text("\n".join(lines))
         with pytest.raises(LogError, match="line 42"):
             read_log(tmp_path / "l")
+
+
+def test_a_server_in_a_log_of_schema_5_is_decided_on_as_then():
+    """The digest is of the decisions of commit d698bbc, which wrote such logs."""
+    chance, decisions = random.Random(3), list[tuple[str, int, float]]()
+    points = [
+        PointProfile(
+            OperatingPoint(f"exit_{i:02}", 96, engine),
+            tuple((b * (i + 1) * 1.1 + (3 if engine else 0)) * (0.2 if engine else 1) + (2 if engine else 0) for b in (1, 2, 4, 8)),
+            6 - i, 1.6 - i * 0.2,
+        )
+        for i in range(3) for engine in ("", "server")
+    ]  # fmt: skip
+    profile = Profile((1, 2, 4, 8), tuple(points), 1.2)
+    latency, rule = FormerPlaces(profile), LeastError(40.0)
+    for i in range(3000):
+        faces = chance.randint(1, 12)
+        new = chance.randint(0, min(faces, 2))
+        load = Load(faces, chance.uniform(5, 35), new, probe=chance.choice([0, 0, 0, 0, 3.0]))
+        if i % 300 in (150, 200):
+            latency.server(i % 300 == 200)
+        decision = decide(rule, load, latency)
+        decisions.append((str(decision.point), decision.serve, decision.predicted_ms))
+        ms = profile.median_ms(decision.point, decision.serve) * chance.uniform(0.7, 1.6)
+        latency.observe(decision.point, decision.serve, ms, load)
+        rest = load.after(decision.serve, load.left_ms - ms, 1)
+        if rest.faces and (again := rule.again(rest, latency)):
+            decisions.append((str(again.point), again.serve, again.predicted_ms))
+            ms = profile.median_ms(again.point, again.serve) * chance.uniform(0.7, 1.6)
+            latency.observe(again.point, again.serve, ms, rest)
+    assert sum("server" in name for name, _, _ in decisions) == 2092
+    digest = hashlib.sha256(repr(decisions).encode()).hexdigest()
+    assert digest == "95a4172a1ff9cde0ff0a3ca0c477a171812c6acff9cda57fd00cf2102ddbd2b5"
+
+
+def test_a_log_of_schema_5_with_a_server_has_its_own_correction(tmp_path):
+    away = [dataclasses.replace(p, point=p.point._replace(engine="server")) for p in make_profile().points]
+    profile = dataclasses.replace(make_profile(), points=(*make_profile().points, *away))
+    path = tmp_path / "log.jsonl"
+    made_log(path, 3, profile)
+    path.write_text(path.read_text().replace(f'"schema":{SCHEMA}', '"schema":5'))
+    log = read_log(path)
+    assert log.repeatable and isinstance(log.latency(), FormerPlaces)
+    path.write_text(path.read_text().replace('"schema":5', '"schema":6'))
+    assert read_log(path).latency().by_all, "in schema 6 further batches moved the tail, too"

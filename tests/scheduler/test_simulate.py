@@ -13,7 +13,8 @@ from scheduler.latency import LatencyModel
 from scheduler.load import Decision, Load
 from scheduler.policy import DeepestThatFits, Fixed, InTurn, ValuePerPerson
 from scheduler.rivals import RIVALS, Alert, Kalman, best, compete
-from scheduler.simulate import FrontEnd, Moment, Noise, Outcome, Step, World, draw_moments, make_world, simulate
+from scheduler.simulate import Outcome, Step, simulate
+from scheduler.world import FrontEnd, Moment, Noise, World, draw_moments, make_world
 from tests.support.fakes import POINTS, make_profile
 
 
@@ -186,8 +187,7 @@ def test_what_a_careful_prediction_left_over_is_used_by_further_batches():
     w = world("const:12", 1200, 33.0, moments)
     one, more = (run(w, ValuePerPerson(period_ms=40.0, least=0.0, batches=n)) for n in (1, 3))
     assert more.served > 1.3 * one.served and more.streaming_mae < one.streaming_mae
-    # One batch in 40 stalls and the tail covers 49 of 50: each further batch may meet one.
-    assert more.misses <= one.misses + 0.03 * 1200
+    assert more.misses <= one.misses, "further batches do not make stalls seem rarer than they are"
 
 
 # --- sameness, noise, crowds -----------------------------------------------------------------------------------------

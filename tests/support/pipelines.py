@@ -15,7 +15,9 @@ from app.faces.front_end import FrontEnd
 from app.faces.tracker import Tracker
 from app.network.engine import Engine
 from app.people.estimates import People
-from app.pipeline import Outlets, Pipeline, Scheduling
+from app.pipeline import Pipeline
+from app.rounds.delivery import Outlets
+from app.rounds.serving import Scheduling
 from models.manifest import Exit, Manifest
 from scheduler.latency import LatencyModel
 from scheduler.policy import DeepestThatFits
@@ -84,9 +86,9 @@ def make(source: FakeSource, boxes=None, engine: Engine | None = None, **changes
         kind(**{f.name: values.pop(f.name) for f in dataclasses.fields(kind) if f.name in values})
         for kind in (Scheduling, Outlets)
     )
-    equipped, path = values.pop("equipped", True), values.pop("path", Pipeline)
+    equipped = values.pop("equipped", True)
     assert not values, f"no part of a pipeline: {values}"
-    pipeline = path([view], people, Controls(budget_ms), clock)
+    pipeline = Pipeline([view], people, Controls(budget_ms), clock)
     if equipped:
         pipeline.equip(scheduling, outlets)
     return pipeline, sink

@@ -9,7 +9,7 @@ import pytest
 from app.bench import crowd as bench_crowd
 from app.bench.crowd_figures import interval, recovery
 from app.cli import main
-from scheduler.log import read_log
+from scheduler.reading import read_log
 from tests.support.fakes import make_record
 
 

@@ -14,8 +14,8 @@ from app.errors import UsageError
 from app.network.calibrate import candidates
 from app.network.onnx_cpu import CpuEngine
 from models.manifest import DEFAULT_MODEL
-from scheduler.kiosks import WAYS
 from scheduler.places import SERVER
+from scheduler.site import WAYS
 from tests.support.fakes import POINTS, make_profile
 
 

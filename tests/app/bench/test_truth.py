@@ -5,15 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from app.bench.truth import Case, judge, led, table, tables, truth_world
+from app.bench.truth import RULES, Case, judge, led, summary, table, tables, truth_world
 from app.bench.truth import Plan as TruthPlan
 from app.bench.truth_crowd import AWAY, make_visits
 from app.bench.truth_readings import CONDITIONS, VIEWS, Readings, slipped
 from app.errors import UsageError
 from scheduler.latency import LatencyModel
+from scheduler.load import Known, Load
 from scheduler.policy import Fixed
-from scheduler.rivals import RIVALS
-from scheduler.simulate import FrontEnd
+from scheduler.rivals import PARTS, RIVALS
+from scheduler.serving import ConfidenceExits
+from scheduler.world import FrontEnd
 from tests.support.fakes import POINTS, make_profile
 
 
@@ -86,8 +88,8 @@ def test_a_deep_point_shows_less_error_than_a_shallow_one_and_a_slow_one_more_bl
 
 def test_every_rule_meets_the_same_people_and_twice_the_same_is_the_same():
     readings, profile = made_readings(), make_profile()
-    rows = [judge(readings, case(people=3, seconds=4.0), rival, profile) for rival in RIVALS]
-    assert all(0 < row["error"] < 1 and 0 <= row["misses"] <= 1 for row in rows)
+    rows = [judge(readings, case(people=2, seconds=2.0), rival, profile) for rival in RULES["all"] + PARTS]
+    assert all(0 < o["error"] < 2 and 0 <= o["misses"] <= 1 for row in rows for o in row.values())
     assert judge(readings, case(), RIVALS[0], profile) == judge(readings, case(), RIVALS[0], profile)
 
 
@@ -103,6 +105,20 @@ def test_the_tables_have_a_row_for_each_rule():
     ((name, rows),) = tables(made_readings(), make_profile(), plan)
     assert name == "2 people, 33 ms, steady" and [r["rule"] for r in rows] == ["value per person", "deepest that fits"]
     assert len(list(table(rows))) == 4
+    assert rows[0]["less"] == (0.0, 0.0) and rows[0]["error_at"] == rows[0]["error"][0]
+    lines = list(summary({name: rows}))
+    assert len(lines) == 4 and lines[2].startswith("| value per person | 0.")
+
+
+def test_confidence_exits_read_the_unsure_deeper():
+    rule = ConfidenceExits(POINTS[0], POINTS[2], 9.5)
+    people = [Known(spread=12.0), Known(spread=9.0), Known(spread=8.0)]
+    assert rule.rank(people) == [1, 2, 0]
+    load = Load(3, 30.0, people=tuple(people[i] for i in (1, 2, 0)))
+    decision = rule(load, LatencyModel(make_profile()))
+    assert (decision.point, decision.serve, decision.also) == (POINTS[0], 2, ((POINTS[2], 1),))
+    sure, unsure = ran(ConfidenceExits(POINTS[0], POINTS[2], 99.0)), ran(ConfidenceExits(POINTS[0], POINTS[2], 0.0))
+    assert unsure["error"] < sure["error"] and unsure["busy"] > 1.9 * sure["busy"]
 
 
 def test_a_crop_slips_by_little():

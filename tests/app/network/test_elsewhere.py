@@ -9,10 +9,11 @@ import pytest
 
 from app.network.engine import Unanswered
 from scheduler.load import Known, Load
-from scheduler.log import LogWriter, read_log
+from scheduler.log import LogWriter
 from scheduler.places import SERVER, Places, latency_model
 from scheduler.policy import DeepestThatFits, Fixed, ValuePerPerson
 from scheduler.profile import OperatingPoint, Profile
+from scheduler.reading import read_log
 from scheduler.replay import differs, exact
 from tests.support.fakes import POINTS, FakeClock, FakeEngine, FakeSource, make_profile
 from tests.support.pipelines import crowd, images, make, run

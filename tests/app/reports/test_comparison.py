@@ -13,9 +13,11 @@ from app.reports import comparison as study
 from scheduler.compare import distance_ms, moments, prediction_error, share_apart, world_of
 from scheduler.crowd import make_crowd
 from scheduler.latency import LatencyModel
-from scheduler.log import LatencyLog, LogWriter, read_log
+from scheduler.log import LatencyLog, LogWriter
 from scheduler.policy import ValuePerPerson
-from scheduler.simulate import FrontEnd, Moment, Noise, make_world, simulate
+from scheduler.reading import read_log
+from scheduler.simulate import simulate
+from scheduler.world import FrontEnd, Moment, Noise, make_world
 from tests.support.fakes import make_profile, make_record
 
 

@@ -8,7 +8,7 @@ from app.cli import main
 from app.commands import log as command
 from app.errors import UsageError
 from app.reports.sharing import LICENCE, shared
-from scheduler.log import read_log
+from scheduler.reading import read_log
 from tests.support.paths import ROOT
 
 LOG = ROOT / "docs" / "results" / "logs" / "demo-b.jsonl"

@@ -23,8 +23,9 @@ from app.sources import cameras, captures
 from app.sources.captures import STALL_S
 from app.sources.live import BACK_OFF_FIRST_S, BACK_OFF_LONGEST_S, HUNG_S, MOST_HUNG, LiveSource
 from app.sources.open import Watching, open_source
-from scheduler.log import LogWriter, read_log
+from scheduler.log import LogWriter
 from scheduler.policy import DeepestThatFits
+from scheduler.reading import read_log
 from tests.support import pipelines
 from tests.support.fakes import FakeTime, make_profile
 
@@ -43,13 +44,13 @@ class FakeDevice:
         self.scripts, self.opened, self.captures = list(scripts), 0, list[FakeCapture]()
         self.release_hung = threading.Event()
 
-    def open(self) -> FakeCapture:
+    def open(self) -> captures.CameraFeed:
         script = self.scripts[min(self.opened, len(self.scripts) - 1)]
         self.opened += 1
         if script == ABSENT:
             raise SourceError("Camera 0 is absent")
         self.captures.append(FakeCapture(iter(script), self.release_hung))
-        return self.captures[-1]
+        return captures.CameraFeed(self.captures[-1])
 
     def problem(self) -> str:
         return "Camera 0 gives no picture"
