@@ -78,10 +78,11 @@ class LatencyModel:
 
     def observe(self, point: OperatingPoint, faces: int, measured_ms: float, load: Load) -> None:
         """Learns from one batch; `load` is what was decided on."""
-        ratio = measured_ms / self.profile.median_ms(point, faces)
+        usual_ms = self.profile.median_ms(point, faces)
+        ratio = measured_ms / usual_ms
         if self.by_all or not load.batches:
             expected = self.pace(load)
-            late = expected * measured_ms / ratio <= load.left_ms < measured_ms
+            late = expected * usual_ms <= load.left_ms < measured_ms
             longer = ratio > expected * self.tail * EQUAL if self.by_all else late
             self.tail = min(max(self.tail * (self._up if longer else self._down), 1.0), self._numbers["tail_limit"])
         self._now = ratio

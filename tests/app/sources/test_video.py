@@ -423,6 +423,6 @@ def test_pictures_do_not_outlive_their_turn(tmp_path, rotation):
     try:
         source = open_source(str(path))
         assert sum(1 for _ in source) == 50
-        assert sum(isinstance(one, av.VideoFrame) for one in gc.get_objects()) <= 2
+        assert sum(type(one) is av.VideoFrame for one in gc.get_objects()) <= 2
     finally:
         gc.enable()
