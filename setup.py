@@ -25,6 +25,7 @@ setup(
         "elastic_faces.rooms": ["requirements.txt", "LICENSE"],
         "elastic_faces.rooms.align": ["*.json", "weights/*"],
         "elastic_faces.rooms.app.overlay": ["translations/*"],
+        "elastic_faces.rooms.app.sources.figures": ["*.toml", "*.png"],
         "elastic_faces.rooms.models": ["requirements.txt", "configs/*", "weights/*"],
         "elastic_faces.rooms.models.judging": ["peers.cjs"],
     },

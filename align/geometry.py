@@ -77,6 +77,22 @@ def fit_similarity(source: ArrayLike, target: ArrayLike) -> NDArray[np.float64]:
     return np.array([[turn.real, -turn.imag, shift.real], [turn.imag, turn.real, shift.imag]])
 
 
+def fit_similarities(sources: Points, target: Points) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """`fit_similarity` and `residual` of many sets at once: (m, n, 2) points to the same (n, 2). Returns (m, 2, 3) matrices and
+    (m,) residuals, which are infinite where the points do not determine a similarity."""
+    p, q = np.ascontiguousarray(sources).view(np.complex128)[..., 0], _complex(np.ascontiguousarray(target))
+    p_mean, q_mean = p.mean(axis=1), q.mean()
+    p, q = p - p_mean[:, None], q - q_mean
+    spread = (p.real**2 + p.imag**2).sum(axis=1)
+    fits = spread > 1e-12 * np.maximum(1.0, np.abs(p_mean) ** 2)  # not so where points are not finite
+    turn = np.divide(p.conj() @ q, spread, out=np.zeros(len(p), np.complex128), where=fits)
+    shift = q_mean - turn * p_mean
+    error = turn[:, None] * p - q
+    residuals = np.sqrt((error.real**2 + error.imag**2).mean(axis=1))
+    matrices = np.stack([turn.real, -turn.imag, shift.real, turn.imag, turn.real, shift.imag], axis=1).reshape(-1, 2, 3)
+    return matrices, np.where(fits & np.isfinite(residuals), residuals, math.inf)
+
+
 def _complex(points: NDArray[np.float64]) -> NDArray[np.complex128]:
     """(n,) view of (n, 2) contiguous points."""
     return points.view(np.complex128)[:, 0]
@@ -192,6 +208,10 @@ class Template:
     def fit(self, landmarks: ArrayLike) -> NDArray[np.float64]:
         """2x3 matrix from image pixels to the unit square; `to_pixels` makes it one for a crop of some size."""
         return fit_similarity(landmarks, self.array)
+
+    def fit_all(self, landmarks: Points) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The same for (n, 47, 2), and (n,) residuals as shares of the crop's side; infinite where there is no fit."""
+        return fit_similarities(landmarks, self.array)
 
 
 def load_mean_shape(path: Path | None = None) -> Points:

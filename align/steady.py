@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
+
+    from numpy.typing import NDArray
 
     from align.geometry import Points
 
@@ -27,16 +29,18 @@ class Steady:
     def __init__(self) -> None:
         self._last: dict[int, tuple[float, Points]] = {}
 
-    def __call__(self, person: int, landmarks: Points, eyes: float, time_s: float) -> Points:
-        """(47, 2) landmarks of the person, `eyes` apart, in the frame of `time_s`, averaged."""
-        then_s, last = self._last.get(person, (-math.inf, landmarks))
-        passed_s = time_s - then_s
-        if 0 < passed_s < FORGET_S:
-            apart = landmarks - last
-            moved = float(np.hypot(apart[:, 0], apart[:, 1]).mean()) / max(eyes, 1e-6)
-            still = math.exp(-passed_s / OVER_S) * max(0.0, 1 - (moved / MOVED) ** 2)
-            landmarks = last + (1 - still) * apart
-        self._last[person] = time_s, landmarks
+    def __call__(self, people: Sequence[int], landmarks: Points, eyes: NDArray[np.float64], time_s: float) -> Points:
+        """(n, 47, 2) landmarks of these people, (n,) `eyes` apart, in the frame of `time_s`, averaged."""
+        before = [self._last.get(person, (-math.inf, face)) for person, face in zip(people, landmarks, strict=True)]
+        passed_s = time_s - np.array([then_s for then_s, _ in before])
+        apart = landmarks - np.stack([last for _, last in before])
+        moved = np.hypot(apart[..., 0], apart[..., 1]).mean(axis=1) / np.maximum(eyes, 1e-6)
+        recent = (passed_s > 0) & (passed_s < FORGET_S)
+        still = np.where(
+            recent, np.exp(-np.maximum(passed_s, 0.0) / OVER_S) * np.maximum(0.0, 1 - (moved / MOVED) ** 2), 0.0
+        )
+        landmarks = landmarks - still[:, None, None] * apart
+        self._last.update((person, (time_s, face)) for person, face in zip(people, landmarks, strict=True))
         return landmarks
 
     def keep(self, people: Collection[int]) -> None:

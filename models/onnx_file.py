@@ -2,9 +2,8 @@
 
 Statistics of features differ with the input size (a face of 48 px leaves a 2x2 map at the end, half of it border), so
 batch norm has its own per size. Folded into the convolutions that makes another factor per channel and another bias. The
-file runs as it is at its default size; for any other size s, an initializer `NAME@s` of NAME's shape is what NAME is to be
-replaced by, and one of one number per output channel is what the kernel NAME is to be multiplied with. No torch here: the
-application reads it.
+file runs as it is at its default size; for any other size s, initializers `NAME@s` hold what the kernel NAME is to be
+multiplied with per output channel, or what the bias NAME is to be replaced by. No torch here: the application reads it.
 """
 
 from __future__ import annotations
@@ -27,19 +26,11 @@ def sizes_apart(model: ModelProto) -> set[int]:
 
 
 def add_size(model: ModelProto, size: int, changes: Mapping[str, NDArray[np.float32]]) -> None:
-    """Stores what `at_size` will apply: new values, or a factor per output channel for kernels."""
+    """Stores what `at_size` will apply: a factor per output channel for kernels, a new value for biases."""
     from onnx import numpy_helper
 
     for name, values in changes.items():
         model.graph.initializer.append(numpy_helper.from_array(np.asarray(values, np.float32), f"{name}@{size}"))
-
-
-def changes_at(model: ModelProto, size: int) -> dict[str, NDArray[np.float32]]:
-    """What `add_size` stored for a size, by the name of what it changes."""
-    from onnx import numpy_helper
-
-    named = ((i.name.rpartition("@"), i) for i in model.graph.initializer)
-    return {base: numpy_helper.to_array(i) for (base, at, suffix), i in named if at and suffix == str(size)}
 
 
 def at_size(model: ModelProto, size: int) -> ModelProto:
@@ -52,13 +43,16 @@ def at_size(model: ModelProto, size: int) -> ModelProto:
     out = ModelProto()
     out.CopyFrom(model)
     known = {i.name: i for i in out.graph.initializer}
-    for base, change in changes_at(model, size).items():
+    for name, stored in known.items():
+        base, _, suffix = name.rpartition("@")
+        if not base or suffix != str(size):
+            continue
         if base not in known:
-            raise ValueError(f"parameter {base}@{size} changes {base}, which is not in the network")
-        values = numpy_helper.to_array(known[base])
-        if change.shape not in (values.shape, values.shape[:1]):
-            raise ValueError(f"parameter {base}@{size} has shape {change.shape}, {base} has {values.shape}")
-        changed = change if change.ndim == values.ndim else values * change.reshape(-1, *[1] * (values.ndim - 1))
+            raise ValueError(f"parameter {name} changes {base}, which is not in the network")
+        values, change = numpy_helper.to_array(known[base]), numpy_helper.to_array(stored)
+        if len(change) != len(values):
+            raise ValueError(f"parameter {name} has {len(change)} channels, {base} has {len(values)}")
+        changed = change if values.ndim == 1 else values * change.reshape(-1, *[1] * (values.ndim - 1))
         known[base].CopyFrom(numpy_helper.from_array(np.ascontiguousarray(changed, np.float32), base))
     kept = [i for i in out.graph.initializer if "@" not in i.name]
     del out.graph.initializer[:]

@@ -18,6 +18,7 @@ import cv2
 
 from app.errors import UsageError
 from app.files import check_writable
+from app.sources.captures import CameraFeed
 from app.sources.demo import FPS as DRAWN_FPS
 from app.sources.demo import DemoCrowd
 from scheduler.profile import quantile
@@ -44,8 +45,8 @@ class Pictures:
         self.name, self._pictures, self._fps, self._start, self._dies_s = name, pictures, fps, start, dies_s
         self.ended = threading.Event()
 
-    def open(self) -> Playing:
-        return Playing(self)
+    def open(self) -> CameraFeed:
+        return CameraFeed(Playing(self))
 
     def problem(self) -> str:
         return f"{self.name} gives no picture"

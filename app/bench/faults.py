@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from app.sources.captures import CameraFeed
 from app.sources.demo import FPS, DemoCrowd
 
 if TYPE_CHECKING:
@@ -72,9 +73,9 @@ class DemoDevice:
     def __init__(self, crowd: DemoCrowd, timetable: Timetable) -> None:
         self._crowd, self._timetable, self.opened = crowd, timetable, 0
 
-    def open(self) -> DemoCapture:
+    def open(self) -> CameraFeed:
         self.opened += 1
-        return DemoCapture(self._crowd, self._timetable, smaller=self.opened % 2 == 0)
+        return CameraFeed(DemoCapture(self._crowd, self._timetable, smaller=self.opened % 2 == 0))
 
     def problem(self) -> str:
         return f"{self.name} gives no picture"

@@ -278,15 +278,14 @@ def half_covered(gray: Gray, truth: Points, k: int) -> Gray:
 
 def _times(follow: Follower) -> dict[str, float]:
     """Milliseconds a face in a batch, one thread, cutting the crops included; the best of the rounds, as timeit has it."""
-    from skimage.data import astronaut
-
     from app.domain import Box
     from app.faces.follower import Place
+    from app.sources.figures import FACE, load_figures
 
-    gray = cv2.cvtColor(astronaut(), cv2.COLOR_RGB2GRAY)
+    gray = cv2.cvtColor(load_figures()[0].image, cv2.COLOR_BGR2GRAY)
     times = {}
     for size in BATCHES:
-        places = [Place(Box(170 + i % 7, 60 + i % 5, 100, 100)) for i in range(size)]
+        places = [Place(Box(FACE.x - 5 + i % 7, FACE.y - 4 + i % 5, 100, 100)) for i in range(size)]
         taken = []
         for _ in range(TIMED_ROUNDS):
             began = time.perf_counter()

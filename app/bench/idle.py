@@ -22,6 +22,7 @@ import numpy as np
 
 from app.errors import UsageError
 from app.files import check_writable
+from app.sources.captures import CameraFeed
 from app.sources.demo import FPS, DemoCrowd
 
 if TYPE_CHECKING:
@@ -50,8 +51,8 @@ class Room:
         )
         self._i, self._due_s = 0, time.monotonic()
 
-    def open(self) -> Room:
-        return self
+    def open(self) -> CameraFeed:
+        return CameraFeed(self)
 
     def isOpened(self) -> bool:
         return True
@@ -137,8 +138,8 @@ def _show(app: App, over: threading.Event) -> str:
 
     if why_no_display():
         os.environ["QT_QPA_PLATFORM"] = "offscreen"
+    from app.window.show import show
     from app.window.watched import Look, Watched
-    from app.window.window import show
 
     pipeline = app.pipeline
     watched = Watched(

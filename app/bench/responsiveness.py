@@ -97,8 +97,8 @@ def _run(name: str, people: int, frames: int, model: str) -> dict[str, float]:
     from app.compose import load_manifest, make_front_end
     from app.faces.front_end_process import FrontEndProcess
     from app.settings import Settings
+    from app.window.show import show
     from app.window.watched import Look, Watched
-    from app.window.window import show
 
     make = partial(make_front_end, Settings(), load_manifest(model).template, True)
     side = FrontEndProcess(make) if name == APART else make()

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from app.bench import calls
 from app.command import command
-from app.errors import UsageError
 from models.manifest import DEFAULT_MODEL
 
 if TYPE_CHECKING:
@@ -58,150 +58,6 @@ PICTURES = (
 )
 
 
-def _cameras(args: argparse.Namespace) -> int:
-    from app.bench.cameras import bench_cameras
-
-    return bench_cameras(args.count, args.fps, args.seconds, args.dead, args.budget_ms, args.model, args.json)
-
-
-def _exits(args: argparse.Namespace) -> int:
-    from app.bench.exits import bench_exits
-
-    return bench_exits(args.rounds, args.model, args.device, args.json)
-
-
-def _crowd(args: argparse.Namespace) -> int:
-    from app.bench.crowd import bench_crowd
-
-    return bench_crowd(args.model, args.device, args.minutes, args.budgets, args.json, args.log, args.crowd)
-
-
-def _front_end(args: argparse.Namespace) -> int:
-    from app.bench.front_end import bench_front_end
-    from app.settings import Settings
-
-    settings = Settings(model=args.model, detector=args.detector, min_face=args.min_face)
-    return bench_front_end(args.faces, args.frames, settings, args.clips, args.json)
-
-
-def _footage(args: argparse.Namespace) -> int:
-    from app.bench.footage import Program, bench_footage
-
-    beside = Program(args.beside.absolute(), args.beside_exit) if args.beside else None
-    return bench_footage(args.clip, args.frames, args.rounds, args.looped, beside, args.json)
-
-
-def _following(args: argparse.Namespace) -> int:
-    from app.bench.following import bench_following
-    from app.settings import Settings
-
-    settings = Settings(model=args.model, detector=args.detector, min_face=args.min_face)
-    return bench_following(args.utkface, args.count, args.clips, settings, args.json)
-
-
-def _recall(args: argparse.Namespace) -> int:
-    from app.bench.recall import bench_recall
-    from app.settings import Settings
-
-    settings = Settings(model=args.model, detector=args.detector, min_face=args.min_face)
-    return bench_recall(args.clips, args.truth, settings, args.json)
-
-
-def _tracking(args: argparse.Namespace) -> int:
-    from app.bench.tracking import bench_tracking
-
-    return bench_tracking(args.frames, args.model, args.json)
-
-
-def _estimates(args: argparse.Namespace) -> int:
-    from app.bench.estimates import bench_estimates
-
-    return bench_estimates(args.clips, args.utkface, args.list, args.count, args.model, args.json)
-
-
-def _alignment(args: argparse.Namespace) -> int:
-    from app.bench.alignment import bench_alignment
-
-    return bench_alignment(args.utkface, args.list, args.count, args.model, args.json)
-
-
-def _responsiveness(args: argparse.Namespace) -> int:
-    from app.bench.responsiveness import bench_responsiveness
-
-    return bench_responsiveness(args.faces, args.frames, args.model, args.json)
-
-
-def _idle(args: argparse.Namespace) -> int:
-    from app.bench.idle import bench_idle
-
-    return bench_idle(args.seconds, args.model, args.window, args.json)
-
-
-def _engines(args: argparse.Namespace) -> int:
-    from app.bench.engines import bench_engines
-
-    return bench_engines(args.model, args.rounds, args.cpu_time, args.utkface, args.list, args.count, args.json)
-
-
-def _truth(args: argparse.Namespace) -> int:
-    from app.bench.truth import RULES, Plan, bench_truth
-    from app.bench.truth_readings import Faces
-    from app.reports.worlds import recorded_moments
-
-    faces = None
-    if args.utkface and args.fer2013:
-        faces = Faces(
-            utkface=args.utkface, fer2013=args.fer2013, count=args.count, names=args.list, votes=args.votes,
-            without=args.without,
-        )  # fmt: skip
-    plan = Plan(
-        people=tuple(numbers(args.people, "--people", 1, 32)),
-        budgets_ms=tuple(milliseconds(args.budgets, "--budgets")),
-        noises={path.stem: recorded_moments(path) for path in args.noise} or {"steady": []},
-        seeds=args.seeds,
-        seconds=args.seconds,
-        rivals=RULES[args.rules],
-    )
-    if args.live:
-        from app.bench.truth_live import bench_truth_live
-
-        return bench_truth_live(faces, plan, args.json)
-    return bench_truth(faces, args.readings, args.profile, plan, args.json)
-
-
-def milliseconds(text: str, name: str) -> list[float]:
-    """Times with commas between. Raises UsageError."""
-    try:
-        given = [float(one) for one in text.split(",")]
-    except ValueError:
-        given = []
-    if not given or not all(1 <= ms <= 10_000 for ms in given):
-        raise UsageError(f"{name} takes milliseconds from 1 to 10000 with commas between, got {text[:80]!r}")
-    return given
-
-
-def numbers(text: str, name: str, least: int, most: int) -> list[int]:
-    """Whole numbers with commas between. Raises UsageError."""
-    try:
-        given = [int(one) for one in text.split(",")]
-    except ValueError:
-        given = []
-    if not given or not all(least <= n <= most for n in given):
-        raise UsageError(f"{name} takes whole numbers from {least} to {most} with commas between, got {text[:80]!r}")
-    return given
-
-
-def _server(args: argparse.Namespace) -> int:
-    from app.bench.server import Task, bench_server
-
-    clients, faces = numbers(args.clients, "--clients", 1, 64), numbers(args.faces, "--faces", 1, 32)
-    return bench_server(
-        Task(clients=clients, faces=faces, seconds=args.seconds, server=args.server, slower=args.slower),
-        args.model,
-        args.json,
-    )
-
-
 BENCHMARKS = {
     "exits": Benchmark(
         about="what stopping early saves in time, and costs in memory",
@@ -209,7 +65,7 @@ BENCHMARKS = {
             flag("--rounds", type=int, default=60, help="measurements per figure; default 60"),
             *(MODEL, DEVICE, JSON),
         ),
-        measure=_exits,
+        measure=calls.exits,
     ),
     "crowd": Benchmark(
         about="the scheduler live, while crowds and other programs come and go",
@@ -234,7 +90,7 @@ BENCHMARKS = {
             ),
             *(MODEL, DEVICE, JSON),
         ),
-        measure=_crowd,
+        measure=calls.crowd,
     ),
     "engines": Benchmark(
         about="time and error of every operating point by every engine of this machine",
@@ -247,7 +103,7 @@ BENCHMARKS = {
             ),
             *(*PICTURES, MODEL, JSON),
         ),
-        measure=_engines,
+        measure=calls.engines,
     ),
     "front-end": Benchmark(
         about="what finding, following and aligning faces takes, and whom it finds",
@@ -258,7 +114,7 @@ BENCHMARKS = {
             CLIPS,
             *(MODEL, JSON),
         ),
-        measure=_front_end,
+        measure=calls.front_end,
     ),
     "footage": Benchmark(
         about="how fast a file is read at 480x270, 1280x720 and 3840x2160, and whether memory stays flat",
@@ -279,12 +135,12 @@ BENCHMARKS = {
             ),
             JSON,
         ),
-        measure=_footage,
+        measure=calls.footage,
     ),
     "following": Benchmark(
         about="the network that follows faces: error, drift, steadiness, time",
         flags=(*PICTURES[:1], *PICTURES[2:], *DETECTION, CLIPS, *(MODEL, JSON)),
-        measure=_following,
+        measure=calls.following,
     ),
     "recall": Benchmark(
         about="who is found and read on real clips, how soon, and what is taken for a face",
@@ -294,7 +150,7 @@ BENCHMARKS = {
             *DETECTION,
             *(MODEL, JSON),
         ),
-        measure=_recall,
+        measure=calls.recall,
     ),
     "truth": Benchmark(
         about="every scheduling rule before people whose age, gender and expression are known, by what the screen shows",
@@ -318,7 +174,7 @@ BENCHMARKS = {
             flag("--seconds", type=float, default=40.0, metavar="S", help="of each crowd; default 40"),
             JSON,
         ),
-        measure=_truth,
+        measure=calls.truth,
     ),
     "server": Benchmark(
         about="deadlines kept by many clients of one server: ours, a fixed exit, and the server's timeout alone",
@@ -336,22 +192,22 @@ BENCHMARKS = {
             flag("--server", metavar="URL", help="default: a Triton on loopback (`make triton`)"),
             *(MODEL, JSON),
         ),
-        measure=_server,
+        measure=calls.server,
     ),
     "tracking": Benchmark(
         about="how people keep their identity, on crowds whose truth is known",
         flags=(frames(500), MODEL, JSON),
-        measure=_tracking,
+        measure=calls.tracking,
     ),
     "estimates": Benchmark(
         about="how steady the age, gender and expression shown of a person are",
         flags=(CLIPS, *PICTURES, MODEL, JSON),
-        measure=_estimates,
+        measure=calls.estimates,
     ),
     "alignment": Benchmark(
         about="what tilt, turn, size and the picture's edge do to a reading",
         flags=(*PICTURES, MODEL, JSON),
-        measure=_alignment,
+        measure=calls.alignment,
     ),
     "idle": Benchmark(
         about="processor time while nobody is in view, and while one visitor stays",
@@ -360,7 +216,7 @@ BENCHMARKS = {
             flag("--no-window", dest="window", action="store_false", help="without the window"),
             *(MODEL, JSON),
         ),
-        measure=_idle,
+        measure=calls.idle,
     ),
     "cameras": Benchmark(
         about="several cameras in one run: how many of their frames are in time",
@@ -373,12 +229,12 @@ BENCHMARKS = {
             MODEL,
             JSON,
         ),
-        measure=_cameras,
+        measure=calls.cameras,
     ),
     "responsiveness": Benchmark(
         about="how late the window's event loop comes while everything runs",
         flags=(flag("--faces", metavar="N", help="crowd size; default 10"), frames(500), MODEL, JSON),
-        measure=_responsiveness,
+        measure=calls.responsiveness,
     ),
 }
 

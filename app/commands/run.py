@@ -127,8 +127,8 @@ def _in_window(settings: Settings, notice: str | None, teller: Teller, started_s
     from app.kiosk.opening import Opening
     from app.outputs.systemd import notify
     from app.reports.summary import tell
+    from app.window.show import show
     from app.window.watched import Look
-    from app.window.window import show
 
     if settings.plays_demo:
         settings = dataclasses.replace(settings, loop=True)  # a kiosk's demo goes on until somebody ends it

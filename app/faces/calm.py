@@ -1,6 +1,6 @@
 """How often newcomers are looked for: seldom while nothing moves where nobody is known, as in an empty room at night.
 
-Whoever comes moves, and is looked for at the full pace from that very frame on. Only for live sources: a kiosk idles for hours.
+Whoever comes moves, and is looked for at the full pace within LOOK_S. Only for live sources: a kiosk idles for hours.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from app.domain import Box, Image
 
+LOOK_S = 0.075  # from one picture that is looked at to the next: every other one of a camera
 STEP, CELL = 4, 16  # every fourth pixel; so many pixels to a cell's side: their mean hides a sensor's noise
 # So many cells that differ by so many of 255 levels, and by so many times the median difference, are movement.
 CELLS, MOVED, OVER_NOISE = 2, 4.0, 8.0
@@ -39,15 +40,19 @@ class Calm:
 
     def __init__(self) -> None:
         self._reference: NDArray[np.float32] | None = None
-        self._reference_s = self._moved_s = -math.inf
+        self._reference_s = self._moved_s = self._last_s = -math.inf
 
     def __call__(self, image: Image, time_s: float, people: Sequence[Box]) -> float:
         """`people`: the faces that are followed in the picture. They may move."""
-        green = np.ascontiguousarray(image[::STEP, ::STEP, 1])
         size = max(1, image.shape[1] // CELL), max(1, image.shape[0] // CELL)
+        same = self._reference is not None and self._reference.shape == size[::-1]
+        if same and 0 <= time_s - self._last_s < LOOK_S:
+            return self._pace(self._last_s)
+        self._last_s = time_s
+        green = np.ascontiguousarray(image[::STEP, ::STEP, 1])
         cells = cv2.resize(green, size, interpolation=cv2.INTER_AREA).astype(np.float32)
         old = self._reference
-        if old is None or old.shape != cells.shape or time_s < self._reference_s:
+        if old is None or not same or time_s < self._reference_s:
             self._reference, self._reference_s, self._moved_s = cells, time_s, time_s
             return 1.0
         change = cells - old
@@ -59,6 +64,9 @@ class Calm:
             self._moved_s = time_s
         if time_s - self._reference_s >= REFERENCE_S:
             self._reference, self._reference_s = cells, time_s
+        return self._pace(time_s)
+
+    def _pace(self, time_s: float) -> float:
         return 1.0 if time_s - self._moved_s < STAYS_S else SLOW
 
 

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
+import numpy as np
 
 from align.fitness import TURNED_AWAY, unfit
-from align.geometry import AlignmentError, Template, residual
 from align.landmarks import BOX_SIDE
 from align.steady import Steady
 from app.domain import Box, DropCause, Face, Frame
@@ -29,7 +29,7 @@ from app.faces.trust import SURE, Trust
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
-    from align.geometry import Points
+    from align.geometry import Points, Template
     from app.faces.detector import Sighting
     from app.faces.follower import Followed, Follower
     from app.faces.search import Search
@@ -259,11 +259,12 @@ class FrontEnd:
         """Faces that are ready, the largest first; people whose face is not; how many for what cause; and why."""
         faces, unread, unserved, reasons = list[Face](), list[tuple[int, Box]](), Counter[DropCause](), dict[int, str]()
         alive = self._tracker.alive()
-        for person, shown, one in sorted(named, key=lambda n: -n[1].width):
-            if person not in alive:
-                unserved[DropCause.UNCONFIRMED] += 1
-                continue
-            face = self._align(size, person, shown, one, time_s)
+        there = sorted((n for n in named if n[0] in alive), key=lambda n: -n[1].width)
+        if len(there) < len(named):
+            unserved[DropCause.UNCONFIRMED] = len(named) - len(there)
+        aligned = self._align(size, there, time_s)
+        for person, shown, _ in there:
+            face = aligned.get(person, TURNED_AWAY)
             if isinstance(face, Face) and len(faces) < self._max_faces:
                 faces.append(face)
                 continue
@@ -273,17 +274,22 @@ class FrontEnd:
                 reasons[person] = face
         return faces, unread, unserved, reasons
 
-    def _align(self, size: tuple[int, int], person: int, shown: Box, one: _Seen, time_s: float) -> Face | str:
-        """The face ready for the network, or why its crop is not fit to be read."""
-        if one.landmarks is None:
-            return TURNED_AWAY
-        landmarks = self._steady(person, one.landmarks, one.box.width / BOX_SIDE, time_s)
-        try:
-            matrix = self._template.fit(landmarks)
-        except AlignmentError:
-            return TURNED_AWAY
-        misfit = residual(matrix, landmarks, self._template.array)
-        return unfit(matrix, misfit, *size) or Face(person, shown, matrix, misfit)
+    def _align(
+        self, size: tuple[int, int], there: Sequence[tuple[int, Box, _Seen]], time_s: float
+    ) -> dict[int, Face | str]:
+        """Of everybody whose landmarks are made out the face ready for the network, or why its crop is not fit to be read."""
+        clear = [(person, shown, one) for person, shown, one in there if one.landmarks is not None]
+        if not clear:
+            return {}
+        people = [person for person, _, _ in clear]
+        landmarks = np.stack([one.landmarks for _, _, one in clear])
+        eyes = np.array([one.box.width / BOX_SIDE for _, _, one in clear])
+        matrices, misfits = self._template.fit_all(self._steady(people, landmarks, eyes, time_s))
+        return {
+            person: (TURNED_AWAY if math.isinf(misfit) else unfit(matrix, misfit, *size))
+            or Face(person, shown, matrix, misfit)
+            for (person, shown, _), matrix, misfit in zip(clear, matrices, misfits.tolist(), strict=True)
+        }
 
 
 def _seen(one: Followed) -> _Seen:

@@ -23,11 +23,20 @@ Patch = tuple[NDArray[np.uint16], NDArray[np.uint16]]  # (keep, add), (h, w, 3):
 
 def fitted(image: Image, width: int, height: int, *, mirrored: bool = False) -> Image:
     """The picture at another size, (height, width, 4) BGRA. OpenCV lets other threads run meanwhile; Qt would not, and is
-    slower."""
+    slower.
+
+    Smaller pictures: halves by means of four pixels, then between them. Means of any other size (INTER_AREA) take six times as
+    long for 1280x720 to 1088x612: 9.8 instead of 1.6 ms.
+    """
+    while image.shape[0] >= 2 * height and image.shape[1] >= 2 * width:
+        rows, columns = image.shape[0] // 2, image.shape[1] // 2
+        image = cv2.resize(image[: 2 * rows, : 2 * columns], (columns, rows), interpolation=cv2.INTER_AREA)
+    if image.shape[:2] == (height, width):
+        return cv2.cvtColor(cv2.flip(image, 1) if mirrored else image, cv2.COLOR_BGR2BGRA)
     if image.shape[0] <= height:  # what is done to each pixel is done to the smaller picture
         image = cv2.cvtColor(cv2.flip(image, 1) if mirrored else image, cv2.COLOR_BGR2BGRA)
         return cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
-    image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+    image = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
     return cv2.cvtColor(cv2.flip(image, 1) if mirrored else image, cv2.COLOR_BGR2BGRA)
 
 

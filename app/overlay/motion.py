@@ -136,11 +136,13 @@ class Motion:
     def follow(self, people: Iterable[Person], now_s: float) -> None:
         """Whoever is no longer in view is gone at once: a box without a face would be a lie."""
         known, self._people = self._people, {}
+        passed_s = self._passed_s(now_s)
         self._advance(known.values(), now_s)
         for person in people:
             old = known.get(person.id)
             shown = old or _Shown(person, person.box, now_s, now_s)
             shown.target = person
+            shown.box = _glided(shown.box, person.box, passed_s)  # this picture is shown with it
             if person.fresh:
                 shown.read_s = now_s
             estimate = person.estimate
@@ -167,19 +169,19 @@ class Motion:
         return [self._show(shown, now_s) for shown in self._people.values()]
 
     def _advance(self, people: Iterable[_Shown], now_s: float) -> None:
-        passed_s = 0.0 if self._now_s is None else max(0.0, now_s - self._now_s)
+        passed_s = self._passed_s(now_s)
         self._now_s, self.moving = now_s, False
-        share = 1 - math.exp(-passed_s / BOX_S)
         for shown in people:
-            box, target = shown.box, shown.target.box
-            shown.box = Box(*(a + share * (b - a) for a, b in zip(box, target, strict=True)))
-            if max(abs(a - b) for a, b in zip(shown.box, target, strict=True)) < STILL_PX:
-                shown.box = target
+            target = shown.target.box
+            shown.box = _glided(shown.box, target, passed_s)
             parts = (*(shown.years or ()), *(shown.words or ()))
             for part in parts:
                 part.step(passed_s)
             still = shown.box == target and all(part.still for part in parts) and now_s - shown.born_s >= FADE_S
             self.moving = self.moving or not still
+
+    def _passed_s(self, now_s: float) -> float:
+        return 0.0 if self._now_s is None else max(0.0, now_s - self._now_s)
 
     @staticmethod
     def _show(shown: _Shown, now_s: float) -> Shown:
@@ -192,3 +194,9 @@ class Motion:
             plain, age=age, low=min(low, age), high=max(high, age), gender=shown.words[0].shown,
             expression=shown.words[1].shown, stale_s=now_s - shown.read_s,
         )  # fmt: skip
+
+
+def _glided(box: Box, target: Box, passed_s: float) -> Box:
+    share = 1 - math.exp(-passed_s / BOX_S)
+    nearer = Box(*(a + share * (b - a) for a, b in zip(box, target, strict=True)))
+    return target if max(abs(a - b) for a, b in zip(nearer, target, strict=True)) < STILL_PX else nearer

@@ -15,9 +15,11 @@ import numpy as np
 from app.domain import Box, Image, Result
 from app.overlay.image_canvas import Colour, ImageCanvas, Point
 from app.overlay.labels import FEW, levels
-from app.overlay.layout import Labels, Rules, View
+from app.overlay.layout import Labels
 from app.overlay.motion import Shown, as_it_is
+from app.overlay.placing import Rules
 from app.overlay.style import PLAIN, SMALLEST_LABEL, STALE_S, Canvas, Card, Style, Theme, text_size
+from app.overlay.view import View
 
 FILED = Style(labels=("age", "expression", "gender"), detail=True)  # for annotated video, which people look into later
 

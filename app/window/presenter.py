@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from app.overlay.image_canvas import fitted
-from app.overlay.layout import View
+from app.overlay.view import View
 
 if TYPE_CHECKING:
     from app.domain import Box, Image, Result

@@ -1,30 +1,24 @@
-"""The kiosk window: the application's bridge to Qt. It pulls the newest Result and never makes a worker wait.
-
-Import it only when a window is wanted and `display.why_no_display()` is None.
-"""
+"""The kiosk window: the application's bridge to Qt. It pulls the newest Result and never makes a worker wait."""
 
 from __future__ import annotations
 
-import os
-import sys
 import time
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
-from PyQt5.QtCore import QEventLoop, QRect, Qt, QTimer, pyqtSignal, qInstallMessageHandler
+from PyQt5.QtCore import QRect, Qt, QTimer, pyqtSignal
 from PyQt5.QtGui import QColor, QImage, QPainter
-from PyQt5.QtWidgets import QApplication, QWidget
+from PyQt5.QtWidgets import QWidget
 
 from app.domain import Box, Result, SourceState, SourceStatus
 from app.overlay import people as overlay
-from app.overlay.layout import Labels, View
+from app.overlay.layout import Labels
 from app.overlay.motion import Motion
 from app.overlay.style import CONTRAST, STANDARD, Style
 from app.overlay.texts import LANGUAGES, Texts, load_texts
-from app.window import cards, menu, panel, screens
+from app.overlay.view import View
+from app.window import cards, menu, panel
 from app.window.awake import STAYS_S, Awake
-from app.window.display import qt_platform
 from app.window.framing import Framing
 from app.window.keys import meant, next_budget, typed
 from app.window.menu import Choice, Menu, Shows
@@ -37,75 +31,12 @@ SLOWEST_RATE, FASTEST_RATE = 25.0, 60.0  # of the display, Hz
 FREE_KEYS = frozenset({Qt.Key_L, Qt.Key_C})  # of visitors, where a PIN locks the others
 BEGIN_S = 0.5  # after which a run begins although its window was not painted yet
 IDLE_S, FADE_S = 4.0, 0.5  # nobody in view for so long: the invitation appears, over so long
-RESTS = 3.0  # times as long as painting took, before people glide on: two cores have a network to run as well
-BREATH_S = 1 / 12  # between pictures of what merely breathes or counts seconds, and of a room under the invitation
-
-
-def show(
-    run: Watched,
-    *,
-    title: str,
-    look: Look | None = None,
-    begin: Callable[[], None] = lambda: None,
-    screen_gone: Callable[[], None] = lambda: None,
-) -> None:
-    """Shows results until the user closes the window or `run.finished()`; then calls `run.stop()`.
-
-    `begin` is called when the window is on the screen. What it, the run's answers or painting raise is raised here, after the
-    window has closed. Where X or Wayland goes away Qt ends the process; `screen_gone` is called before.
-    """
-    application = QApplication.instance() or _start_qt(title)
-    screens.check(look.screen if look else None)
-    qInstallMessageHandler(partial(_heard, screen_gone))
-    try:
-        failure = _shown(application, KioskWindow(run, title=title, look=look), begin)
-    finally:
-        qInstallMessageHandler(None)
-    if failure:
-        raise failure
-
-
-def _shown(application: QApplication, window: KioskWindow, begin: Callable[[], None]) -> BaseException | None:
-    """Until the window is closed, and taken apart: after the application it would have Qt abort when Python ends."""
-    loop, hook = QEventLoop(), sys.excepthook
-    window.closed.connect(loop.quit)
-    # Without a hook PyQt5 aborts the process.
-    sys.excepthook = lambda kind, error, trace, window=window: window.fail(error)
-    try:
-        window.open(begin)
-        if not window.is_closed:
-            loop.exec_()
-        application.processEvents()
-    finally:
-        sys.excepthook = hook
-    return window.failure
-
-
-def _heard(screen_gone: Callable[[], None], kind: object, context: object, text: str) -> None:
-    """What Qt has to say; its last words, when the screen is gone, are "The X11 connection broke" or "The Wayland ..."."""
-    print(text, file=sys.stderr)
-    if "connection broke" in text:
-        screen_gone()
-
-
-def hidden(latest: Callable[[], Result | None], size: tuple[int, int], look: Look) -> tuple[KioskWindow, QImage]:
-    """A window that is polled by hand, and a surface of its size to paint it on: for measuring."""
-    application = QApplication.instance() or _start_qt("measuring")
-    kiosk = KioskWindow(Watched(latest=latest), title="measuring", look=look)
-    kiosk.application = application  # which must live as long
-    kiosk.halt()
-    kiosk.setAttribute(Qt.WA_DontShowOnScreen)
-    kiosk.show()
-    kiosk.settle()
-    kiosk.resize(*size)
-    return kiosk, QImage(*size, QImage.Format_RGB32)
-
-
-def _start_qt(title: str) -> QApplication:
-    if sys.platform.startswith("linux"):
-        os.environ["QT_QPA_PLATFORM"] = qt_platform()
-    QApplication.setAttribute(Qt.AA_EnableHighDpiScaling)
-    return QApplication([title])
+# Before people glide on, after painting: times as long as it took, for two cores have a network to run as well; and at least so
+# long, as a camera's next picture shows them further on anyway.
+RESTS, GLIDE_S = 3.0, 0.045
+# Between pictures of a room under the invitation: every other one of a camera. What merely breathes or counts seconds is
+# painted with them, or so late where none come.
+BREATH_S, BREATH_ALONE_S = 0.075, 0.11
 
 
 class KioskWindow(QWidget):
@@ -172,12 +103,14 @@ class KioskWindow(QWidget):
         self._status, self._progress = self._run.status(), self._run.progress()
         self._note_start()
         breathes = self._status.state is SourceState.LOST or self._idle(now_s) > 0 or self._progress is not None
-        if (self._motion.moving and now_s >= self._rests_until_s) or (breathes and now_s - self._painted_s >= BREATH_S):
+        if (self._motion.moving and now_s >= self._rests_until_s) or (
+            breathes and now_s - self._painted_s >= BREATH_ALONE_S
+        ):
             self.update()
         if self._menu.poll(*self._sides()):
             self.update()
         self._awake(self._newest is not None and now_s - self._seen_s < STAYS_S)
-        if (moved := self._place.changed()) and self.isFullScreen():
+        if (moved := self._place.changed(now_s)) and self.isFullScreen():
             self.setGeometry(moved)
             self.showFullScreen()  # which it no longer is for Qt, once its geometry was set
         if self._run.finished():
@@ -253,7 +186,7 @@ class KioskWindow(QWidget):
             if self.help:
                 cards.help_card(canvas, self.theme, self.say, title=self.windowTitle())
             self._menu.draw(canvas, self.theme, self.say)
-        self._rests_until_s = self._clock() + RESTS * (self._clock() - now_s)
+        self._rests_until_s = max(now_s + GLIDE_S, self._clock() + RESTS * (self._clock() - now_s))
         self._seen = True
 
     def _sides(self) -> tuple[int, int]:

@@ -21,9 +21,10 @@ from models.manifest import COVERAGES, MIRROR, SCHEMA, Manifest, ManifestError
 from models.networks.elastic import HEADS, ElasticNetwork
 from models.networks.flops import multiply_adds
 from models.shipping.check import ExportError, checked_onnx
+from models.training.batch_norm import for_size
 from models.training.folder import load_trained
 from models.training.parts import load_parts
-from models.training.train import network_for, predict, validate
+from models.training.train import predict, validate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -167,8 +168,10 @@ class Judged:
         return [self.entry(name + MIRROR, {size: 2 * self.multiply_adds[size][name]}) for name in heads]
 
 
-def judge_all(networks: Mapping[int, ElasticNetwork], held_out: Mapping[str, Views], spoilt: bool = False) -> Judged:
-    """`networks`: by input size; at the largest, mirrored exits are judged too. `spoilt`: see `judge`."""
+def judge_all(
+    trained: ElasticNetwork, networks: Mapping[int, ElasticNetwork], held_out: Mapping[str, Views], spoilt: bool = False
+) -> Judged:
+    """`networks`: what `trained` is at each input size; at the largest mirrored exits are judged too. `spoilt`: see `judge`."""
     figures: dict[int, dict[str, dict[str, float]]] = {}
     scales: dict[int, dict[str, dict[int, float]]] = {}
     for size, network in networks.items():
@@ -178,7 +181,7 @@ def judge_all(networks: Mapping[int, ElasticNetwork], held_out: Mapping[str, Vie
                 judge(network, held_out, size, mirrored=True, spoilt=spoilt), (figures, scales), strict=True
             ):
                 taken[size] |= {name + MIRROR: values for name, values in read.items()}
-    costs = {size: multiply_adds(network, size) for size, network in networks.items()}
+    costs = {size: multiply_adds(trained, size) for size in networks}
     return Judged(networks=networks, figures=figures, interval_scales=scales, multiply_adds=costs)
 
 
@@ -206,11 +209,10 @@ def export(folder: Path, faces: Path, out: Path) -> Manifest:
     sizes = list(config.input_sizes)
     parts, held_out = load_parts(config, faces)
     _refuse_what_cannot_be_judged(config, held_out)
-    cpu = torch.device("cpu")
-    networks = {size: network_for(config, trained, parts, size, cpu) for size in sizes}
+    networks = {size: for_size(trained, parts, size, torch.device("cpu"), spoil=config.spoil) for size in sizes}
     out.mkdir(parents=True, exist_ok=True)
     content, check = checked_onnx(networks, held_out)
-    judged = judge_all(networks, held_out, spoilt=config.spoil > 0)
+    judged = judge_all(trained, networks, held_out, spoilt=config.spoil > 0)
     template = Template.from_shape(load_mean_shape(), PAPER_MARGINS)
     manifest = {
         "schema": SCHEMA,

@@ -82,20 +82,14 @@ def size_changes(
 ) -> dict[str, NDArray]:
     """What the default size's folded network must be changed by to become the other's; both are folded here, in place.
 
-    Channels whose factor is 0 in both stay 0. What is the other size's own, and batch norms that no convolution takes, are
-    replaced.
+    Channels whose factor is 0 in both stay 0. Batch norms that no convolution takes have their statistics replaced.
     """
-    alike = {c for c, _ in pairs if torch.equal(*(n.get_submodule(c).weight for n in (default, other)))}
     mine, theirs = folded(default, pairs), folded(other, pairs)
     changes: dict[str, NDArray] = {}
-    for name in alike:
-        factor, other_factor = mine[name][0], theirs[name][0]
+    for name, (factor, _) in mine.items():
+        other_factor, bias = theirs[name]
         ratio = torch.where(factor == 0, torch.ones_like(factor), other_factor / torch.where(factor == 0, 1.0, factor))
-        changes[f"network.{name}.weight"] = ratio.numpy()
-    before = dict(default.named_parameters())
-    for name, values in other.named_parameters():
-        if f"network.{name}" not in changes and not torch.equal(values, before[name]):
-            changes[f"network.{name}"] = values.detach().numpy()
+        changes |= {f"network.{name}.weight": ratio.numpy(), f"network.{name}.bias": bias.numpy()}
     for name, module in other.named_modules():
         if isinstance(module, _BatchNorm) and module.running_mean is not None:
             changes |= {

@@ -12,7 +12,6 @@ from models.networks.backbones import build_backbone
 from models.networks.elastic import HEADS, ElasticNetwork, exit_name
 from models.networks.elastify import TappedBackbone, papers_exits
 from models.networks.foreign import find_callable
-from models.networks.sizes import SizedNetwork
 from models.networks.trial import refuse_what_cannot_be_trained
 
 if TYPE_CHECKING:
@@ -25,14 +24,14 @@ if TYPE_CHECKING:
 _KEYS: dict[str, tuple[set[str], set[str]]] = {
     "network": (
         {"backbone", "options", "input_sizes"},
-        {"exits", "taps", "context", "stop_gradient", "head", "normalisation", "own_per_size"},
+        {"exits", "taps", "context", "stop_gradient", "head", "normalisation"},
     ),
     "loss": ({"weights", "sigma_years"}, {"distil", "teacher", "teacher_heads"}),
     "protocol": (
         {"momentum", "batch", "epoch_samples", "heads_learning_rate", "patience_epochs", "min_learning_rate", "stages"},
         set(),
     ),
-    "optimiser": ({"steps", "learning_rate", "weight_decay", "warmup", "ema", "batch"}, {"rare", "own_learning_rate"}),
+    "optimiser": ({"steps", "learning_rate", "weight_decay", "warmup", "ema", "batch"}, {"rare"}),
 }
 
 
@@ -76,15 +75,8 @@ class Config:
             raise TrainingError(f"[optimiser] rare: times from 1, each for one of {', '.join(EXPRESSIONS)}")
         if "exits" in self.network and not any(w > 0 for w in self.exit_weights.values()):
             raise TrainingError("at least one exit needs a weight above 0")
-        if self.network.get("own_per_size") and self.protocol:
-            raise TrainingError("[network] own_per_size goes with [optimiser]: the paper's protocol knows one size")
-        shares = self.input_sizes.values()
-        if not self.input_sizes or min(self.input_sizes) < 16 or min(shares) < 0 or not sum(shares) > 0:
-            raise TrainingError(
-                "[network] input_sizes: sizes from 16 px, each with its share of the steps; 0: it stays as it is"
-            )
-        if min(shares) == 0 and not self.network.get("own_per_size"):
-            raise TrainingError("[network] input_sizes: a share of 0 goes with own_per_size")
+        if not self.input_sizes or min(self.input_sizes) < 16 or min(self.input_sizes.values()) <= 0:
+            raise TrainingError("[network] input_sizes: sizes from 16 px, each with its share of the steps above 0")
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -127,11 +119,6 @@ class Config:
         return dict(sorted((int(size), float(share)) for size, share in self.network["input_sizes"].items()))
 
     @property
-    def keeps_statistics(self) -> bool:
-        """Whether batch norms use the statistics that they start with, as they do where the shared kernels stay."""
-        return bool(self.optimiser) and self.optimiser["learning_rate"] == 0
-
-    @property
     def spoil(self) -> float:
         """The share of pictures that are spoilt as cameras do."""
         return float(self.augmentation.get("spoil", 0.0))
@@ -153,11 +140,6 @@ class Config:
         except (ValueError, TypeError) as error:
             raise TrainingError(f"section [network]: {error}") from error
         return network
-
-    def build_all(self) -> ElasticNetwork | SizedNetwork:
-        """What is trained: the network, or with `own_per_size` the networks of all sizes."""
-        network = self.build()
-        return SizedNetwork(network, list(self.input_sizes)) if self.network.get("own_per_size") else network
 
     def _backbone(self) -> nn.Module:
         name = self.network["backbone"]

@@ -11,7 +11,6 @@ from torch.optim.swa_utils import AveragedModel
 
 from models.networks.elastify import TappedBackbone
 from models.networks.keras_weights import WeightsError, load_keras_weights
-from models.networks.sizes import SizedNetwork, network_at
 from models.training.config import Config, TrainingError
 
 if TYPE_CHECKING:
@@ -110,29 +109,25 @@ def _checkpoint(path: Path, device: torch.device | str) -> dict[str, Any]:
     return state
 
 
-def load_trained(folder: Path) -> tuple[Config, ElasticNetwork | SizedNetwork]:
+def load_trained(folder: Path) -> tuple[Config, ElasticNetwork]:
     """The averaged network of a training, in eval mode, with its configuration."""
     config = Config.read(folder / "config.toml")
     state = _checkpoint(folder / "checkpoint.pt", "cpu")
-    network = config.build_all()
+    network = config.build()
     average = AveragedModel(network, use_buffers=True)
     average.load_state_dict(state["average"])
     return config, average.module.eval()
 
 
-def load_initial(network: ElasticNetwork | SizedNetwork, path: Path) -> list[str]:
+def load_initial(network: ElasticNetwork, path: Path) -> list[str]:
     """Weights to start from: Keras' for the backbone (.npz, .h5), its own library's (.pth, .pt, .safetensors: a state dict), or
     all that fit of an earlier training's folder.
 
     Returns what was left out.
     """
-    if isinstance(network, SizedNetwork) and not path.is_dir():
-        return sorted({part for size in network.sizes for part in load_initial(network_at(network, size), path)})
     if path.is_dir():
         _, earlier = load_trained(path)
         mine, theirs = network.state_dict(), earlier.state_dict()
-        if isinstance(network, SizedNetwork) and not isinstance(earlier, SizedNetwork):
-            theirs = {f"at.{size}.{k}": v for size in network.sizes for k, v in theirs.items()}
         fitting = {k: v for k, v in theirs.items() if k in mine and mine[k].shape == v.shape}
         network.load_state_dict(fitting, strict=False)
         return sorted({".".join(k.split(".")[:2]) for k in mine.keys() - fitting.keys()})

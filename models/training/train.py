@@ -20,7 +20,6 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from models.data.batches import Augmentation, TrainingBatches, plain_crops, to_input
 from models.judging import metrics
 from models.networks.elastic import HEADS
-from models.networks.sizes import SizedNetwork, network_at
 from models.training.batch_norm import for_size
 from models.training.config import Config, TrainingError
 from models.training.folder import load_initial, load_trained
@@ -37,7 +36,6 @@ if TYPE_CHECKING:
 
     from models.data.views import Views
     from models.networks.elastic import ElasticNetwork
-    from models.training.parts import Part
     from models.training.teacher import Answers
 
 VALIDATE_EVERY = 1000
@@ -67,7 +65,7 @@ def train(
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(config.seed)
     parts, held_out = load_parts(config, faces)
-    network = config.build_all()
+    network = config.build()
     if start.initial:
         say_what_is_missing(fabric, start.initial, _load(network, start.initial, parts))
     if start.average_with:
@@ -75,10 +73,9 @@ def train(
     network = network.to(fabric.device, memory_format=torch.channels_last)
     average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(config.optimiser["ema"]), use_buffers=True)
     steps, rate = int(config.optimiser["steps"]), float(config.optimiser["learning_rate"])
-    groups = _groups(network, rate, config.optimiser.get("own_learning_rate", rate), config.optimiser["weight_decay"])
-    optimiser = torch.optim.AdamW(groups)
+    optimiser = torch.optim.AdamW(_groups(network, config.optimiser["weight_decay"]), lr=rate)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, [group["lr"] for group in groups], total_steps=steps + 1, pct_start=config.optimiser["warmup"]
+        optimiser, rate, total_steps=steps + 1, pct_start=config.optimiser["warmup"]
     )
     kept = {"network": network, "average": average, "optimiser": optimiser, "schedule": schedule}
     loop = Loop(fabric, config_path, out, kept, steps, progress=progress, stop_after=stop_after)
@@ -90,7 +87,7 @@ def train(
             answers = teacher_answers(teacher, parts, out / "teacher.npz", loop.progress)
     batches = TrainingBatches(parts, config.input_sizes, config.seed, Augmentation(**config.augmentation), answers)
     for step, batch in loop.steps(batches):
-        network.train(not config.keeps_statistics)
+        network.train()
         outputs = trained(to_input(batch.pop("crops")), until=config.deepest_trained)
         loop.learn(stepped, elastic_loss(outputs, config.exit_weights, batch, **config.loss), clipped=network)
         schedule.step()
@@ -99,26 +96,13 @@ def train(
         if loop.log and (step % VALIDATE_EVERY == 0 or step == steps):
             reports = {}
             for size in config.input_sizes:
-                at_size = network_for(config, average.module, parts, size, fabric.device, VALIDATION_BATCHES)
+                at_size = for_size(
+                    average.module, parts, size, fabric.device, batches=VALIDATION_BATCHES, spoil=config.spoil
+                )
                 reports[size] = validate(at_size, held_out, size, fabric.device)
             loop.note_validation(step, reports, aloud=True)
         loop.save_when_due(step)
     loop.close()
-
-
-def network_for(
-    config: Config,
-    trained: ElasticNetwork | SizedNetwork,
-    parts: Sequence[Part],
-    size: int,
-    device: torch.device,
-    batches: int | None = None,
-) -> ElasticNetwork:
-    """What was trained, in eval mode, as it reads faces of `size` px; `batches`: see `for_size`."""
-    network = network_at(trained, size)
-    if config.keeps_statistics:
-        return network.eval()
-    return for_size(network, parts, size, device, batches, config.spoil)
 
 
 def _config(path: Path, teacher: Path | None) -> Config:
@@ -132,18 +116,14 @@ def _config(path: Path, teacher: Path | None) -> Config:
     return config
 
 
-def _load(
-    network: ElasticNetwork | SizedNetwork, weights: Path, parts: list[tuple[Views, NDArray[np.int64], int]]
-) -> list[str]:
+def _load(network: ElasticNetwork, weights: Path, parts: list[tuple[Views, NDArray[np.int64], int]]) -> list[str]:
     """What was left out."""
     if weights.suffix in (".json", ".onnx"):
         return load_shipped(network, weights, parts)
     return load_initial(network, weights)
 
 
-def _average(
-    network: ElasticNetwork | SizedNetwork, weights: Path, parts: list[tuple[Views, NDArray[np.int64], int]]
-) -> None:
+def _average(network: ElasticNetwork, weights: Path, parts: list[tuple[Views, NDArray[np.int64], int]]) -> None:
     """Halfway to other weights, where those have some: a network that went on from another often does better in the middle
     (Wortsman et al., 2022)."""
     other = copy.deepcopy(network)
@@ -173,26 +153,17 @@ def smoke(training: Callable[..., None], config_path: Path, faces: Path, **optio
         few = {name: views.take(np.arange(min(SMOKE_FACES, len(views)))) for name, views in held_out.items()}
         for size in config.input_sizes:
             cpu = torch.device("cpu")
-            report = validate(network_for(config, network, parts, size, cpu, 1), few, size, cpu)
+            report = validate(for_size(network, parts, size, cpu, batches=1), few, size, cpu)
             figures[f"MAE at {size} px"] = report[list(report)[-1]].get("mae", float("nan"))
     return figures
 
 
-def _groups(network: nn.Module, rate: float, own_rate: float, weight_decay: float) -> list[dict[str, Any]]:
-    """Parameters that learn alike. `own_rate`: the learning rate of what is one input size's own. What learns at 0 stays.
-
-    Weight decay on kernels only: norms, biases and depthwise kernels (9 numbers a channel) suffer from it.
-    """
-    own = {id(p) for p in network.own()} if isinstance(network, SizedNetwork) else set()
-    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
-    for p in network.parameters():
-        p.requires_grad_((own_rate if id(p) in own else rate) > 0)
-        if p.requires_grad:
-            groups.setdefault((p.ndim >= 2 and p[0].numel() > 9, id(p) in own), []).append(p)
-    return [
-        {"params": alike, "weight_decay": weight_decay * is_kernel, "lr": own_rate if is_own else rate}
-        for (is_kernel, is_own), alike in groups.items()
-    ]
+def _groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Weight decay on kernels only: norms, biases and depthwise kernels (9 numbers a channel) suffer from it."""
+    decayed, free = [], []
+    for parameter in network.parameters():
+        (decayed if parameter.ndim >= 2 and parameter[0].numel() > 9 else free).append(parameter)
+    return [{"params": decayed, "weight_decay": weight_decay}, {"params": free, "weight_decay": 0.0}]
 
 
 @torch.inference_mode()

@@ -142,3 +142,22 @@ def test_margins_that_leave_no_face_are_refused(margins):
 def test_a_template_of_another_size_is_refused():
     with pytest.raises(ValueError, match="47"):
         Template(((0.5, 0.5),) * 46)
+
+
+def test_many_faces_are_fitted_at_once_as_one_by_one():
+    template = Template.from_shape(load_mean_shape(), PAPER_MARGINS)
+    rng = np.random.default_rng(3)
+    faces = (
+        template.array * rng.uniform(20, 300, (6, 1, 1)) + rng.uniform(0, 900, (6, 1, 2)) + rng.normal(0, 2, (6, 47, 2))
+    )
+    matrices, misfits = template.fit_all(faces)
+    for face, matrix, misfit in zip(faces, matrices, misfits, strict=True):
+        np.testing.assert_allclose(matrix, template.fit(face), rtol=1e-9, atol=1e-12)
+        assert misfit == pytest.approx(residual(matrix, face, template.array))
+
+
+def test_among_many_faces_those_that_fit_nowhere_are_told():
+    template = Template.from_shape(load_mean_shape(), PAPER_MARGINS)
+    good, gone = template.array * 100, np.full((47, 2), np.nan)
+    _, misfits = template.fit_all(np.stack([good, np.full((47, 2), 5.0), gone]))
+    assert misfits[0] < 1e-9 and np.isinf(misfits[1:]).all()

@@ -9,7 +9,7 @@ from app.bench.crossing import PEOPLE, CrossingCrowd
 from app.cli import main
 from app.domain import Box
 from app.faces.tracker import Tracker
-from app.sources.demo import HEIGHT, WIDTH
+from app.sources.stands import HEIGHT, WIDTH
 
 pytest.importorskip("motmetrics", reason="py-motmetrics comes with requirements-dev.txt")
 

@@ -11,7 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.domain import Box
-from app.overlay.layout import FREE_FACES, LENGTHEN_S, REACH, Labels, Rules, View, covered, place
+from app.overlay.layout import LENGTHEN_S, Labels
+from app.overlay.placing import FREE_FACES, REACH, Rules, covered, place
+from app.overlay.view import View
 
 AREA = Box(6, 6, 1908, 1068)
 GAP = 4.0

@@ -13,8 +13,9 @@ from app.domain import Box, Estimate, Frame, Person, Result
 from app.overlay import icons, image_canvas, labels, style
 from app.overlay import people as overlay
 from app.overlay.colours import Colours
-from app.overlay.layout import Labels, View
+from app.overlay.layout import Labels
 from app.overlay.motion import as_it_is
+from app.overlay.view import View
 from tests.support.builders import Recorder, is_inside, make_stats
 
 SIZES = [(1, 1), (2, 700), (40, 30), (160, 120), (480, 270), (960, 540), (1920, 1080)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import os
 import re
 import shutil
@@ -41,6 +42,9 @@ def messages(path: Path) -> dict[str, list[str]]:
 
 
 @needs_qt
+@pytest.mark.skipif(
+    NO_QT is None and importlib.util.find_spec("PyQt5.pylupdate_main") is None, reason="Debian: pyqt5-dev-tools"
+)
 @pytest.mark.parametrize("language", TRANSLATED)
 def test_every_text_in_the_code_is_translated_and_none_is_left_over(language: str, tmp_path: Path) -> None:
     collect = [

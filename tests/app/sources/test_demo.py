@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import shutil
+import tomllib
 from itertools import pairwise
 
 import cv2
@@ -8,19 +10,19 @@ import pytest
 
 from app.domain import Box
 from app.errors import SourceError
+from app.sources import figures
 from app.sources.demo import (
     CYCLE_FRAMES,
     FPS,
-    HEIGHT,
     MAX_PEOPLE,
     SHOWN_PEOPLE,
-    WIDTH,
     DemoCrowd,
     DemoSource,
     default_crowd,
     demo_crowd,
 )
 from app.sources.open import open_source
+from app.sources.stands import HEIGHT, WIDTH
 
 FULL_FRAME = round(20 * FPS)
 
@@ -176,9 +178,22 @@ def test_the_demo_shows_two_people_of_different_age_and_benchmarks_one_as_before
     assert changed == {person for person, _ in plain.truth(500) if person % 2}
 
 
-def test_without_the_second_portrait_the_demo_goes_on_with_the_first(monkeypatch):
-    monkeypatch.setattr("app.sources.demo.find_spec", lambda name: None)
-    assert (DemoCrowd(lambda _: 3, mixed=True).picture(500) == DemoCrowd(lambda _: 3).picture(500)).all()
+def test_every_figure_has_its_source_and_licence_and_a_cut_out_picture():
+    table = tomllib.loads((figures.FOLDER / "figures.toml").read_text(encoding="utf-8"))["figure"]
+    assert {path.name for path in figures.FOLDER.glob("*.png")} == {
+        entry[key] for entry in table for key in ("file", "hair") if key in entry
+    }
+    for entry, figure in zip(table, figures.load_figures(), strict=True):
+        assert all(entry[key] for key in ("who", "age", "source", "licence"))
+        assert figure.image.shape == (284, 314, 3)
+        assert figure.opacity.min() == 0 and figure.opacity.max() == 1
+
+
+def test_a_figure_that_is_gone_is_told(monkeypatch, tmp_path):
+    shutil.copy(figures.FOLDER / "figures.toml", tmp_path)
+    monkeypatch.setattr(figures, "FOLDER", tmp_path)
+    with pytest.raises(SourceError, match=r"collins\.png cannot be read. Restore it"):
+        DemoCrowd()
 
 
 def _face(picture, box):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from app.domain import Box
-from app.overlay.layout import View
+from app.overlay.view import View
 from app.window.framing import Framing
 
 FRAME, UPRIGHT = (1280, 720), (1080, 1920)

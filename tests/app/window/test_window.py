@@ -33,6 +33,7 @@ if NO_QT is None:
     from PyQt5.QtWidgets import QApplication
 
     from app.window import keys, screens, window
+    from app.window.show import _heard, show
 
 SCREEN = {"DISPLAY": ":99"}
 
@@ -160,7 +161,7 @@ def test_a_failing_beginning_is_raised(application: Any, feed: Feed) -> None:
         raise ValueError("no camera")
 
     with pytest.raises(ValueError, match="no camera"):
-        window.show(feed.run(), title="faces", begin=begin)
+        show(feed.run(), title="faces", begin=begin)
 
 
 @needs_qt
@@ -229,7 +230,10 @@ def test_repaints_only_for_another_result_or_where_something_moves(
     assert updates == []
     feed.result = dataclasses.replace(feed.result)
     kiosk.settle()
-    assert len(updates) == 2, "the new picture, and people who may move"
+    assert len(updates) == 1, "the new picture"
+    clock.pass_ms(1e3 * window.GLIDE_S)
+    kiosk.poll()
+    assert len(updates) == 2, "people who may move, once a camera's next picture should have come"
 
 
 @needs_qt
@@ -399,9 +403,9 @@ def test_a_notice_has_no_letters_that_no_font_has(application: Any, monkeypatch:
 @needs_qt
 def test_qt_s_last_words_complete_the_files(capsys: pytest.CaptureFixture[str]) -> None:
     gone: list[int] = []
-    window._heard(lambda: gone.append(1), 1, None, "QStandardPaths: XDG_RUNTIME_DIR not set")
+    _heard(lambda: gone.append(1), 1, None, "QStandardPaths: XDG_RUNTIME_DIR not set")
     assert gone == []
-    window._heard(lambda: gone.append(1), 1, None, "The X11 connection broke (error 1). Did the X11 server die?")
+    _heard(lambda: gone.append(1), 1, None, "The X11 connection broke (error 1). Did the X11 server die?")
     assert gone == [1] and "Did the X11" in capsys.readouterr().err
 
 
@@ -530,7 +534,7 @@ class Screen:
 
 @needs_qt
 def test_a_screen_is_chosen_by_number_or_name_and_followed(
-    kiosk: Any, feed: Feed, monkeypatch: pytest.MonkeyPatch
+    kiosk: Any, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     there = [Screen("eDP-1", 0, 0, 800, 600), Screen("HDMI-1", 800, 0, 1280, 720)]
     assert screens.chosen("2", there) is screens.chosen("hdmi-1", there) is there[1]
@@ -541,12 +545,15 @@ def test_a_screen_is_chosen_by_number_or_name_and_followed(
     kiosk.fill_screen()
     assert kiosk.geometry() == QRect(800, 0, 1280, 720)
     kiosk.poll()
+    clock.pass_ms(1e3 * screens.LOOK_S)
     there[1].now = QRect(800, 0, 1920, 1080)
     kiosk.poll()
     assert kiosk.geometry() == QRect(800, 0, 1920, 1080), "it changed its size"
+    clock.pass_ms(1e3 * screens.LOOK_S)
     away = there.pop()
     kiosk.poll()
     assert kiosk.geometry() == QRect(0, 0, 800, 600), "it went away"
+    clock.pass_ms(1e3 * screens.LOOK_S)
     there.append(away)
     kiosk.poll()
     assert kiosk.geometry() == QRect(800, 0, 1920, 1080), "it came back"
@@ -556,7 +563,7 @@ def test_a_screen_is_chosen_by_number_or_name_and_followed(
 def test_a_screen_that_is_not_there_is_refused_with_those_that_are(application: Any, feed: Feed) -> None:
     name = application.primaryScreen().name()
     with pytest.raises(DisplayError, match=f"'VGA-7' is not there. Screens here: 1 {name} "):
-        window.show(feed.run(), title="faces", look=window.Look(screen="VGA-7"))
+        show(feed.run(), title="faces", look=window.Look(screen="VGA-7"))
 
 
 @needs_qt
@@ -615,7 +622,7 @@ def test_a_standing_line_says_that_it_guesses_and_keeps_nothing_only_where_that_
 @needs_qt
 def test_show_returns_when_finished(application: Any, feed: Feed) -> None:
     feed.result, feed.over = make_result(), True
-    window.show(feed.run(), title="faces", look=window.Look(fullscreen=True))
+    show(feed.run(), title="faces", look=window.Look(fullscreen=True))
     assert feed.stops == 1
 
 
@@ -626,7 +633,7 @@ def test_show_raises_what_a_callback_raised(application: Any, feed: Feed, failur
         raise failure
 
     with pytest.raises(type(failure)):
-        window.show(dataclasses.replace(feed.run(), latest=latest), title="faces")
+        show(dataclasses.replace(feed.run(), latest=latest), title="faces")
     assert feed.stops == 1
 
 
@@ -638,7 +645,7 @@ def test_show_raises_what_stop_raised(application: Any, feed: Feed) -> None:
     feed.over = True
     hook = sys.excepthook
     with pytest.raises(ValueError, match="stop"):
-        window.show(dataclasses.replace(feed.run(), stop=stop), title="faces")
+        show(dataclasses.replace(feed.run(), stop=stop), title="faces")
     assert sys.excepthook is hook
 
 
@@ -650,7 +657,7 @@ def test_show_raises_what_painting_raised(application: Any, feed: Feed, monkeypa
     monkeypatch.setattr(window.overlay, "draw", draw)
     feed.result = make_result()
     with pytest.raises(ZeroDivisionError):
-        window.show(feed.run(), title="faces")
+        show(feed.run(), title="faces")
     assert feed.stops == 1
 
 
@@ -662,7 +669,7 @@ def test_show_raises_what_the_presenter_raised(application: Any, feed: Feed, mon
     monkeypatch.setattr(presenter, "fitted", fitted)
     feed.result = make_result()
     with pytest.raises(ZeroDivisionError):
-        window.show(feed.run(), title="faces")
+        show(feed.run(), title="faces")
     assert feed.stops == 1
 
 
