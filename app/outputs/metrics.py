@@ -29,7 +29,7 @@ FRAME_CAUSES = (
 
 
 class Counted(Protocol):
-    """A camera, as far as it is counted; its name is "" where it is the only one."""
+    """What is counted of a camera; its name is "" where it is the only one."""
 
     name: str
     source: Source

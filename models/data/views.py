@@ -131,7 +131,7 @@ def held_out_of(dataset: DataSet, progress: Callable = iter) -> NDArray[np.bool_
 
 @dataclass(frozen=True)
 class Views:
-    """FrameFaces faces of one data set and split: `pixels` (n, v, v[, 3]) uint8 memory-mapped, labels as (n,) int16.
+    """Aligned faces of one data set and split: `pixels` (n, v, v[, 3]) uint8 memory-mapped, labels as (n,) int16.
 
     `age_mean` and `age_std`, (n,) float32 years: mean and standard deviation of people's guesses, nan where nobody guessed.
     `shares`, (n, 7) float32, and `majority`, (n,): what FER+'s annotators voted for, to train on and to judge by (ferplus.py);
@@ -158,7 +158,7 @@ class Views:
 
     @property
     def voted(self) -> bool:
-        """Whether FER+'s annotators say what people express, and not the set's own labels."""
+        """Whether the expressions are FER+'s votes, not the set's own labels."""
         return bool(self.shares.any())
 
     def __len__(self) -> int:
