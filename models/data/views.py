@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from models.data.locate import Located
 
 VIEW_SIZE = 160
-# The paper's margins seen from 1.25 times as far: crops may be shifted, turned and zoomed out by as much without new pixels.
+# Views show 1.25 times the paper's crop, so that crops may be shifted, turned and zoomed out within them.
 VIEW_ZOOM = 1.25
 VIEW_MARGINS = Margins(left=0.26, top=0.26, right=0.26, bottom=0.18)
 

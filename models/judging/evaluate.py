@@ -125,7 +125,7 @@ def evaluate(
 
 
 def labels_of(samples: Sequence[Sample]) -> dict[str, NDArray]:
-    """What is judged by, (n,) each, -1 or nan where unknown. Where FER+'s votes are known they say what is expressed, and the
+    """The true labels, (n,) each, -1 or nan where unknown. Where FER+'s votes are known they say what is expressed, and the
     set's own label is `expression_fer2013`."""
     labels = {k: np.array([getattr(s, k) for s in samples]) for k in (*HEADS, "ethnicity", "age_mean", "age_std")}
     if any(s.votes for s in samples):

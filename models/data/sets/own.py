@@ -26,14 +26,14 @@ TRAIN, VALIDATION = "train", "validation"
 
 
 class _BadLabel(ValueError):
-    """Cause, as the report has it."""
+    """A label cannot be used; the message is the cause in the report."""
 
 
 def read_csv(path: Path) -> DataSet:
     """A table with a column `file` (relative to the table) and any of age, age_std (years), gender (male, female),
     expression (angry, disgust, fear, happy, neutral, sad, surprise) and split (train, validation).
 
-    An empty field is not known. The set is called as the file.
+    An empty field is not known. The set has the name of the file.
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
@@ -65,7 +65,7 @@ def read_csv(path: Path) -> DataSet:
 def read_folder(root: Path) -> DataSet:
     """root/LABEL/*.jpg, or root/train/LABEL and root/validation/LABEL; a label is an age, a gender or an expression.
 
-    The set is called as the folder.
+    The set has the name of the folder.
     """
     has_splits = (root / TRAIN).is_dir() and (root / VALIDATION).is_dir()
     report, samples, splits = Report(), [], []
