@@ -274,7 +274,9 @@ def _check_same_run(path: Path, run: dict[str, Any]) -> None:
     text = json.dumps(run)
     with suppress(FileNotFoundError):
         if path.read_text(encoding="utf-8") != text:
-            raise LandmarkTrainingError(f"{path.parent} holds a run with other pictures or options: give another --out")
+            raise LandmarkTrainingError(
+                f"{path.parent} holds a training with other pictures or options: give another --out"
+            )
     path.write_text(text, encoding="utf-8")
 
 

@@ -46,8 +46,8 @@ def read_csv(path: Path) -> DataSet:
     unknown = set(columns) - set(COLUMNS)
     if "file" not in columns or unknown or not {"age", "gender", "expression"} & set(columns):
         raise DataError(
-            f"{path}: columns are {', '.join(columns) or 'none'}; needed are file and one of age, gender, expression, "
-            f"and known besides are age_std and split"
+            f"{path} has the columns {', '.join(columns) or 'none'}. It needs file and one of age, gender, expression; "
+            "age_std and split may be there, too"
         )
     report, samples, splits = Report(), [], []
     for row in rows:
