@@ -57,15 +57,9 @@ def add(sub: argparse._SubParsersAction) -> None:
         type=float,
         default=0.0,
         metavar="MS",
-        help="milliseconds that the front end takes of each frame; default 0",
+        help="milliseconds a frame that the front end takes; default 0",
     )
-    p.add_argument(
-        "--front-ms-per-face",
-        type=float,
-        default=0.0,
-        metavar="MS",
-        help="milliseconds that it takes of each face; default 0",
-    )
+    p.add_argument("--front-ms-per-face", type=float, default=0.0, metavar="MS", help="milliseconds a face; default 0")
     p.add_argument(
         "--memory-s",
         type=float,
