@@ -115,7 +115,7 @@ class Settings:
         "picture",
         "exposure time to ask the camera for; shorter: less blur, darker pictures",
         metavar="MS",
-        default_text="it sees to that by itself",
+        default_text="the camera chooses it",
         example=10.0,
         least=0.1,
         most=1000,
