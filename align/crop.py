@@ -20,8 +20,8 @@ def crop_face(
 ) -> NDArray[np.uint8]:
     """The (size, size, 3) crop of an (h, w, 3) image under a 2x3 matrix; colour order is kept.
 
-    Outside the image its border is mirrored. A face of more than 2.5 times the crop's size is cut twice as large and averaged
-    down, or (more than four times: less to warp) shrunk first; otherwise bilinear sampling would skip pixels and alias.
+    Outside the image its border is mirrored. Bilinear sampling would skip pixels of large faces: one of more than 2.5 times
+    the crop's size is cut twice as large and averaged down, one of more than four times is shrunk first.
     """
     scale = math.hypot(matrix[0, 0], matrix[1, 0])
     if scale <= 0.25:
@@ -39,7 +39,7 @@ def crop_face(
 
 
 def doubled_crop(gray: NDArray[np.uint8], matrix: NDArray[np.float64], size: int) -> NDArray[np.uint8]:
-    """The crop of an (h, w) image, `size` being even, cut half as large and doubled."""
+    """The crop of an (h, w) image, cut at half of `size`, which is even, and doubled."""
     half = matrix / 2
     half[:, 2] -= 0.25  # pixel centres: x_half = (x + 0.5) / 2 - 0.5
     return cast("NDArray[np.uint8]", cv2.resize(crop_face(gray, half, size // 2), (size, size)))

@@ -92,7 +92,7 @@ def evaluate_landmarks(
 
 @dataclass(frozen=True)
 class _Face:
-    """A detected face of one picture: predictors are asked for it, and their errors yielded by name."""
+    """A detected face of one picture, and the errors of every predictor on it, by name."""
 
     gray: NDArray[np.uint8]
     box: BoxXYWH
@@ -117,7 +117,7 @@ class _Face:
     def hard_errors(
         self, predictor: LandmarkPredictor, teacher: TeacherPredictor, turn: int
     ) -> Iterator[tuple[str, float]]:
-        """With boxes that stray, and of the head tilted to the side that the sign of `turn` says."""
+        """Errors with boxes that stray, and with the head tilted; the sign of `turn` says to which side."""
         gray, truth = self.gray, self.truth
         for share in STRAY_SHARES:
             stray = jittered(self.box, self.rng, share)
@@ -138,7 +138,7 @@ def _sharp(teacher: TeacherPredictor, gray: NDArray[np.uint8], box: BoxXYWH) -> 
 
 
 def _rounds(predictor: LandmarkPredictor, gray: NDArray[np.uint8], points: Points) -> Points:
-    """Landmarks to box to landmarks, again and again: a predictor that pulls to one side walks away."""
+    """Box from landmarks, landmarks from box, several times: shows whether a predictor drifts."""
     for _ in range(DRIFT_ROUNDS):
         points = predictor(gray, face_box(points)[0])
     return points
@@ -152,9 +152,9 @@ def _turned(gray: NDArray[np.uint8], points: Points, degrees: float) -> tuple[ND
 
 
 def time_landmarks(manifest: Path, gray: NDArray[np.uint8], box: BoxXYWH, rounds: int = 40) -> dict[str, float]:
-    """Load time and time per face of the predictor and of the teacher. They take turns at ten faces, as many as a busy frame
-    has, each turned a little further: one face again and again would only ever touch the same leaves of the trees. The
-    best of the rounds counts, as timeit has it, since whatever else the machine does only adds."""
+    """Load time and time per face of the predictor and of the teacher. They take turns at ten faces, each turned a little
+    further: one face again and again would only touch the same leaves of the trees. The best of the rounds counts: other
+    work on the machine only adds."""
     loads = []
     for _ in range(5):
         started = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Whether what was found is a face whose crop can be read. NumPy only."""
+"""Whether a crop can be read: its misfit, its size, how much of it lies outside the frame. NumPy only."""
 
 from __future__ import annotations
 
@@ -82,13 +82,12 @@ def share_outside(matrix: NDArray[np.float64], width: int, height: int) -> float
     return float(((points < -0.5) | (points > np.array([width, height]) - 0.5)).any(axis=1).mean())
 
 
-# What keeps a crop from being read, and from where on. On UTKFace's training pictures (`main.py bench alignment`) the age's
-# error is 1.4 times larger with 30 % of the crop outside of the frame and with crops of 32 px, 1.1 times with 20 % and
-# 48 px; 1.6 times with 24 px, 1.7 times with 20 and 2.3 times with 16, which is still two thirds of a constant guess's, and the
-# interval that is shown says so. With the
-# misfit it does not grow up to 0.06; one crop in 850 lies above, and none of an upright face above 0.08. Nor with the yaw: 3.1
-# years at 30 to 45 degrees, 4.0 below 10, and beyond 45 there is nothing to measure. Profiles get landmarks of a face that is
-# turned half as far, so no limit on the yaw would keep them out (docs/reference/people.md); there is none.
+# From where on a crop is not read. Measured on UTKFace's training pictures (`main.py bench alignment`): how much larger the
+# age's error is. Outside of the frame: 1.1 times with 20 % of the crop, 1.4 with 30 %. Small crops: 1.1 times with 48 px,
+# 1.4 with 32, 1.6 with 24, 1.7 with 20, 2.3 with 16, which is still two thirds of a constant guess's; the interval that is
+# shown says so. Misfit: no larger up to 0.06; one crop in 850 lies above, none of an upright face above 0.08. There is no
+# limit on the yaw: the error does not grow up to 45 degrees, and profiles get landmarks of a face that is turned half as
+# far (docs/reference/people.md).
 TURNED_AWAY, AT_THE_EDGE, TOO_SMALL = "turned away", "at the edge", "too small"
 MAX_MISFIT, MAX_OUTSIDE, MIN_SIDE = 0.08, 0.25, 16.0
 

@@ -47,7 +47,7 @@ _EYES_47 = (
 
 
 class AlignmentError(ValueError):
-    """Landmarks that no similarity can be fitted to: too few, all in one place, or not finite."""
+    """No similarity can be fitted to the landmarks: too few, all in one place, or not finite."""
 
 
 def fit_similarity(source: ArrayLike, target: ArrayLike) -> NDArray[np.float64]:

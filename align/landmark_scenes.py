@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 ENLARGE = 3
 # Its answer is averaged over this many pairs of boxes, one of each pair on the mirrored picture.
 TEACHER_PAIRS, TEACHER_JITTER = 2, 0.04
-# Pictures on which these answers differ by more, in eye distances, teach nothing: mostly there is no readable face.
+# Pictures on which these answers differ by more, in eye distances, are left out: mostly they show no readable face.
 MAX_SPREAD = 0.06
 
 # Per picture: one scene as it is, one turned a little and mirrored, one turned as far as heads are tilted.
@@ -118,7 +118,7 @@ def _scan(canvas: NDArray[np.uint8], detect: Detect) -> list[BoxXYWH]:
 
 
 def box_of_face(points: Points, boxes: list[BoxXYWH]) -> BoxXYWH | None:
-    """The detected box that is of this face: near the one that its landmarks suggest."""
+    """The detected box of this face: the one near the box that its landmarks suggest. None where there is none."""
     (x, y, w, _), _ = face_box(points)
     for box in boxes:
         centre_off = np.hypot(box[0] + box[2] / 2 - x - w / 2, box[1] + box[3] / 2 - y - w / 2)
@@ -156,7 +156,7 @@ def coarse_patch(scene: Scene, rng: np.random.Generator) -> tuple[NDArray[np.uin
 
 
 def fine_patch(scene: Scene, rng: np.random.Generator) -> tuple[NDArray[np.uint8], Points]:
-    """What the fine predictor sees: cut upright around the face, but for errors as the coarse predictor makes them."""
+    """What the fine predictor sees: a patch upright around the face, with errors as the coarse predictor makes them."""
     box, roll = face_box(scene.landmarks)
     wide = 2.0 if rng.random() < 0.15 else 1.0
     return _cut(
@@ -170,7 +170,7 @@ def _cut(scene: Scene, box: BoxXYWH, roll: float, size: int) -> tuple[NDArray[np
 
 
 def picture_rng(name: str, seed: int) -> np.random.Generator:
-    """Chance that depends on the picture's name and the seed only, not on order or number of processes."""
+    """A random generator for a picture: depends on its name and the seed only, not on order or number of processes."""
     return np.random.default_rng([seed, int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")])
 
 

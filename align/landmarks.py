@@ -122,8 +122,8 @@ def mirrored(points: Points, width: int) -> Points:
 
 
 class LandmarkPredictor:
-    """Finds the 47 landmarks of faces in known boxes: those of our Viola-Jones detector, about. Holds the GIL for most of the
-    time that it takes; `main.py train-landmarks --evaluate` says how long that is."""
+    """Finds the 47 landmarks of faces in boxes like those of Viola-Jones. Holds the GIL most of the time; `main.py
+    train-landmarks --evaluate` measures how long."""
 
     def __init__(self, manifest: Path = MANIFEST) -> None:
         """Raises LandmarkModelError, also where a file is not the one that the manifest names."""
@@ -175,7 +175,7 @@ def _into_image(matrix: NDArray[np.float64], points: Points) -> Points:
 
 
 def verified_files(manifest: Path) -> list[Path]:
-    """The predictor's two files, coarse and fine, once their hashes are found to be those of the manifest."""
+    """The predictor's two files, coarse and fine, with their hashes checked against the manifest."""
     try:
         entries = json.loads(manifest.read_text(encoding="utf-8"))["files"]
         files = [
@@ -226,7 +226,7 @@ def find_teacher_file() -> Path:
 
 
 def _verified_teacher(path: Path) -> Path:
-    """dlib's reader trusts what it reads."""
+    """Checks the file's hash: dlib's reader trusts what it reads."""
     try:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,7 +1,7 @@
 """Landmarks of a head that keeps still are averaged over time, those of one that moves are not. NumPy only.
 
-What the landmarks err by from frame to frame moves the crop, and with it the network's answer. Nothing is gained by following
-that; a head that moves is followed at once.
+Landmarks jitter from frame to frame, and the jitter would move the crop and the network's answer. A head that moves is
+followed at once.
 """
 
 from __future__ import annotations

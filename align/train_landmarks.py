@@ -51,7 +51,7 @@ SHARD = 500  # pictures a file of scenes
 
 
 class LandmarkTrainingError(RuntimeError):
-    """Training that cannot go on: too few pictures, or files of another run in the folder."""
+    """Training cannot go on: too few pictures, or files of another training in the folder."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Growth:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a run depends on besides its pictures."""
+    """What a training depends on besides its pictures."""
 
     seed: int = 1
     grow_on: int = 21_500  # patches on which trees are grown; leaf values are fitted on all
@@ -270,11 +270,13 @@ def train_landmarks(
 
 
 def _check_same_run(path: Path, run: dict[str, Any]) -> None:
-    """A folder belongs to one set of pictures and one recipe; else old scenes would slip into a new run."""
+    """A folder belongs to one set of pictures and one recipe; else old scenes would slip into a new training."""
     text = json.dumps(run)
     with suppress(FileNotFoundError):
         if path.read_text(encoding="utf-8") != text:
-            raise LandmarkTrainingError(f"{path.parent} holds a run with other pictures or options: give another --out")
+            raise LandmarkTrainingError(
+                f"{path.parent} holds a training with other pictures or options: give another --out"
+            )
     path.write_text(text, encoding="utf-8")
 
 

@@ -1,7 +1,7 @@
 """The settings of a run: frozen, checked, and printable.
 
-The fields of Settings are the one table of what can be set. The command line, the configuration file and the
-environment (config.py) and the help are made from it; the table in docs/reference/command-line.md is checked against it.
+The fields of Settings are the one table of what can be set. The command line and its help, the configuration file and
+the environment (config.py) are made from it. A test compares the list in docs/reference/command-line.md with it.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ class Settings:
         "picture",
         "exposure time to ask the camera for; shorter: less blur, darker pictures",
         metavar="MS",
-        default_text="it sees to that by itself",
+        default_text="the camera chooses it",
         example=10.0,
         least=0.1,
         most=1000,

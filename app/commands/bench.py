@@ -1,4 +1,4 @@
-"""`bench`: what a machine and its faces make of the parts, one benchmark a module of app/bench/.
+"""`bench`: measures the parts on this machine, one benchmark a module of app/bench/.
 
 A benchmark is an entry of BENCHMARKS: what it measures, the flags that it takes, and the function that reads them.
 """
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Flag(NamedTuple):
-    """A flag, and how argparse is to read it."""
+    """A flag and its arguments to argparse."""
 
     name: str
     how: dict[str, Any]
@@ -125,7 +125,7 @@ BENCHMARKS = {
             flag(
                 "--beside", type=Path, metavar="DIR", help="another checkout of this program, run in turn with this one"
             ),
-            flag("--beside-exit", default="", metavar="NAME", help="its --exit"),
+            flag("--beside-exit", default="", metavar="NAME", help="the exit that the other checkout uses"),
             flag(
                 "--looped",
                 type=int,
@@ -162,16 +162,35 @@ BENCHMARKS = {
             flag("--without", type=Path, metavar="NAMES.txt", help="FER2013: leave these pictures out"),
             flag("--count", type=int, default=160, metavar="N", help="pictures of each; default 160"),
             flag(
-                "--live", action="store_true", help="the application itself, in real time, before the faces as pictures"
+                "--live",
+                action="store_true",
+                help="run the application itself, in real time, before pictures of the faces",
             ),
             flag("--rules", choices=("all", "parts"), default="all", help="all rules, or ours with parts left out"),
-            flag("--readings", type=Path, metavar="FILE.npz", help="keep what was read there, and take it from there"),
-            flag("--profile", type=Path, metavar="FILE", help="as in `simulate`; default: this machine's"),
-            flag("--noise", type=Path, nargs="+", default=[], metavar="FILE", help="as in `simulate`, one or more"),
+            flag(
+                "--readings",
+                type=Path,
+                metavar="FILE.npz",
+                help="remember the network's readings in this file, and use them again",
+            ),
+            flag(
+                "--profile",
+                type=Path,
+                metavar="FILE",
+                help="a latency profile, as in `simulate`; default: this machine's",
+            ),
+            flag(
+                "--noise",
+                type=Path,
+                nargs="+",
+                default=[],
+                metavar="FILE",
+                help="logs with a machine's ups and downs, as in `simulate`",
+            ),
             flag("--people", default="3,12", metavar="N,N", help="how many are in view; default 3,12"),
             flag("--budgets", default="33,66.7,100", metavar="MS,MS", help="milliseconds; default 33,66.7,100"),
             flag("--seeds", type=int, default=5, metavar="N", help="crowds in each world; default 5"),
-            flag("--seconds", type=float, default=40.0, metavar="S", help="of each crowd; default 40"),
+            flag("--seconds", type=float, default=40.0, metavar="S", help="length of each crowd; default 40"),
             JSON,
         ),
         measure=calls.truth,
@@ -180,8 +199,8 @@ BENCHMARKS = {
         about="deadlines kept by many clients of one server: ours, a fixed exit, and the server's timeout alone",
         flags=(
             flag("--clients", default="1,4,16", metavar="N,N", help="kiosks at once; default 1,4,16"),
-            flag("--faces", default="1,8", metavar="N,N", help="in each frame; default 1,8"),
-            flag("--seconds", type=float, default=3.0, metavar="S", help="for each row; default 3"),
+            flag("--faces", default="1,8", metavar="N,N", help="faces in each frame; default 1,8"),
+            flag("--seconds", type=float, default=3.0, metavar="S", help="seconds for each row; default 3"),
             flag(
                 "--slower",
                 type=float,
@@ -225,7 +244,7 @@ BENCHMARKS = {
             flag("--fps", type=float, default=12.0, help="pictures a second of each; default 12"),
             flag("--seconds", type=float, default=60.0, metavar="S", help="how long is measured; default 60"),
             flag("--dead", type=int, default=0, metavar="N", help="further cameras that soon hang; default 0"),
-            flag("--budget-ms", type=float, default=1000 / 15, metavar="MS", help="of a frame; default 66.7"),
+            flag("--budget-ms", type=float, default=1000 / 15, metavar="MS", help="budget of a frame; default 66.7"),
             MODEL,
             JSON,
         ),
@@ -252,7 +271,7 @@ def add(sub: argparse._SubParsersAction) -> None:
         title="benchmarks",
         required=True,
         metavar="WHAT",
-        help="default exits; `main.py bench WHAT --help` has its flags",
+        help="default exits; `main.py bench WHAT --help` lists its options",
     )
     for name, benchmark in BENCHMARKS.items():
         one = which.add_parser(name, help=benchmark.about, description=f"Measures {benchmark.about}.")

@@ -30,10 +30,10 @@ def add(sub: argparse._SubParsersAction) -> None:
     )
     p.add_argument("--out", type=Path, metavar="DIR", help="where NAME.onnx and NAME.json go")
     p.add_argument(
-        "--triton", type=Path, metavar="DIR", help="write what `run --server` needs a server to load, instead"
+        "--triton", type=Path, metavar="DIR", help="instead: write the models that a server loads for `run --server`"
     )
     p.add_argument(
-        "--model", default=DEFAULT_MODEL, help="of --triton: a shipped network's name, or the path of a manifest"
+        "--model", default=DEFAULT_MODEL, help="with --triton: a shipped network's name, or the path of a manifest"
     )
 
 

@@ -26,7 +26,7 @@ def add(sub: argparse._SubParsersAction) -> None:
         "--share",
         type=Path,
         metavar="OUT.jsonl",
-        help="write the one log without what could say where it was made, checked, to be given away under CC0",
+        help="write a copy of the log, without what could tell where it was made, to give away under CC0",
     )
     p.add_argument("--budget-ms", type=float, metavar="MS", help="another budget than the logs' own")
 

@@ -1,4 +1,4 @@
-"""`networks`: what is found in a network that is to be made elastic."""
+"""`networks`: the blocks that are found in a network that is to be made elastic."""
 
 from __future__ import annotations
 

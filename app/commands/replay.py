@@ -68,7 +68,11 @@ def add(sub: argparse._SubParsersAction) -> None:
     p.add_argument(
         "--plot", type=Path, metavar="OUT.png", help="draw faces, exits, latency and deadline over the frames"
     )
-    p.add_argument("--rivals", action="store_true", help="every rival and the oracle over the same frames, in a table")
+    p.add_argument(
+        "--rivals",
+        action="store_true",
+        help="every other rule, and an oracle that knows all times beforehand, over the same frames",
+    )
     p.add_argument(
         "--against",
         type=Path,

@@ -57,12 +57,12 @@ def add(sub: argparse._SubParsersAction) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Flags, environment and file make the settings; then it watches."""
+    """Makes the settings from flags, environment and file, then watches."""
     given = {k: v for k, v in vars(args).items() if k not in ("run", "config")}
     sources = given.pop("source", None) or []
     loaded = config.load(given | ({"source": sources[0]} if sources else {}), args.config)
     results = loaded.settings.results
-    # Where results take standard output, what is said to people goes past it.
+    # Where results go to standard output, messages for people go to stderr.
     beside = redirect_stdout(sys.stderr) if results and str(results) == STDOUT else nullcontext()
     with untroubled(), beside:
         print(f"settings  {loaded.summary()}")
@@ -139,7 +139,7 @@ def _in_window(settings: Settings, notice: str | None, teller: Teller, started_s
         opening.close()
 
     def screen_gone() -> None:
-        """Qt ends the process in a moment, past every `finally`."""
+        """Closes the run: Qt ends the process in a moment and skips every `finally`."""
         close()
         complain("error: the screen is gone: its X server or Wayland compositor has ended. All files are complete")
         sys.stdout.flush()
@@ -235,7 +235,7 @@ def _calibration_bar():
 
 
 def _past_the_bar(text: str) -> None:
-    """On stderr, with the time: when a service runs for a month, its journal shows it."""
+    """Prints on stderr with the time, for the journal of a service."""
     from tqdm import tqdm
 
     tqdm.write(f"{datetime.now().astimezone().isoformat(timespec='seconds')} {text}", file=sys.stderr)

@@ -57,9 +57,9 @@ def add(sub: argparse._SubParsersAction) -> None:
         type=float,
         default=0.0,
         metavar="MS",
-        help="milliseconds that the front end takes of each frame; default 0",
+        help="milliseconds a frame that the front end takes; default 0",
     )
-    p.add_argument("--front-ms-per-face", type=float, default=0.0, metavar="MS", help="and of each face; default 0")
+    p.add_argument("--front-ms-per-face", type=float, default=0.0, metavar="MS", help="milliseconds a face; default 0")
     p.add_argument(
         "--memory-s",
         type=float,
@@ -73,7 +73,7 @@ def add(sub: argparse._SubParsersAction) -> None:
         help="draw the noise anew for each further batch of a frame",
     )
     _add_site(p)
-    p.add_argument("--seed", type=int, default=1, help="of the random draws; default 1")
+    p.add_argument("--seed", type=int, default=1, help="seed of the random draws; default 1")
     p.add_argument("--json", type=Path, metavar="OUT.json", help="write the table as JSON")
 
 

@@ -1,4 +1,4 @@
-"""`soak`: hours of a kiosk in minutes, with every fault that it is to survive; then a verdict, point by point."""
+"""`soak`: the demo crowd at full load with injected faults, then a verdict, point by point."""
 
 from __future__ import annotations
 

@@ -21,11 +21,11 @@ def add(sub: argparse._SubParsersAction) -> None:
         sub,
         "study",
         lambda args: args.study(args),
-        "Ask the paper's claims again: its Table I and Fig. 6, and whether elastic training makes the last exit better.",
+        "Test the paper's claims again. Its Table I and Fig. 6, and whether elastic training makes the last exit better.",
         "study regularisation --faces cache/faces --initial mobilenet_0.25_imdb64.npz --out runs/regularisation",
     )
     which = p.add_subparsers(
-        title="studies", required=True, metavar="WHAT", help="`main.py study WHAT --help` has its flags"
+        title="studies", required=True, metavar="WHAT", help="`main.py study WHAT --help` lists its options"
     )
     about = "Does elastic training make the last exit better? Paired trainings in up to four arms, and what follows."
     one = which.add_parser("regularisation", help=about, description=about)

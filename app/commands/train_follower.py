@@ -85,5 +85,5 @@ def _taught(utkface: Path, fer2013: Path | None, out: Path, pictures: int | None
 
 
 def _shuffled(path: Path) -> str:
-    """An order in which the first N are a fair sample."""
+    """A sort key: in its order the first N pictures are a fair sample."""
     return hashlib.sha256(path.name.encode()).hexdigest()

@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def viola_jones() -> Callable[[NDArray[np.uint8]], list[BoxXYWH]]:
-    """Our detector as align/ wants it: plain boxes."""
+    """Our detector, as a function from a grey picture to plain boxes, which align/ takes."""
     from app.faces.viola_jones import ViolaJones
 
     detector = ViolaJones()
@@ -140,7 +140,7 @@ def _evaluate(
         predictor = LandmarkPredictor(manifest)
         _, held_out = _split(utkface)
         report = evaluate_landmarks(held_out[:pictures], _tools(), predictor, progress=tqdm)
-        gray = _portrait()[:256, 100:356].copy()  # so small that both predictors' answers are read the quick way
+        gray = _portrait()[:256, 100:356].copy()  # small enough that both predictors' answers are read the fast way
         report["time"] = time_landmarks(manifest, gray, viola_jones()(gray)[0])
         report["bytes"] = sum(p.stat().st_size for p in verified_files(manifest))
     from app.reports.landmarks import draw, table

@@ -1,4 +1,4 @@
-"""How often newcomers are looked for: seldom while nothing moves where nobody is known, as in an empty room at night.
+"""How often newcomers are looked for: seldom while nobody is known and nothing moves, as in an empty room at night.
 
 Whoever comes moves, and is looked for at the full pace within LOOK_S. Only for live sources: a kiosk idles for hours.
 """
@@ -30,7 +30,7 @@ SLOW = 0.1
 
 @dataclass
 class Pace:
-    """Share of the full pace at which newcomers are looked for. Set by one, read by others."""
+    """Share of the full pace at which newcomers are looked for. One object sets it, others read it."""
 
     now: float = 1.0
 

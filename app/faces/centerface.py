@@ -82,8 +82,8 @@ class CenterFace:
 def _any_size(path: Path) -> bytes:
     """The network with its batch and sides left open; the file says 10 pictures of 32x32.
 
-    The file also lists its weights as inputs, so that ONNX Runtime may take none for a constant: without that a look takes half
-    of the time (960x544 on one core: 108 instead of 214 ms of processor time), and answers the same to five digits.
+    The file also lists its weights as inputs, so ONNX Runtime could not treat them as constants. Without that a look takes
+    half of the time (960x544 on one core: 108 instead of 214 ms of processor time) and answers the same to five digits.
     """
     import onnx
 

@@ -1,4 +1,4 @@
-"""The seam of face detectors. All of them speak of a face's box as Viola-Jones draws it (Viola & Jones, 2001).
+"""What every face detector is. All give a face's box as Viola-Jones draws it (Viola & Jones, 2001).
 
 Where to look, at what scale and when is the business of search.py and second_look.py; a detector only looks at the picture
 that it is given.
@@ -34,7 +34,7 @@ class Sighting(NamedTuple):
     """What a detector takes for a face."""
 
     box: Box
-    score: float = 0.0  # the detector's own, 0..1; 0 where it has none
+    score: float = 0.0  # 0..1, as the detector has it; 0 where it has none
     roll: float = 0.0  # the head's turn in radians, clockwise in the picture, where the detector can tell
 
 
@@ -67,7 +67,7 @@ def by_features(points: Points, score: float, side_by: float = SIDE_BY_FEATURES)
 
 
 def distinct(boxes: Sequence[Box]) -> list[int]:
-    """Numbers of the boxes that are no earlier one's face, found once more."""
+    """Numbers of the boxes that are a face of their own, not one that an earlier box has already."""
     if not boxes:
         return []
     array = np.array(boxes)
@@ -82,5 +82,5 @@ def distinct(boxes: Sequence[Box]) -> list[int]:
 
 
 def same_place(a: Box, b: Box) -> bool:
-    """Two looks have found one face."""
+    """Whether two boxes are of one face."""
     return abs(a.centre[0] - b.centre[0]) + abs(a.centre[1] - b.centre[1]) < NEAR * min(a.width, b.width)

@@ -36,8 +36,10 @@ def open_detector(spec: str) -> Detector:
 
 
 def open_detectors(spec: str) -> tuple[Detector | None, Detector | None]:
-    """In the path, and for the second look. With `both`, where CenterFace is not installed, Viola-Jones works alone: see
-    missing_detector. Raises as open_detector."""
+    """(detector in the frame's path, detector for the second look); either may be None.
+
+    With `both` Viola-Jones works alone where CenterFace is not installed (see missing_detector). Raises as open_detector.
+    """
     if spec == "centerface":
         return None, open_detector(spec)
     if spec != BOTH:
@@ -48,7 +50,7 @@ def open_detectors(spec: str) -> tuple[Detector | None, Detector | None]:
 
 
 def missing_detector(spec: str) -> str:
-    """What to tell people where `both` are asked for and only one can be had; else ""."""
+    """What to tell people who asked for `both` where only one is installed; else ""."""
     from app.faces.centerface import HOW_TO_GET, centerface_file
 
     if spec != BOTH or centerface_file():

@@ -29,7 +29,7 @@ MANIFEST = Path(__file__).parents[2] / "align" / "weights" / "follower.json"
 # A face that moved by more than this, in shares of its box (a turn by a radian, or a size by a factor e, count as one), is
 # looked at a second time, from where the first look put it.
 FAR = 0.08
-# Nor is a second look worth while where the first saw nothing like a face.
+# Below this presence a second look is not worth while.
 HOPELESS = 0.05
 
 
@@ -58,7 +58,7 @@ class Follower:
         self._session = one_thread_session(_verified(manifest), f"the follower ({manifest})")
 
     def __call__(self, gray: NDArray[np.uint8], places: Sequence[Place], rounds: int = 2) -> list[Followed]:
-        """One for each place of an (h, w) picture. With a second round, those that moved far are looked at again."""
+        """One answer for each place of an (h, w) picture. With two rounds, faces that moved far are looked at again."""
         found = self._once(gray, places)
         if rounds > 1:
             again = [i for i, one in enumerate(found) if one.presence > HOPELESS and _moved(places[i], one.place) > FAR]

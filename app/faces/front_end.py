@@ -40,12 +40,12 @@ if TYPE_CHECKING:
 
 # The follower's presence from which somebody known is held, and from which a newcomer is a face.
 HOLD, NEW = 0.5, 0.7
-# Between two frames nobody moves by more than so many widths or changes in size by more than this factor: what the follower
-# then holds is something else.
+# Between two frames nobody moves by more widths or changes in size by a larger factor: beyond that the follower holds
+# something else.
 FARTHEST, GROWTH = 0.7, 1.5
-# A face that a detector finds is somebody known who is so near (tracker.distance).
+# A face that a detector finds this near somebody known is theirs (tracker.distance).
 KNOWN = 0.6
-# A box that the follower has slid off its face, towards a chin or a hand, is on the face or this near, in widths of the face.
+# When the follower has slid off a face, to a chin or a hand, its box is still this near to the face, in widths of the face.
 SLID_BY = 0.3
 # Pictures kept for carrying, and how many of them are used on the way.
 PAST, STEPS = 16, 4
@@ -66,7 +66,7 @@ class FrameFaces:
 
 
 class _Seen(NamedTuple):
-    """A face in this frame, whoever's it is."""
+    """A face in this frame, whoever it belongs to."""
 
     box: Box
     roll: float
@@ -138,7 +138,7 @@ class FrontEnd:
         )
 
     def begin(self, frame: Frame) -> None:
-        """Of a frame that comes later: what does not depend on those before it is done meanwhile, on other threads."""
+        """Announces a frame that comes later: other threads do what does not depend on the frames before it."""
         if self._second_look:
             self._second_look.begin(frame.image, frame.time_s)
 
@@ -162,7 +162,7 @@ class FrontEnd:
         return [held[i][1] for i in distinct([one.box for _, one in held])]
 
     def _find(self, frame: Frame, gray: Gray, seen: list[_Seen]) -> list[Box]:
-        """Adds newcomers to `seen`; returns all places that looked like a face to any detector."""
+        """Adds newcomers to `seen`; returns every place that any detector took for a face."""
         suspects: list[Box] = []
         if self._second_look and (look := self._second_look(frame.image, frame.time_s)):
             suspects += [s.box for s in look.found]
@@ -180,7 +180,7 @@ class FrontEnd:
         return suspects
 
     def _carried(self, look: Look, now_s: float, gray: Gray, seen: Sequence[_Seen]) -> list[_Seen]:
-        """What a look at an older picture found, where it is now; those who are followed well are left out."""
+        """Where what a look found in an older picture is now, without those who are followed well."""
         since = [m for m in self._past if look.time_s <= m.time_s < now_s]
         if since and since[0].time_s != look.time_s:
             since = []  # so old that it is forgotten
@@ -206,7 +206,7 @@ class FrontEnd:
         )
 
     def _put_back(self, back: Sequence[_Seen], people: Sequence[int]) -> list[_Seen]:
-        """People whom the follower had slid off, on their face again."""
+        """Puts people whom the follower had slid off back on their face."""
         for person, one in zip(people, back, strict=True):
             self._tracker.put(person, one.box)
         return [one._replace(who=person) for person, one in zip(people, back, strict=True)]
@@ -227,7 +227,7 @@ class FrontEnd:
         return out
 
     def _moved(self, sighting: Sighting, then: Box, now: Box) -> _Seen:
-        """A person whom the follower has lost and a detector found, moved on by as much as they probably moved since."""
+        """Somebody lost whom a detector found in an older picture, moved by as much as they were expected to move since."""
         x, y = (b - a for a, b in zip(then.centre, now.centre, strict=True))
         box = sighting.box._replace(x=sighting.box.x + x, y=sighting.box.y + y)
         return _Seen(box, sighting.roll, None)
@@ -256,7 +256,7 @@ class FrontEnd:
     def _sort(
         self, size: tuple[int, int], named: Sequence[tuple[int, Box, _Seen]], time_s: float
     ) -> tuple[list[Face], list[tuple[int, Box]], dict[DropCause, int], dict[int, str]]:
-        """Faces that are ready, the largest first; people whose face is not; how many for what cause; and why."""
+        """(ready faces, largest first; people without one; how many for each cause; the cause by person)."""
         faces, unread, unserved, reasons = list[Face](), list[tuple[int, Box]](), Counter[DropCause](), dict[int, str]()
         alive = self._tracker.alive()
         there = sorted((n for n in named if n[0] in alive), key=lambda n: -n[1].width)
@@ -277,7 +277,7 @@ class FrontEnd:
     def _align(
         self, size: tuple[int, int], there: Sequence[tuple[int, Box, _Seen]], time_s: float
     ) -> dict[int, Face | str]:
-        """Of everybody whose landmarks are made out the face ready for the network, or why its crop is not fit to be read."""
+        """For everybody with landmarks: the face ready for the network, or why its crop is not fit to be read."""
         clear = [(person, shown, one) for person, shown, one in there if one.landmarks is not None]
         if not clear:
             return {}
@@ -298,14 +298,14 @@ def _seen(one: Followed) -> _Seen:
 
 
 def _add(seen: list[_Seen], new: Sequence[_Seen]) -> None:
-    """Those that are not there yet."""
+    """Adds those that are not there yet."""
     for one in new:
         if not any(same_place(one.box, other.box) for other in seen):
             seen.append(one)
 
 
 def _who(boxes: Sequence[Box], people: Mapping[int, Box]) -> dict[int, int]:
-    """Number of a box to the person who is there."""
+    """Which box is which person's: {number of the box: person}."""
     apart = distances(boxes, [*people.values()])
     if not apart.size:
         return {}
@@ -314,7 +314,7 @@ def _who(boxes: Sequence[Box], people: Mapping[int, Box]) -> dict[int, int]:
 
 
 def _who_slid(found: Sequence[Sighting], people: Mapping[int, Box], taken: Collection[int]) -> dict[int, int]:
-    """Number of a sure finding to the person whose box lies on that face, but is too small for it: the follower has slid."""
+    """{number of a sure find: person whose box lies on that face but is too small}: the follower has slid off them."""
     out: dict[int, int] = {}
     for i, one in enumerate(found):
         if i in taken or one.score < SURE:
@@ -329,6 +329,6 @@ def _who_slid(found: Sequence[Sighting], people: Mapping[int, Box], taken: Colle
 
 
 def _plausible(before: Box, after: Box, farthest: float = FARTHEST) -> bool:
-    """Whether it can be one face."""
+    """Whether one face can have been at `before` and now be at `after`: near enough, and of about the same size."""
     near = math.dist(before.centre, after.centre) < farthest * before.width
     return near and 1 / GROWTH < after.width / before.width < GROWTH

@@ -69,7 +69,7 @@ class FrontEndProcess:
         theirs.close()
 
     def ready(self) -> None:
-        """Waits until it has started. Raises what making the front end raised."""
+        """Waits until the process has started. Raises what `make` raised."""
         self._ask(READY)
 
     def __call__(self, frame: Frame) -> FrameFaces:
@@ -88,7 +88,7 @@ class FrontEndProcess:
         return found
 
     def close(self) -> None:
-        self._pipe.close()  # it ends by itself then
+        self._pipe.close()  # the process then ends by itself
         self._process.join(STOP_S)
         if self._process.is_alive():
             self._process.kill()
@@ -144,7 +144,7 @@ def _held() -> Iterator[None]:
 
 
 def _reserve(memory: SharedMemory) -> None:
-    """Takes the pages now: to write later into some that the system cannot give is a bus error, which ends both processes."""
+    """Takes the pages now. If the system could not give them later, a bus error would end both processes."""
     if hasattr(os, "posix_fallocate"):
         with open(f"/dev/shm/{memory.name}", "r+b") as file:
             os.posix_fallocate(file.fileno(), 0, memory.size)

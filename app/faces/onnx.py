@@ -10,8 +10,8 @@ from app.errors import ModelError
 def one_thread_session(network: bytes | str, name: str) -> Any:
     """A session over a network's content or path. Raises ModelError, with `name` for people.
 
-    Where this process already runs on a shared thread pool (network/onnx_cpu.py sets one up), sessions with threads of their
-    own are refused, and without one those without are: hence two tries.
+    Two tries: a process with a shared thread pool (network/onnx_cpu.py sets one up) refuses sessions with threads of their
+    own, any other process refuses sessions without.
     """
     import onnxruntime
 

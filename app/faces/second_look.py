@@ -50,14 +50,14 @@ class Look:
 
 
 class SecondLook(Protocol):
-    """Is offered every picture, and gives what came of an earlier one, if anything did."""
+    """Is offered every picture, and returns what it found in an earlier one, if a look has ended."""
 
     def __call__(self, image: NDArray[np.uint8], time_s: float) -> Look | None:
         """`image` is (h, w, 3) BGR; it is not kept."""
         ...
 
     def begin(self, image: NDArray[np.uint8], time_s: float) -> None:
-        """Of a picture that comes later, and that nobody writes into: may be looked at from now on, on another thread."""
+        """Announces a picture that comes later, so that another thread can look at it already. Nobody may write into it."""
         ...
 
     def close(self) -> None: ...
@@ -82,7 +82,7 @@ class Scales:
         self._turn, self._coarse_too = (0 if fine_first else 1), coarse_too
 
     def next(self, shape: tuple[int, ...]) -> _Task:
-        """For the next picture, of that (h, w, 3)."""
+        """How to look at the next picture, of shape (h, w, 3)."""
         longer = max(shape[:2])
         fine = min(max(longer * self._detector.scan_px / self._smallest, FINE_PX[0]), FINE_PX[1])
         fine = min(fine, 2 * longer)
@@ -94,7 +94,7 @@ class Scales:
         return _Task(size, scale, is_fine)
 
     def look(self, image: NDArray[np.uint8], task: _Task, time_s: float) -> Look:
-        """Threads may share it."""
+        """Looks at one picture. Safe on several threads."""
         how = cv2.INTER_AREA if task.scale < 1 else cv2.INTER_LINEAR
         found = self._detector(cv2.resize(image, task.size, interpolation=how), 0.0, math.inf)
         return Look(time_s, tuple(s._replace(box=Box(*(v / task.scale for v in s.box))) for s in found), task.fine)
@@ -183,10 +183,10 @@ class LookBeside:
         return answer
 
     def begin(self, image: NDArray[np.uint8], time_s: float) -> None:
-        """Live pictures are not known ahead."""
+        """Does nothing: live pictures are not known ahead."""
 
     def wait(self) -> None:
-        """Until the look that was begun is done. For tests and for benchmarks."""
+        """Waits until the look that was begun is done. For tests and benchmarks."""
         with self._changed:
             self._changed.wait_for(lambda: not self._busy)
 
@@ -208,7 +208,7 @@ class LookBeside:
             try:
                 image, time_s = given
                 look = self._scales.look(image, self._scales.next(image.shape), time_s)
-            except Exception as error:  # told once to the frame's path, which knows what to do with it
+            except Exception as error:  # raised once in the frame's path, which handles it
                 failure = error
             with self._changed:
                 worked_s = self._work_clock() - before_s

@@ -27,7 +27,7 @@ NOISE = 0.03
 # Acceleration's spectral density: a walking head gains or loses some widths a second within a second; and how fast a
 # new face may be. These and the figures below that have to do with motion were chosen on the crossing crowd's true boxes.
 AGILITY, NEW_SPEED = 3.0, 1.5
-# Who is not seen is taken to slow down: predictions reach no further than so many seconds of their last velocity.
+# Somebody unseen is assumed to slow down: a prediction reaches no further than so many seconds of their last velocity.
 GLIDE_S = 1.0
 
 # A face may be this far from where it is expected, in widths and with the logarithm of the sizes' ratio added, and be the
@@ -87,7 +87,7 @@ class _Track:
         self._covariance = step @ self._covariance @ step.T + grown
 
     def put(self, box: Box) -> None:
-        """Begins anew there, at rest."""
+        """Begins anew in this box, at rest."""
         self._at, self._speed = _vector(box), np.zeros(3)
 
     def correct(self, box: Box) -> None:
@@ -111,7 +111,7 @@ class Tracker:
         self._next_id, self._step = first, step
 
     def expected(self, time_s: float) -> dict[int, Box]:
-        """Where everybody is to be looked for at `time_s`, the unconfirmed among them."""
+        """Where to look for everybody at `time_s`, the unconfirmed too."""
         self._predict(time_s)
         return {t.person: t.box for t in self._tracks}
 
@@ -121,7 +121,7 @@ class Tracker:
         time_s: float,
         frame: tuple[float, float] | None = None,
     ) -> list[tuple[int, Box]]:
-        """(id, shown box) of each of `boxes`, in their order. Confirmed people choose first.
+        """(id, shown box) of each of `boxes`, in their order. Confirmed people are assigned first.
 
         `frame`: its width and height; who walked out of it is forgotten sooner.
         """
@@ -152,18 +152,18 @@ class Tracker:
         return {t.person: t.hits for t in self._tracks if not t.confirmed}
 
     def confirm(self, person: int) -> None:
-        """It is a face, for as long as it is followed."""
+        """Marks somebody as a face, for as long as they are followed."""
         for track in self._tracks:
             track.confirmed |= track.person == person
 
     def put(self, person: int, box: Box) -> None:
-        """They are there, whatever was believed."""
+        """Sets somebody's box to this one, whatever was predicted."""
         for track in self._tracks:
             if track.person == person:
                 track.put(box)
 
     def drop(self, person: int) -> None:
-        """It was no face."""
+        """Forgets somebody who was no face."""
         self._tracks = [t for t in self._tracks if t.person != person]
 
     def forget_all(self) -> None:

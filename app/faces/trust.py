@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 # Score of the second look from which one is enough; with a lower one it takes several, and a presence that a hand hardly has.
 SURE, SEVERAL, SURE_PRESENCE = 0.5, 3, 0.97
-CLEAR = 0.9  # presence from which the follower is clear about somebody
+CLEAR = 0.9  # presence from which the follower is sure of somebody
 # Somebody in whom the follower sees no face, as in a profile, must be found so often.
 PROFILE_LOOKS = 2
 # So many fine looks in a row that do not find somebody: who was held back is dropped; and somebody confirmed, where the
@@ -52,7 +52,7 @@ class Trust:
         self._records: dict[int, _Record] = {}
 
     def followed(self, person: int, presence: float, width: float = 0.0) -> None:
-        """In a frame in which they were seen, in a box of that width; 0 where by a detector only."""
+        """Notes a frame in which they were followed with this presence (0: seen by a detector only), and the box's width."""
         record = self._of(person)
         record.width = width
         record.presence += (_OVER if record.followed else 1.0) * (presence - record.presence)
@@ -60,22 +60,22 @@ class Trust:
         record.followed += presence > 0
 
     def found(self, person: int, score: float, width: float = 0.0) -> None:
-        """By a second look, in a box of that width."""
+        """Notes that a second look found them, in a box of that width."""
         record = self._of(person)
         record.width_found = width
         record.best, record.looks, record.missed = max(record.best, score), record.looks + 1, 0
 
     def not_found(self, person: int) -> None:
-        """By a fine second look, although they should have been in its picture."""
+        """Notes that a fine second look missed them, although they should have been in its picture."""
         self._of(person).missed += 1
 
     def as_wide(self, person: int, width: float) -> bool:
-        """A followed box of that width can still be on the face that was found."""
+        """Whether a followed box of that width can still be on the face that was found."""
         record = self._records.get(person)
         return record is None or width >= FAR_SHRUNK * record.width_found
 
     def is_face(self, person: int) -> bool:
-        """Somebody held back may be shown."""
+        """Whether somebody held back may be shown."""
         record = self._of(person)
         if not self._second_look:
             return record.clear >= CLEAR_FRAMES
@@ -84,7 +84,7 @@ class Trust:
         return record.best >= SURE or (record.looks >= SEVERAL and record.presence >= SURE_PRESENCE)
 
     def is_none(self, person: int, confirmed: bool) -> bool:
-        """It was no face, or is none any more."""
+        """Whether somebody is to be dropped: it was no face, or is none any more."""
         record = self._of(person)
         if not confirmed:
             return record.missed >= HELD_BACK_LOOKS

@@ -49,7 +49,7 @@ class Messages:
     """Makes messages of results, in their order. With `wall` (seconds since 1970) they have the time of day too."""
 
     def __init__(self, wall: Callable[[], float] | None = None, run: str | None = None, camera: str = "") -> None:
-        """Of one of several cameras, each message names it, and has a number of its own count."""
+        """`camera`: of several cameras, the name that each message carries; each camera counts its own numbers."""
         self._wall, self._run, self._camera = wall, run or uuid.uuid4().hex, camera
         self._visits, self._crowd = Visits(), None
         self._number, self._total = 0, 0
@@ -59,7 +59,7 @@ class Messages:
         self._present = self._most = self._entered = self._left = 0
 
     def of(self, result: Result) -> list[Message]:
-        """What one more result gives rise to."""
+        """The messages that one more result leads to."""
         self._now_s = result.frame.time_s
         if self._begun_s is None:
             self._begun_s = self._now_s
@@ -80,7 +80,7 @@ class Messages:
         return told
 
     def end(self) -> list[Message]:
-        """What is still to be told when nothing more comes: everybody leaves. May be called twice."""
+        """The last messages: everybody leaves. May be called twice."""
         left = self._visits.end()
         self._gone += left
         self._present = 0
@@ -95,7 +95,7 @@ class Messages:
         return told
 
     def _crowded(self, crowd: Crowd) -> list[Message]:
-        """Where single people are not to be told, who came and went is what the counts grew by."""
+        """With `aggregate` single people are not told of: who came and went is what the counts grew by."""
         last, self._crowd = self._crowd, crowd
         told = list[Message]()
         if last and last.from_s != crowd.from_s:  # counts began anew, with those who are in view

@@ -29,7 +29,7 @@ FRAME_CAUSES = (
 
 
 class Counted(Protocol):
-    """A camera, as far as it is counted; its name is "" where it is the only one."""
+    """What is counted of a camera; its name is "" where it is the only one."""
 
     name: str
     source: Source
@@ -44,7 +44,7 @@ def parse_address(text: str, *, public: bool) -> tuple[str, int]:
         raise UsageError(f"--metrics must be HOST:PORT such as 127.0.0.1:9108, got {text[:80]!r}")
     if not public and not is_local(host):
         raise UsageError(
-            f"--metrics {text[:80]}: others than this machine could read the figures there. "
+            f"--metrics {text[:80]}: other machines could read the figures at this address. "
             "Use 127.0.0.1, or add --metrics-public"
         )
     return host, int(port)

@@ -17,8 +17,8 @@ ESTIMATE_FIELDS = ("age", "age_low", "age_high", "gender", "gender_p", "expressi
 
 
 def estimate_record(estimate: Estimate | None) -> dict[str, Any]:
-    """The fields of an estimate in results and events; what is not known yet is null, and so is an unsure expression,
-    and what the network does not tell."""
+    """The fields of an estimate in results and events; null where not known yet, too unsure, or not
+    told by the network."""
     if estimate is None:
         return dict.fromkeys(ESTIMATE_FIELDS)
     values = ((name, getattr(estimate, name)) for name in ESTIMATE_FIELDS)

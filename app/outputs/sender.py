@@ -85,19 +85,19 @@ class Sender:
         self._thread.start()
 
     def put(self, message: Message) -> None:
-        """Never waits."""
+        """Adds a message. Never waits."""
         try:
             self._pushed_out += self._box.put(message) is not None
         except Closed:
             self._pushed_out += 1
 
     def finish(self) -> None:
-        """Nothing more comes: what waits is sent as far as no try fails. Does not wait for it."""
+        """Says that nothing more comes. What waits is sent until a try fails. Returns at once."""
         self._box.close()
         self._closing.set()
 
     def close(self, timeout_s: float = CLOSE_S) -> None:
-        """Waits no longer than that until all is sent; what is not counts as dropped. May be called twice."""
+        """Waits at most so long until all is sent; the rest counts as dropped. May be called twice."""
         self.finish()
         if not self._thread.is_alive():
             return
@@ -129,7 +129,7 @@ class Sender:
                     return
                 self._trouble(f"{error}; it is tried again")
                 self._wait(min(LONGEST_S, FIRST_S * 2 ** min(tries, 9)) * (1 - self._chance() / 2))
-            except Exception as error:  # Refused, or what nobody foresaw: the next message may be better off
+            except Exception as error:  # Refused, or an unforeseen error: the next message may succeed
                 self.refused += 1
                 self._trouble(str(error) if isinstance(error, Refused) else f"{type(error).__name__}: {error}")
                 return

@@ -80,7 +80,7 @@ class Sound:
             self._container.close()
 
     def _read(self) -> Iterator[av.Packet]:
-        """Until the first that cannot be read: a gap would be out of step with the pictures no less than silence."""
+        """Packets until the first unreadable one: after a gap the sound would be out of step with the pictures."""
         try:
             for packet in self._container.demux(self._stream):
                 if packet.size and packet.pts is not None:

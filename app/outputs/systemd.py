@@ -1,4 +1,4 @@
-"""What systemd is told of a run (sd_notify(3)): that it is ready, how it does, and that it still lives. Nothing elsewhere."""
+"""What systemd is told of a run (sd_notify(3)): that it is ready, its state, and that it is alive. Does nothing elsewhere."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def notify(text: str) -> None:
 
 
 class Heart:
-    """Beats while results come, or while a lost source is being looked for; a run that hangs is killed for want of it."""
+    """Tells systemd that the run is alive: results come, or a lost source is being looked for. Else systemd kills it."""
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class Heart:
         self._next_s, self._frames = clock(), -1
 
     def beat(self) -> None:
-        """To be called often; does something every EVERY_S."""
+        """Call often; it acts every EVERY_S seconds."""
         now_s = self._clock()
         if now_s < self._next_s:
             return

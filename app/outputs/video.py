@@ -33,7 +33,7 @@ COLOURS = "colorprim=bt709:transfer=bt709:colormatrix=bt709:range=tv"
 X264 = {"preset": "veryfast", "crf": "21", "x264-params": COLOURS}
 # Beside a live run: half of the work, for files half as large again.
 LIVE_X264 = X264 | {"preset": "superfast", "threads": "1"}
-# A live run's recording has what the run leaves of the processors: rather a frame of it is dropped than a deadline missed.
+# A live run's recording gets what the run leaves of the processors: it drops a frame rather than a deadline is missed.
 LIVE_NICENESS = 10
 
 
@@ -49,7 +49,7 @@ VP9 = {"deadline": "realtime", "cpu-used": "8", "row-mt": "1", "crf": "31", "b":
 
 class VideoWriter:
     """Annotated video, H.264, on a thread of its own. Frames keep their times, so that a live recording plays at the
-    speed of life however uneven its frames came. With `index_first` browsers play it before they have all of it; without,
+    speed of life however unevenly its frames came. With `index_first` browsers play it before they have all of it; without,
     it is written in fragments, and whatever cuts it off leaves a file that plays to a second or two before."""
 
     def __init__(
@@ -86,7 +86,7 @@ class VideoWriter:
             if self._live:
                 _yield_to_others()
             self._encode()
-        except Exception as error:  # whatever it is, the pipeline must not wait for this thread for ever
+        except Exception as error:  # whatever the error, the pipeline must not wait for this thread for ever
             self._failure = OutputError(f"{self._path}: {error}")
         finally:
             self._box.close()

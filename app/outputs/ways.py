@@ -1,4 +1,4 @@
-"""The ways to other systems that a run may be asked for."""
+"""The ways in which a run may tell other systems: `--mqtt` and `--webhook`."""
 
 from __future__ import annotations
 

@@ -26,9 +26,8 @@ shares no slow error with them.
 The shown half interval is sqrt(P[m, m] + person variance), person variance being the readings' mean of (1 - FRAME - SLOW -
 OFFSET) half^2: one reading is shown with its own interval, many with a narrower one that never shrinks below the person
 error. A shallow exit with a wider interval weighs less; after a few frames of both its offset is known, so that switching
-exits does not move the age. FRAME and OFFSET
-are measured on perturbed validation faces, SLOW and SLOW_S on the talking clip, by `main.py bench estimates`
-(docs/reference/people.md).
+exits does not move the age. FRAME and OFFSET are measured on perturbed validation faces, SLOW and SLOW_S on a clip of a man
+who talks, by `main.py bench estimates` (docs/reference/people.md).
 """
 
 from __future__ import annotations
@@ -104,7 +103,7 @@ class _Memory:
         return math.sqrt(self.covariance[0, 0] + self.person_variance)
 
     def judge(self) -> None:
-        """Decides what is sure enough to be told."""
+        """Decides whether age and expression are sure enough to be shown."""
         age, expression = self.told
         least = LEAST_EXPRESSION - EXPRESSION_MARGIN * expression
         self.told = [self.half <= TOO_WIDE + WIDE_MARGIN * age, _share(self.expression, self.shown[1]) >= least]
@@ -213,7 +212,7 @@ def _first(reading: Reading, variance: float, frame: int, time_s: float) -> _Mem
 
 
 def _noise(known: _Memory, variance: float, passed: float) -> float:
-    """R of the reading; takes note where it is the sharpest."""
+    """R of the reading (see the module). Remembers the sharpest reading."""
     blur = variance - known.sharpest
     shared = 1.0 if variance < CLEARLY_SHARPER * known.sharpest else max(1.0, 2 * SLOW_S / passed)
     if blur < 0:

@@ -1,4 +1,4 @@
-"""How sharp somebody's crop is to be expected, by how fast they move: known before anything is read."""
+"""How sharp somebody's crop probably is, told from how fast they move, before the network reads it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Movement:
         self._boxes: dict[int, Box] = {}
 
     def sharpness(self, person: int, box: Box) -> float:
-        """Of a face that is `box` now; 1 where it was not seen before."""
+        """Expected sharpness of a face that is at `box` now, 0 to 1; 1 for a face that was not seen before."""
         before = self._boxes.get(person)
         self._boxes[person] = box
         if before is None:

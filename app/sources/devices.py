@@ -26,7 +26,7 @@ class Wishes:
 
     size: tuple[int, int] = (1280, 720)
     fps: float | None = None  # None: its own
-    exposure_ms: float | None = None  # None: it sees to that by itself
+    exposure_ms: float | None = None  # None: the camera chooses it
 
     def properties(self, system: str = sys.platform) -> list[tuple[int, float]]:
         """OpenCV's, in the order in which drivers want them."""

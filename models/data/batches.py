@@ -72,7 +72,10 @@ def _rgb(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def augmented(view: NDArray[np.uint8], size: int, how: Augmentation, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """One changed (size, size, 3) crop of a view. Grey and coarse hit both data sets alike, so that neither betrays itself."""
+    """One changed (size, size, 3) crop of a view.
+
+    Every set gets the same shares of grey and coarse pictures, so that the network cannot tell the sets apart.
+    """
     if how.spoil and rng.random() < how.spoil:
         view = seen_by_a_camera(view, rng)
     matrix = crop_matrix(
@@ -107,7 +110,7 @@ def augmented(view: NDArray[np.uint8], size: int, how: Augmentation, rng: np.ran
 
 
 def seen_by_a_camera(view: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """A (v, v[, 3]) view as a camera has it: (w, w, 3), its face FACE_PX wide, and spoilt."""
+    """A (v, v[, 3]) view as a camera would take it: (w, w, 3), its face FACE_PX wide, and spoilt."""
     face_px = float(np.exp(rng.uniform(*np.log(FACE_PX))))
     side = min(round(face_px * VIEW_ZOOM), len(view))
     small = _rgb(cv2.resize(view, (side, side), interpolation=cv2.INTER_AREA))
@@ -115,7 +118,7 @@ def seen_by_a_camera(view: NDArray[np.uint8], rng: np.random.Generator) -> NDArr
 
 
 def spoilt_views(pixels: NDArray[np.uint8]) -> list[tuple[NDArray[np.int64], NDArray[np.uint8]]]:
-    """(n, v, v[, 3]) views, each spoilt in one way and strength in turn: for intervals that hold on a camera's pictures.
+    """(n, v, v[, 3]) views, each spoilt in one way and strength in turn, to fit intervals that hold on camera pictures.
 
     Two arrays with the places of their faces among the views: of faces of 60 px and of 30 px. The same views give the same
     pictures.

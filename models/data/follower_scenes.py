@@ -30,14 +30,14 @@ STRAY_UP_TO = (0.55, 0.87, 1.0)  # cumulated
 CALM_UP_TO = (0.82, 0.96, 1.0)  # the same for the later part of training, in which fine differences are learned
 NO_FACE = 0.22
 THING_PX = 320  # largest piece of a picture without a face
-# A crop shows its face where its centre is off by less than this share of the box and its scale by less than this factor;
-# it does not where it is off by more than the second of either. In between nothing is learned of presence.
+# (least, most) error of a crop's centre, in shares of the box, and of its scale, as a factor. Below the first a crop shows
+# its face, above the second it does not. In between nothing is learned of presence.
 CENTRE, FACTOR = (0.32, 0.55), (1.5, 2.1)
 # Side of the face's box in the camera's picture, pixels.
 FACE_PX = (12.0, 64.0)
 
 
-# Pictures without a face that come with scikit-image; each is used for backgrounds and as something that is no face.
+# Pictures without a face that come with scikit-image: used for backgrounds, and as crops that show no face.
 THINGS = (
     "coffee", "camera", "chelsea", "rocket", "brick", "grass", "gravel", "coins", "text", "page", "clock", "moon",
     "checkerboard", "horse", "hubble_deep_field", "immunohistochemistry", "retina",
@@ -138,7 +138,7 @@ def _astray(landmarks: Points, shift: NDArray[np.float64], zoom: float, turn_deg
 
 
 def _turned_away(matrix: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
-    """Squeezes and slants the crop as a head does that turns or nods: an affine stand-in."""
+    """Squeezes and slants the crop, roughly as a head looks that turns or nods."""
     middle = CROP_PX / 2
     slant = np.array([[rng.uniform(0.72, 1.04), rng.normal(0, 0.05)], [rng.normal(0, 0.08), rng.uniform(0.85, 1.1)]])
     return np.column_stack([slant @ matrix[:, :2], slant @ (matrix[:, 2] - middle) + middle])

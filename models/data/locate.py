@@ -31,7 +31,7 @@ MAX_WORKING_SIZE = 640
 TURNS_DEG = (0.0, 30.0, -30.0, 60.0, -60.0, 90.0, -90.0)
 # A face that scores so high in the upright picture is not looked for any further.
 SURE_SCORE = 1.0
-# dlib's own threshold is 0. Where every picture is a face, less will do.
+# dlib's own threshold is 0. Every picture here shows a face, so a lower one is safe.
 SCORE_AMONG_POSES, SCORE_OF_A_CROP = 0.0, -0.6
 # How far around the region that a data set names its face is looked for, as a share of the region.
 AROUND_REGION = 0.5
@@ -117,7 +117,7 @@ def _turned(gray: NDArray[np.uint8], angle_deg: float) -> tuple[NDArray[np.uint8
 
 @dataclass(frozen=True)
 class Located:
-    """Landmarks of one picture, (47, 2) in its own pixels, and how they came about."""
+    """Landmarks of one picture, (47, 2) in its own pixels, and how they were found."""
 
     landmarks: NDArray[np.float64]
     found: bool
@@ -125,8 +125,7 @@ class Located:
 
 
 class Locator:
-    """Finds the landmarks of the one face of a data-set picture, by the application's predictor or, to compare, by the one
-    that it learned from."""
+    """Finds the landmarks of the one face of a data-set picture, by our predictor or, to compare, by its teacher."""
 
     def __init__(self, placing: Placing, detect: Detector | None = None, teacher: bool = False) -> None:
         self._placing = placing
@@ -135,7 +134,7 @@ class Locator:
         if teacher:
             self._predict: Callable[[NDArray[np.uint8], Box], NDArray[np.float64]] = TeacherPredictor()
         else:
-            # Our predictor is used to the boxes of the kiosk's detector, which are not dlib's.
+            # Our predictor was trained on Viola-Jones' boxes; dlib's differ.
             ours = LandmarkPredictor()
             self._predict = lambda gray, box: ours(gray, detector_box(box))
 
@@ -194,7 +193,9 @@ def locate_all(
 ) -> list[Located | None]:
     """Landmarks of every sample, in order, over several processes; None for no picture and for a picture without a face."""
     if placing.detector:
-        CnnDetector(placing.detector)  # a file that cannot be read is one clear error here, and one a process there
+        CnnDetector(
+            placing.detector
+        )  # here a file that cannot be read is one clear error; there it would be one from each process
     with get_context("spawn").Pool(workers) as pool:
         return list(progress(pool.imap(partial(_locate_one, placing), samples, chunksize=64)))
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from models.data.locate import Located
 
 VIEW_SIZE = 160
-# The paper's margins seen from 1.25 times as far: crops may be shifted, turned and zoomed out by as much without new pixels.
+# Views show 1.25 times the paper's crop, so that crops may be shifted, turned and zoomed out within them.
 VIEW_ZOOM = 1.25
 VIEW_MARGINS = Margins(left=0.26, top=0.26, right=0.26, bottom=0.18)
 
@@ -131,7 +131,7 @@ def held_out_of(dataset: DataSet, progress: Callable = iter) -> NDArray[np.bool_
 
 @dataclass(frozen=True)
 class Views:
-    """FrameFaces faces of one data set and split: `pixels` (n, v, v[, 3]) uint8 memory-mapped, labels as (n,) int16.
+    """Aligned faces of one data set and split: `pixels` (n, v, v[, 3]) uint8 memory-mapped, labels as (n,) int16.
 
     `age_mean` and `age_std`, (n,) float32 years: mean and standard deviation of people's guesses, nan where nobody guessed.
     `shares`, (n, 7) float32, and `majority`, (n,): what FER+'s annotators voted for, to train on and to judge by (ferplus.py);
@@ -158,7 +158,7 @@ class Views:
 
     @property
     def voted(self) -> bool:
-        """Whether FER+'s annotators say what people express, and not the set's own labels."""
+        """Whether the expressions are FER+'s votes, not the set's own labels."""
         return bool(self.shares.any())
 
     def __len__(self) -> int:

@@ -112,7 +112,7 @@ def _figures(
     labels: dict[str, NDArray],
     scale: float,
 ) -> dict[str, float]:
-    """What labels and reader allow of: mae and bias in years, shares of right genders and expressions."""
+    """As far as labels and reader allow: mae and bias in years, shares of right genders and expressions."""
     answers = []
     for start in range(0, len(shown), BATCH):
         images, matrices = zip(*shown[start : start + BATCH], strict=True)

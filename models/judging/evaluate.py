@@ -64,7 +64,7 @@ class Pictures:
             samples = leave_out(samples, report, self.without)
         if self.dataset == "ferplus":
             if self.votes is None:
-                raise DataError("FER+'s votes are needed: give their table")
+                raise DataError("FER+'s votes are needed: give their table with --votes")
             voted = ferplus.with_votes(samples, report, self.votes)
             samples = [s for s in voted if ferplus.majority(s.votes) >= 0]
             cause = "not judged: no class has more than half of the votes, or it is unknown or no face"
@@ -98,7 +98,8 @@ def evaluate(
     labels = labels_of(kept)
     if not any((labels[task] >= 0).any() for task in manifest.tasks):
         raise DataError(
-            f"{manifest.name} tells {' and '.join(manifest.tasks)}, of which {pictures.dataset} has no labels"
+            f"{pictures.dataset} has no labels of {' and '.join(manifest.tasks)}, which is what {manifest.name} estimates: "
+            "choose another data set"
         )
     landmarks = "landmarks of dlib's 68-point model" if teacher else "landmarks of each picture"
     return {
@@ -125,7 +126,7 @@ def evaluate(
 
 
 def labels_of(samples: Sequence[Sample]) -> dict[str, NDArray]:
-    """What is judged by, (n,) each, -1 or nan where unknown. Where FER+'s votes are known they say what is expressed, and the
+    """The true labels, (n,) each, -1 or nan where unknown. Where FER+'s votes are known they say what is expressed, and the
     set's own label is `expression_fer2013`."""
     labels = {k: np.array([getattr(s, k) for s in samples]) for k in (*HEADS, "ethnicity", "age_mean", "age_std")}
     if any(s.votes for s in samples):

@@ -26,7 +26,7 @@ ETHNICITIES = ("White", "Black", "Asian", "Indian", "others")  # UTKFace's label
 def figures(
     p: Mapping[str, NDArray], labels: Mapping[str, NDArray], scales: Mapping[int, float] | None = None
 ) -> dict[str, Any]:
-    """All that the labels allow. Ready for JSON.
+    """All figures that the labels allow, ready for JSON.
 
     p: age (n, 101), gender (n, 2), expression (n, 7), of what the network tells. labels: age, gender, expression, ethnicity,
     each (n,), -1 where unknown (an expression of 7 is one that the network has no class for), and optionally

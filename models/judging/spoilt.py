@@ -139,7 +139,7 @@ def _outputs(
 def _figures(
     outputs: dict[str, NDArray[np.float32]], exit_: Exit, labels: dict[str, NDArray], size: int
 ) -> dict[str, float]:
-    """What the labels allow of: mae and bias in years, coverages of the age's intervals, gender, expression."""
+    """As far as the labels allow: mae and bias in years, coverages of the age's intervals, gender, expression."""
     age, *classes = (outputs.get(exit_.output(h)) for h in HEADS)
     out: dict[str, float] = {}
     known = labels["age"] >= 0

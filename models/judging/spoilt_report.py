@@ -53,7 +53,7 @@ def _each(spoilt: Mapping[str, Any], key: str) -> dict[str, float]:
 
 
 def _most(name: str, values: Mapping[str, float]) -> dict[str, Any]:
-    """The value furthest from 0 and whose it is."""
+    """(the value furthest from 0, the kind it is of)."""
     worst = max(values, key=lambda k: abs(values[k]))
     return {name: values[worst], f"{name}_of": worst}
 

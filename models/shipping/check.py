@@ -1,7 +1,7 @@
 """Whether a network file does what the trained network does: on faces and other natural pictures, with float64 as the referee.
 
-Noise would not tell: features of noise are unlike those of pictures, and a network may well agree on the one alone. float32
-itself errs, a deep network more than a shallow one, so torch's own error in float32 says how much of it is to be expected.
+Noise would not do: its features are unlike those of pictures, so files may agree on noise and differ on faces. float32 itself
+errs, more in a deep network, so torch's own error in float32 says how much is to be expected.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 # What a probability may be off by, as a share of itself. Measured on the two networks that ship: below 2e-5.
 RELATIVE = 1e-3
-# Or so many times as much as torch in float32 is off.
+# Or so many times torch's own error in float32.
 TIMES = 4.0
 # Where float32 itself is off by more, no file can hold the network.
 MOST = 5e-2
@@ -58,7 +58,7 @@ class Check:
         return max(RELATIVE, TIMES * self.of_torch_float32)
 
     def told(self) -> dict[str, float]:
-        """As the manifest has it."""
+        """The differences as the manifest records them."""
         return asdict(self) | {"allowed": self.allowed}
 
     def refuse(self) -> None:

@@ -74,7 +74,7 @@ def relative_errors(ages: NDArray, p: NDArray) -> NDArray[np.float64]:
 
 
 def interval_scales(errors: NDArray) -> dict[int, float]:
-    """Per coverage in per cent, what deviations must be multiplied with for so many of the relative errors to lie inside."""
+    """By coverage in per cent: the factor on deviations that makes so many of the relative errors lie inside."""
     return {coverage: float(np.quantile(errors, coverage / 100)) for coverage in COVERAGES}
 
 

@@ -109,7 +109,7 @@ def write_onnx(networks: Mapping[int, ElasticNetwork], path: Path) -> None:
     for size, network in networks.items():
         if size != default:
             changes = size_changes(copy.deepcopy(networks[default]), copy.deepcopy(network), pairs)
-            # Of what lies behind the last exit the file holds nothing.
+            # The file holds nothing that lies behind the last exit.
             add_size(file, size, {name: values for name, values in changes.items() if name in there})
     onnx.save(file, path)
 
@@ -119,7 +119,9 @@ def to_onnx(network: ElasticNetwork, size: int, path: Path, any_size: bool = Tru
     names = [f"{exit_name}.{head}" for exit_name in network.heads for head in network.tasks]
     example = torch.zeros(2, size, size, 3, dtype=torch.uint8)
     n, h, w = (torch.export.Dim(d, min=1) for d in ("faces", "height", "width"))
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns that torchvision, which nobody uses, is missing
+    logging.getLogger("torch.onnx").setLevel(
+        logging.ERROR
+    )  # the exporter warns that torchvision is missing, which is not needed
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(

@@ -120,19 +120,19 @@ def _toml(value: Any) -> str:
 def make_table(
     plan: Plan, entries: Sequence[Entry] = ENTRIES, progress: Callable[..., Any] | None = None
 ) -> Iterator[dict[str, Any]]:
-    """A row an entry, as soon as it is there: trains, exports and judges what is missing.
+    """Yields a row for each entry: trains, exports and judges what is missing.
 
     Raises TrainingError, DataError, ExportError, ManifestError and WeightsError.
     """
     for entry in entries:
-        Config.read(_written(plan, entry)).build()  # what cannot be trained is refused before days are spent
+        Config.read(_written(plan, entry)).build()  # refuse what cannot be trained before any training begins
     for entry in entries:
         manifest = _trained(plan, entry, progress)
         yield _row(plan, entry, _judged(plan, entry, manifest, progress))
 
 
 def finished_rows(plan: Plan, entries: Sequence[Entry] = ENTRIES) -> list[dict[str, Any]]:
-    """The rows of what is judged already; nothing is trained."""
+    """The rows of entries that are judged already; trains nothing."""
     reports = {entry: plan.out / entry.name / "test.json" for entry in entries}
     return [_row(plan, e, json.loads(p.read_text(encoding="utf-8"))) for e, p in reports.items() if p.is_file()]
 

@@ -106,12 +106,12 @@ def pictures(root: Path) -> list[Path]:
 
 
 def ending(path: Path) -> str:
-    """What tells a picture from the others of its set, wherever that lies: SPLIT/LABEL/NAME."""
+    """SPLIT/LABEL/NAME: what names a picture of a set wherever its folder lies."""
     return "/".join(path.parts[-3:])
 
 
 def leave_out(samples: Sequence[Sample], report: Report, names: Path) -> list[Sample]:
-    """The samples but those that a file lists, a path ending in SPLIT/LABEL/NAME a line. Raises DataError."""
+    """The samples without those that a file lists: a path ending in SPLIT/LABEL/NAME a line. Raises DataError."""
     try:
         listed = {ending(Path(line)) for line in names.read_text(encoding="utf-8").splitlines()}
     except (OSError, UnicodeDecodeError) as error:

@@ -95,7 +95,7 @@ def _metadata(root: Path) -> tuple[str, dict[str, NDArray[Any]]]:
     try:
         fields = loadmat(path)[name][0, 0]
         meta = {key: np.ravel(fields[key]) for key in fields.dtype.names}
-    except Exception as error:  # scipy's reader raises whatever a cut file makes it stumble over
+    except Exception as error:  # scipy's reader raises many types for a damaged file
         raise DataError(f"{path} cannot be read as IMDB-WIKI's metadata: {type(error).__name__}: {error}") from error
     needed = {"dob", "photo_taken", "full_path", "face_location", "face_score", "second_face_score", "gender"}
     missing = needed - set(meta)

@@ -26,14 +26,14 @@ TRAIN, VALIDATION = "train", "validation"
 
 
 class _BadLabel(ValueError):
-    """Cause, as the report has it."""
+    """A label cannot be used; the message is the cause in the report."""
 
 
 def read_csv(path: Path) -> DataSet:
     """A table with a column `file` (relative to the table) and any of age, age_std (years), gender (male, female),
     expression (angry, disgust, fear, happy, neutral, sad, surprise) and split (train, validation).
 
-    An empty field is not known. The set is called as the file.
+    An empty field is not known. The set has the name of the file.
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
@@ -46,8 +46,8 @@ def read_csv(path: Path) -> DataSet:
     unknown = set(columns) - set(COLUMNS)
     if "file" not in columns or unknown or not {"age", "gender", "expression"} & set(columns):
         raise DataError(
-            f"{path}: columns are {', '.join(columns) or 'none'}; needed are file and one of age, gender, expression, "
-            f"and known besides are age_std and split"
+            f"{path} has the columns {', '.join(columns) or 'none'}. It needs file and one of age, gender, expression; "
+            "age_std and split may be there, too"
         )
     report, samples, splits = Report(), [], []
     for row in rows:
@@ -65,7 +65,7 @@ def read_csv(path: Path) -> DataSet:
 def read_folder(root: Path) -> DataSet:
     """root/LABEL/*.jpg, or root/train/LABEL and root/validation/LABEL; a label is an age, a gender or an expression.
 
-    The set is called as the folder.
+    The set has the name of the folder.
     """
     has_splits = (root / TRAIN).is_dir() and (root / VALIDATION).is_dir()
     report, samples, splits = Report(), [], []
