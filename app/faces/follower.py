@@ -31,6 +31,8 @@ MANIFEST = Path(__file__).parents[2] / "align" / "weights" / "follower.json"
 FAR = 0.08
 # Below this presence a second look is not worth while.
 HOPELESS = 0.05
+# Where a picture ends a crop shows its mirror image. A face of whose landmarks less than this share lies in the picture is none.
+INSIDE = 0.5
 
 
 class Place(NamedTuple):
@@ -79,7 +81,8 @@ class Follower:
         shift = matrices[:, 0, 2] + 1j * matrices[:, 1, 2]
         at = (points[..., 0] + 1j * points[..., 1] - shift[:, None]) / turn[:, None]
         back = np.stack([at.real, at.imag], axis=-1)
-        return [Followed(p, float(s)) for p, s in zip(back, presence, strict=True)]
+        inside = ((back >= 0) & (back < gray.shape[::-1])).all(axis=-1).mean(axis=1) >= INSIDE
+        return [Followed(p, float(s)) for p, s in zip(back, presence * inside, strict=True)]
 
 
 def _moved(before: Place, after: Place) -> float:

@@ -71,6 +71,17 @@ def test_the_face_is_found_from_where_it_was_and_stays_for_200_rounds(face, foll
     assert np.hypot(*(last.landmarks - first.landmarks).T).mean() < 0.05 * first.place.box[2] / 2.5
 
 
+@pytest.mark.parametrize("edge", ["left", "right"])
+def test_the_mirror_image_beyond_the_edge_is_no_face(face, follow, edge):
+    """What a crop shows beyond the picture's edge is a mirror image. It was taken for one more person who stands there."""
+    for x in (560.0, 580.0):
+        picture, beyond = gray(placed(face, x=x)), Box(2 * SIZE[0] - x - 50, 190, 100, 100)
+        if edge == "left":
+            picture, beyond = np.ascontiguousarray(picture[:, ::-1]), beyond._replace(x=SIZE[0] - beyond.x - 100)
+        (found,) = follow(picture, [Place(beyond)])
+        assert found.presence < HOLD
+
+
 def test_a_covered_face_is_held_and_one_that_is_gone_is_let_go_within_three_frames(face, follow):
     picture = placed(face)
     (one,) = follow(gray(picture), [AT])
