@@ -31,7 +31,7 @@ MANIFEST = Path(__file__).parents[2] / "align" / "weights" / "follower.json"
 FAR = 0.08
 # Below this presence a second look is not worth while.
 HOPELESS = 0.05
-# Where a picture ends a crop shows its mirror image. A face of whose landmarks less than this share lies in the picture is none.
+# Beyond the picture a crop shows its mirror image: less than this share of the landmarks in the picture, and it is no face.
 INSIDE = 0.5
 
 

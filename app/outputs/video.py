@@ -31,7 +31,8 @@ CLUSTER = {"cluster_time_limit": "1000", "flush_packets": "1"}
 # The colours are said to be those of HD video: players guess otherwise, and guess by the size.
 COLOURS = "colorprim=bt709:transfer=bt709:colormatrix=bt709:range=tv"
 X264 = {"preset": "veryfast", "crf": "21", "x264-params": COLOURS}
-# Beside a live run: half of the work, for files half as large again.
+# Beside a live run. With LIVE_NICENESS, `demo:32` at 33.3 ms on two cores missed 29 % of its deadlines instead of 54 %;
+# files are 1.8 times as large.
 LIVE_X264 = X264 | {"preset": "superfast", "threads": "1"}
 # A live run's recording gets what the run leaves of the processors: it drops a frame rather than a deadline is missed.
 LIVE_NICENESS = 10
