@@ -40,7 +40,7 @@ class DropCause(StrEnum):
     GRAB_FULL = "newer frame came before this one was taken up"
     FRONT_END_FULL = "newer frame was prepared before this one reached the network"
     SETTLED = "known well enough: another reading is not worth its time yet"
-    NO_BUDGET = "no operating point fits all faces into what is left of the budget"
+    NO_BUDGET = "no time was left for them"
     MAX_FACES = "more faces in view than --max-faces"
     UNCONFIRMED = "not yet certain to be a face"
     UNALIGNED = "face turned away, at the edge of the frame or too small"
@@ -48,6 +48,11 @@ class DropCause(StrEnum):
     FAILED = "the front end or the network failed on it"
     BROKEN = "the source sent a picture that is empty, damaged or of a wrong kind"
     STREAM_LATE = "newer picture of the stream came before this one was decoded"
+
+    @property
+    def of_faces(self) -> bool:
+        """Whether faces were not read for it, rather than frames not shown or written."""
+        return self in (self.SETTLED, self.NO_BUDGET, self.MAX_FACES, self.UNCONFIRMED, self.UNALIGNED)
 
 
 class SourceState(StrEnum):

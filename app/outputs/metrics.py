@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 PREFIX = "elastic_faces_"
 # From a network that takes a millisecond to a frame that is a second late; 1/15, 1/25, 1/30 and 1/60 s lie on a border.
 BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 1 / 60, 0.025, 1 / 30, 0.04, 0.05, 1 / 15, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5)
-FRAME_CAUSES = (
-    DropCause.BROKEN, DropCause.STREAM_LATE, DropCause.GRAB_FULL, DropCause.FRONT_END_FULL, DropCause.VIDEO_FULL
-)  # fmt: skip
 
 
 class Counted(Protocol):
@@ -130,11 +127,11 @@ class _Run:
         yield counter("frames", "Frames with a result", {(): totals.frames})
         yield counter("deadline_misses", "Frames whose result came after their deadline", {(): totals.misses})
         yield counter("slow_moments", "Frames with faces while this machine was slower than usual", {(): totals.slow})
-        by_cause = {(c.name.lower(),): drops.get(c, 0) for c in FRAME_CAUSES}
+        by_cause = {(c.name.lower(),): drops.get(c, 0) for c in DropCause if not c.of_faces}
         yield counter("dropped_frames", "Frames that were not shown or written, by cause", by_cause, ("cause",))
         yield counter("faces", "Faces in all frames", {(): totals.faces})
         yield counter("faces_read", "Faces that went through the network", {(): totals.read})
-        by_cause = {(c.name.lower(),): drops.get(c, 0) for c in DropCause if c not in FRAME_CAUSES}
+        by_cause = {(c.name.lower(),): drops.get(c, 0) for c in DropCause if c.of_faces}
         yield counter("unread_faces", "Faces not read in a frame, by cause", by_cause, ("cause",))
         by_exit = {_labels(str(point)): n for point, n in exits.items()}
         yield counter(

@@ -99,4 +99,7 @@ def summary(totals: Totals, started_s: float, budget_ms: float) -> list[str]:
         )
     if totals.reconnects:
         lines.append(f"source    lost and back again: {totals.reconnects}")
-    return lines + [f"dropped   {count}: {cause.value}" for cause, count in sorted(totals.drops.items())]
+    for cause, count in sorted(totals.drops.items(), key=lambda drop: (drop[0].of_faces, drop[0])):
+        what = "unread    {} faces: {}" if cause.of_faces else "dropped   {} frames: {}"
+        lines.append(what.format(count, cause.value))
+    return lines
