@@ -106,7 +106,7 @@ class Camera:
         self._front_end_ready()
         while (frame := self._next_frame()) is not None:
             try:
-                found = self.front_end(self._stamped(frame))
+                found = self.front_end(self.stamped(frame))
             except DeviceError:
                 raise  # no later frame will fare better
             except Exception as error:
@@ -131,7 +131,7 @@ class Camera:
                     "check that it is connected and on"
                 ) from None
 
-    def _stamped(self, frame: Frame) -> Frame:
+    def stamped(self, frame: Frame) -> Frame:
         """With its budget; a file's frame is born now, where it is taken up."""
         born_s = frame.born_s if self.source.live else self._clock()
         return dataclasses.replace(frame, budget_ms=self._controls.budget_ms, born_s=born_s)

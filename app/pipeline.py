@@ -129,7 +129,7 @@ class Pipeline:
             while True:
                 taken = [(self.cameras[i], found) for i, found in take_of_each(boxes, self._changed)]
                 if self.rounds:
-                    self._one(self.rounds, taken)
+                    self.serve(taken)
                     continue
                 for camera, found in taken:
                     self._preview(camera, found)
@@ -137,8 +137,10 @@ class Pipeline:
             if failed := [c.failure for c in self.cameras if c.failure]:  # the others have ended, too
                 self._keep(failed[0])
 
-    def _one(self, rounds: Rounds, taken: Sequence[tuple[Camera, FrameFaces]]) -> None:
-        """From the faces of a round to its results, delivered."""
+    def serve(self, taken: Sequence[tuple[Camera, FrameFaces]]) -> None:
+        """From the faces of a round to its results, delivered. Only after `equip`, and one round at a time."""
+        rounds = self.rounds
+        assert rounds is not None
         rounds.take_up(self.controls.now)
         rounds.elsewhere.heed()
         for camera, found in taken:
