@@ -192,6 +192,12 @@ def open_address(url: str, problem: str, how: Mapping[str, str]) -> av.container
     options = {"pattern_type": "none", "protocol_whitelist": PROTOCOLS} | {**how}
     try:
         return av.open(url, options=options, metadata_errors="replace", timeout=STALL_S)
+    except av.error.ProtocolNotFoundError:
+        kind = url.partition("://")[0]
+        raise SourceError(
+            f"PyAV was built without {kind}://. Have FFmpeg pass it on, `ffmpeg -i {kind}://ADDRESS -c copy -f mpegts "
+            "udp://127.0.0.1:5000`, and read that: `--source udp://127.0.0.1:5000`"
+        ) from None
     except READ_FAULTS as error:
         is_silent = isinstance(error, av.error.ExitError)
         why = f"nothing came for {STALL_S:.0f} s" if is_silent else reason(error)
