@@ -1,4 +1,5 @@
-"""The rule and the correction of before, which decided until schema 5: to replay its logs, and as a rival.
+"""The rule and the correction of before, which decided until schema 5, and the rule of now as schemas 6 and 7 have it: to
+replay their logs, and as a rival.
 
 LeastError weighs depth against turns by a model of its own: an answer loses its worth within three seconds, for everybody
 alike. Judged by truth it takes several times as long as the rule of now for the same error on screen
@@ -8,15 +9,16 @@ a tail of further batches, a probe's history.
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from collections import deque
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from scheduler.latency import BRIEF, EQUAL, LONGEST_PROFILED_TAIL, SLOWDOWN_GAIN, LatencyModel
-from scheduler.load import Decision, Load
+from scheduler.load import Decision, Known, Load
 from scheduler.places import Places, latency_model
-from scheduler.policy import InTurn
+from scheduler.policy import InTurn, ValuePerPerson
 from scheduler.profile import OperatingPoint
 
 if TYPE_CHECKING:
@@ -160,6 +162,26 @@ class LeastErrorThatStays(LeastError):
         if not 0 <= self.keep < 1:
             raise ValueError(f"keep must be from 0 to 1, got {self.keep}")
         self._stay = 1 - self.keep
+
+
+@dataclass
+class ValueOfMovement(ValuePerPerson):
+    """The rule of now as logs of schemas 6 and 7 have it. An expression that the last reading has moved was taken to go on
+    moving (Known.moved, total variation, 0 to 1), and a smeared crop to tell less (Known.sharpness, 0 to 1, by how far the
+    box moves between frames). Neither gained 1 % of error on truth."""
+
+    moving: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.moving < 1e3:
+            raise ValueError(f"moving must be positive, got {self.moving}")
+
+    def worth(self, known: Known, blank: float) -> float:
+        if known.waited_ms == math.inf:
+            return blank
+        changed = super().worth(known, blank) - known.error
+        return known.error + (changed + self.moving * known.moved) * known.sharpness
 
 
 class FormerLatency(LatencyModel):

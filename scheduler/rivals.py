@@ -287,11 +287,6 @@ IN_NO_TIME = Rival(
 )  # fmt: skip
 
 
-class _AnySharpness(ValuePerPerson):
-    def worth(self, known: Known, blank: float) -> float:
-        return super().worth(known._replace(sharpness=1.0), blank)
-
-
 def _by_all(believed: Profile) -> LatencyModel:
     latency = LatencyModel(believed, tail_quantile=0.98)
     latency.by_all = True
@@ -300,8 +295,6 @@ def _by_all(believed: Profile) -> LatencyModel:
 
 # Ours with a part left out or changed.
 PARTS = (
-    Rival("without sharpness", "a smeared crop is worth as much", _one(lambda w: _AnySharpness(w.period_ms))),
-    Rival("without moving", "no matter whether an expression moved", _one(lambda w: ours(w, moving=0.0))),
     Rival("one batch a frame", "never asked again", _one(lambda w: ours(w, batches=1))),
     Rival("late one in 50", "a less careful tail", _one(ours, lambda p: LatencyModel(p, tail_quantile=0.98))),
     Rival("tail by every surprise", "as in logs of schema 6", _one(ours, _by_all)),

@@ -71,12 +71,11 @@ GENDER_LEAD, EXPRESSION_LEAD = 0.2, 0.1
 
 
 class Seen(NamedTuple):
-    """Somebody's last reading: how long ago, by which exit and input size, and how far it moved their expression."""
+    """Somebody's last reading: how long ago, by which exit and input size."""
 
     waited_s: float
     exit: str
     size: int
-    moved: float  # total variation, 0 to 1
 
 
 @dataclass(slots=True)
@@ -93,7 +92,6 @@ class _Memory:
     size: int
     read_s: float
     surprise: float = 0.0
-    moved: float = 0.0  # by how much the last reading moved the expression, total variation
     shown: list[int] = field(default_factory=lambda: [0, 0])  # classes of gender and expression
     told: list[bool] = field(default_factory=lambda: [False, False])  # whether age and expression are sure enough
 
@@ -121,7 +119,7 @@ class People:
         known = self._known.get(person)
         if known is None or not known.told[0]:
             return None
-        return Seen(time_s - known.read_s, known.exit, known.size, known.moved)
+        return Seen(time_s - known.read_s, known.exit, known.size)
 
     def read(self, person: int, reading: Reading, frame: int, time_s: float) -> None:
         """Fuses a new reading."""
@@ -138,9 +136,7 @@ class People:
         known.gender_weight = kept + 1 / noise
         known.gender = known.gender + (reading.gender - known.gender) / noise / known.gender_weight
         quick = 1 - math.exp(-passed / EXPRESSION_S)
-        step = quick * (reading.expression - known.expression)
-        known.expression = known.expression + step
-        known.moved = 0.5 * float(np.abs(step).sum())
+        known.expression = known.expression + quick * (reading.expression - known.expression)
         for i, (p, lead) in enumerate(((known.gender, GENDER_LEAD), (known.expression, EXPRESSION_LEAD))):
             best = _likeliest(p)
             if _share(p, best) > _share(p, known.shown[i]) + lead:
