@@ -146,7 +146,12 @@ BENCHMARKS = {
         about="who is found and read on real clips, how soon, and what is taken for a face",
         flags=(
             flag("--clips", type=Path, nargs="+", default=[], metavar="DIR", help="a folder of videos, or videos"),
-            flag("--truth", type=Path, metavar="FACES.json", help="boxes of the faces in some frames of each video"),
+            flag(
+                "--truth",
+                type=Path,
+                metavar="FACES.json",
+                help='boxes of the faces in some frames: {"CLIP": {"faces": {"FRAME": [[x, y, w, h], ...]}}}',
+            ),
             *DETECTION,
             *(MODEL, JSON),
         ),
