@@ -44,7 +44,7 @@ def check_video_name(path: Path) -> None:
         raise OutputError(f"{path}: video is written as {', '.join(sorted(VIDEO_SUFFIXES))}; choose such a name")
 
 
-# Fast enough to keep up; constant quality asks for a rate of nought.
+# Fast enough to keep up; constant quality asks for a rate of 0.
 VP9 = {"deadline": "realtime", "cpu-used": "8", "row-mt": "1", "crf": "31", "b": "0"}
 
 

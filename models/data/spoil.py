@@ -123,7 +123,7 @@ def zoom(picture: Picture, per_cent: float, face_px: float, rng: np.random.Gener
 
 
 def bright(picture: Picture, times: float, face_px: float, rng: np.random.Generator) -> Picture:
-    """Exposed too long: values are so many times larger, and cut off."""
+    """Exposed too long: values are this many times larger, and cut off."""
     return _table(picture, _VALUES * times)
 
 
