@@ -44,7 +44,9 @@ class LatencyModel:
     ) -> None:
         self.profile, self.slowdown = profile, 1.0
         self._whole = profile
-        self.by_all = False  # whether every batch that takes longer than predicted moves the tail, as in logs of schema 6
+        self.by_all = (
+            False  # whether every batch that takes longer than predicted moves the tail, as in logs of schema 6
+        )
         self.tail = min(profile.tail, LONGEST_PROFILED_TAIL)
         self._up, self._down = 1 + tail_step * tail_quantile, 1 + tail_step * (tail_quantile - 1)
         self._ratios: deque[float] = deque(maxlen=3)

@@ -1,8 +1,7 @@
 """Others' networks beside one of ours on the very same spoilt pictures: those of `spoilt`, at middle strength.
 
-Ours reads at its dearest point. A peer reads the same pictures by its own preprocessing, from a square around the face. Of
-the widths that it may be given the best on the clean pictures of the larger width is taken: chosen on what judges it, to its
-advantage.
+Ours reads at its dearest point. A peer reads the same pictures by its own preprocessing, from a square around the face. Its
+width is the best of several on the clean pictures of the larger width, which is to its advantage.
 """
 
 from __future__ import annotations
