@@ -345,7 +345,8 @@ class Settings:
     output: Path | None = _option(
         None,
         "data out",
-        "annotated video with the file's own sound, frames at their own times (`.mp4`, `.mkv`, `.mov`: H.264, `.webm`: VP9)",
+        "annotated video with the file's own sound, frames at their own times (`.mp4`, `.mkv`, `.mov`: H.264, `.webm`: VP9); "
+        "of a picture an annotated picture (`.jpg`, `.png`, `.webp`)",
         metavar="OUT.mp4",
         example="annotated.mp4",
     )

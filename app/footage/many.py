@@ -21,6 +21,7 @@ from app.errors import OutputError, SourceDamaged, SourceError, UsageError
 from app.files import draft_of
 from app.footage.progress import Progress
 from app.footage.table import Table
+from app.outputs.formats import check_annotated_name, check_results_name, results_writer
 from app.settings import Settings, resolved, same_file
 
 if TYPE_CHECKING:
@@ -107,6 +108,10 @@ def plan(settings: Settings, sources: Sequence[str]) -> list[Job]:
             )
     if settings.resume and (not settings.written or _common(settings)):
         raise UsageError("--resume needs outputs of each file, to see what is missing: --results 'out/{stem}.jsonl'")
+    if settings.output:  # the pattern is told as it was given, not as a draft of a file
+        check_annotated_name(settings.output)
+    if settings.results:
+        check_results_name(settings.results)
     jobs = [_job(settings, source) for source in sources]
     if settings.resume:  # what an earlier run wrote beside the footage is none
         written = {resolved(path) for job in jobs for pair in job.finished.items() for path in pair}
@@ -170,8 +175,6 @@ class _Batch:
 
     def run(self) -> int:
         if path := _common(self._settings):
-            from app.outputs.formats import results_writer
-
             counts_only = self._settings.privacy == "aggregate"
             self._table = Table(results_writer(path, counts_only=counts_only, named="source"))
         began_s = time.monotonic()
