@@ -103,9 +103,9 @@ def test_what_ships_is_the_average_and_not_the_last_step(work):
 def test_a_broken_checkpoint_says_so(work, tmp_path, content):
     shutil.copytree(work / "run", tmp_path / "run")
     (tmp_path / "run" / "checkpoint.pt").write_bytes(content)
-    with pytest.raises(TrainingError, match="cut off or no checkpoint"):
+    with pytest.raises(TrainingError, match="cut off or not a checkpoint"):
         load_trained(tmp_path / "run")
-    with pytest.raises(TrainingError, match="cut off or no checkpoint"):
+    with pytest.raises(TrainingError, match="cut off or not a checkpoint"):
         train.train(work / "tiny.toml", work / "faces", tmp_path / "run")
 
 

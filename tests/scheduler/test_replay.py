@@ -144,7 +144,7 @@ def test_a_cut_last_line_is_left_out(tmp_path):
     [
         ("", "empty"),
         ("hello", "not JSON"),
-        ('{"type": "frame"}', "no header"),
+        ('{"type": "frame"}', "not a header"),
         ('{"type": "header", "schema": 99}', "schema 99"),
         ('{"type": "header", "schema": 1}', "profile"),
         ('HEADER\n{"type": "event"}\n{}', "line 2"),
