@@ -252,7 +252,7 @@ def _rule(settings: Settings, pipeline: Pipeline) -> Policy:
 
 def _period_ms(settings: Settings, pipeline: Pipeline) -> float:
     """From one round to the next. Cameras' frames come in between each other's, and a round should not take longer than until
-    the next one; but so many cameras wait for each other anyway that a third of the budget is better used."""
+    the next one; but with many cameras they wait for each other anyway, so a third of the budget is better used."""
     rates = [camera.source.fps or FALLBACK_FPS for camera in pipeline.cameras]
     if len(rates) == 1:
         return 1000 / rates[0]

@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 # Score of the second look from which one is enough; with a lower one it takes several, and a presence that a hand hardly has.
 SURE, SEVERAL, SURE_PRESENCE = 0.5, 3, 0.97
 CLEAR = 0.9  # presence from which the follower is sure of somebody
-# Somebody in whom the follower sees no face, as in a profile, must be found so often.
+# Somebody in whom the follower sees no face, as in a profile, must be found this often.
 PROFILE_LOOKS = 2
-# So many fine looks in a row that do not find somebody: who was held back is dropped; and somebody confirmed, where the
+# This many fine looks in a row that do not find somebody: who was held back is dropped; and somebody confirmed, where the
 # follower is not clear about them either.
 HELD_BACK_LOOKS, CONFIRMED_LOOKS = 2, 3
-# Where the follower is clear, it takes this many, and more than so many times as many as ever found them: who was found once,
-# by mistake, goes; whoever was found for long may hide from the second look for long, as a tilted head does.
+# Where the follower is clear, it takes CLEAR_LOOKS, and more than TIMES_FOUND times as many as ever found them: who was
+# found once, by mistake, goes; whoever was found for long may hide from the second look for long, as a tilted head does.
 CLEAR_LOOKS, TIMES_FOUND = 10, 2
-# Whoever a fine look does not find is none where their box has become narrower than this share of what was found: the follower
-# has slid off the face. Nobody walks away so fast between two looks.
+# Somebody whom a fine look does not find is dropped where their box has become narrower than this share of what was
+# found: the follower has slid off the face. Nobody walks away so fast between two looks.
 SHRUNK = 0.7
 # And without a look: a box narrower than this share of what was found last holds no face of theirs.
 FAR_SHRUNK = 0.5

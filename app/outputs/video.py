@@ -38,7 +38,7 @@ LIVE_X264 = X264 | {"preset": "superfast", "threads": "1"}
 LIVE_NICENESS = 10
 
 
-# Fast enough to keep up; constant quality asks for a rate of nought.
+# Fast enough to keep up; constant quality asks for a rate of 0.
 VP9 = {"deadline": "realtime", "cpu-used": "8", "row-mt": "1", "crf": "31", "b": "0"}
 
 

@@ -1,4 +1,4 @@
-"""How sharp somebody's crop probably is, told from how fast they move, before the network reads it."""
+"""How sharp somebody's crop probably is, judged by how fast they move, before the network reads it."""
 
 from __future__ import annotations
 

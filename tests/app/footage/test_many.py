@@ -121,7 +121,7 @@ def test_each_file_has_its_own_outputs_and_resume_does_what_is_missing(footage, 
     [
         (["--output", "{tmp}/out.mp4"], "put {stem} into it"),
         (["--results", "{tmp}/{folder}.csv"], "put {name} or {folder} into the pattern"),
-        (["--results", "{tmp}/a.csv", "--resume"], "--resume tells by"),
+        (["--results", "{tmp}/a.csv", "--resume"], "--resume needs outputs of each file"),
         (["--show", "--results", "{tmp}/a.csv"], "--show takes one file"),
         (["--loop"], "take one file"),
         (["--output", "{tmp}/footage/{stem}.mp4"], "overwritten"),
