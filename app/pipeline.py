@@ -172,7 +172,7 @@ class Pipeline:
             self.faults.survive(NETWORK, error)
 
     def _show_plain(self, camera: Camera, frame: Frame) -> None:
-        """Before there is anybody to say where faces are."""
+        """The picture alone, before the front end can find faces."""
         if self.rounds is None and not camera.protect and camera.plain:
             camera.latest = self._latest = Result(frame, (), LOADING)
 
@@ -305,8 +305,8 @@ class Pipeline:
             self.faults.remark(f"camera {camera.name}", f"{camera.name} is given up, the other cameras go on: {error}")
 
     def _keep(self, error: Exception) -> bool:
-        """Keeps the first failure, and says whether it tells of this one. After a stop, only what the user's files suffered
-        counts."""
+        """Keeps the run's first failure. True where that is this one, so that nobody else has to report it. After a stop
+        only failures of the user's files count."""
         if not isinstance(error, AppError):
             where = threading.current_thread().name
             failure = InternalError(

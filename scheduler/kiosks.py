@@ -1,4 +1,4 @@
-"""Many kiosks before one server, on paper: how many does it bear, and what becomes of their frames?
+"""Many kiosks before one server, on paper: how many can it serve, and what becomes of their frames?
 
 Each kiosk has its own processor, its own crowd and its own rule, which knows two places (places.py). A request takes half a
 round trip to the server, waits there, is read together with whatever waits for the same point, newcomers first, and comes

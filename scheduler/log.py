@@ -55,8 +55,8 @@ if TYPE_CHECKING:
 SCHEMA = 8
 READABLE = (1, 2, 3, 4, 5, 6, 7, 8)
 REPEATABLE = (3, 4, 5, 6, 7, 8)
-LAST_FORMER = 5  # schema of the correction of before.py
-LOGGED = 2  # what is logged of Known: its first so many
+LAST_FORMER = 5  # last schema with the correction of before.py
+LOGGED = 2  # the first fields of Known are logged
 BY_ALL = 6  # schema whose tail followed further batches, too
 LONGEST_MESSAGE = 1000
 # Of the latency model in logs that do not say.

@@ -152,7 +152,7 @@ def _memory(file: Path, frames: int) -> dict[str, float]:
 
 
 def encoded(clip: Path, path: Path, size: tuple[int, int], frames: int) -> Path:
-    """The clip's pictures, as often as gives so many, fitted into the size. Raises SourceError."""
+    """The clip's pictures, looped up to the number wanted, fitted into the size. Raises SourceError."""
     import av
 
     from app.sources.open import Playing, open_source

@@ -25,7 +25,7 @@ def lock_file(environment: Mapping[str, str] = os.environ) -> Path:
 
 @contextmanager
 def alone(path: Path) -> Iterator[None]:
-    """Raises DisplayError where another process has the screen. Where that cannot be told nobody is kept from starting."""
+    """Raises DisplayError where another process has the screen. Where that cannot be found out, the start goes on."""
     try:
         import fcntl
 

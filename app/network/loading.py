@@ -45,7 +45,7 @@ def nearest(
 
 
 class Loading:
-    """Makes the points of an engine ready, on a thread of its own. One that fails is told, and the run goes on without it."""
+    """Makes the points of an engine ready, on a thread of its own. One that fails is reported and left out."""
 
     def __init__(
         self,

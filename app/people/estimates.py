@@ -17,9 +17,9 @@ m = age + person error together with the offsets of the exits that were seen, st
     gain = P h / (h' P h + R)        h = 1 for m and for the reading's exit, else 0
     R = FRAME half^2 + (SLOW half^2 + blur) max(1, 2 SLOW_S / time since the last reading)
 
-blur = half^2 - sharpest^2 is what this reading is less certain than the sharpest of this person (least half, forgotten within
-SHARPEST_S). A smeared or dark frame errs by that in a way of its own, which further frames like it share: so ten blurred
-frames in a second never overrule one sharp one. Where a reading is sharper than all before, what was known is less
+blur = half^2 - sharpest^2: by how much this reading is less certain than the sharpest of this person (least half, forgotten
+within SHARPEST_S). A smeared or dark frame errs by that in a way of its own, which further frames like it share: so ten
+blurred frames in a second never overrule one sharp one. Where a reading is sharper than all before, what was known is less
 certain than it seemed: P[m, m] grows by the difference of the squares; and where it is clearly sharper (CLEARLY_SHARPER) it
 shares no slow error with them.
 

@@ -14,7 +14,7 @@ from app.sources.selection import Selection
 from app.sources.source import FALLBACK_FPS, Closable, Pacer
 from app.sources.video import Footage
 
-BROKEN_S = 10.0  # so far ahead of its neighbours a picture's time is taken for broken
+BROKEN_S = 10.0  # a picture's time this far ahead of its neighbours is taken as broken
 
 
 class FileSource(Closable):

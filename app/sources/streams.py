@@ -34,7 +34,7 @@ AT_ONCE = {
     "rtsp_flags": "prefer_tcp",  # UDP only where TCP is refused: it loses packets
     "overrun_nonfatal": "1",  # of UDP
 }
-# From so many packets on that wait, pictures are too old to be given; and no more than so many wait. A second has 25 to 60.
+# With this many packets waiting, pictures are too old to be given; no more than the second number wait. A second has 25 to 60.
 BEHIND, MOST_WAITING = 6, 256
 
 

@@ -133,7 +133,7 @@ class Video:
 
 
 def _opened(target: str | IO[bytes], problem: str) -> av.container.InputContainer:
-    # pattern_type: "%02d" in a picture's name is no series. No protocol but file: a playlist must not call others.
+    # pattern_type: "%02d" in a picture's name is not a series. No protocol but file: a playlist must not call others.
     options = {"pattern_type": "none", "protocol_whitelist": "file,pipe"}
     try:
         return av.open(target, options=options, metadata_errors="replace")
