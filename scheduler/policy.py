@@ -82,7 +82,7 @@ class ValuePerPerson:
     period_ms: float = 40.0
     change: float = 1.5
     change_s: float = 4.0
-    least: float = 0.1
+    least: float = 0.15
     margin: float = 1.1
     batches: int = 3
 
