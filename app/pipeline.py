@@ -213,6 +213,7 @@ class Pipeline:
             dropped=sum(totals.drops[cause] for cause in IN_TIME),
             provider=rounds.engine.provider,
             server=rounds.elsewhere.there,
+            still=found.still,
             why=decision.why if decision else "the network failed" if found.faces else "nobody in view",
         )
         return Result(found.frame, people, stats)
