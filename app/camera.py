@@ -142,7 +142,7 @@ class Camera:
         return found.frame.born_s if self.source.live else self._clock() - sum(found.stages_ms.values()) / 1e3
 
     def status(self) -> SourceStatus:
-        """Of the source; one that was given up is lost for good."""
+        """The source's state; a camera that was given up is lost for good."""
         if self.failure:
             return SourceStatus(SourceState.LOST, text=str(self.failure))
         return self.source.status()

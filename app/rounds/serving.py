@@ -46,7 +46,7 @@ class Scheduling:
     latency: LatencyModel
     #: says before each decision how many times slower than usual the machine is (network/probe.py), or 0
     probe: Callable[[], float] = lambda: 0.0
-    #: has something to do, some milliseconds long, after a live frame; is told whether somebody is in view
+    #: called after a live frame, to do some milliseconds of work; the argument says whether somebody is in view
     spare: Callable[[bool], None] = lambda busy: None
     #: frees what was loaded; called when the loops have ended
     end: Callable[[], None] = lambda: None
