@@ -132,7 +132,7 @@ class Camera:
                 ) from None
 
     def _stamped(self, frame: Frame) -> Frame:
-        """With its budget; a file's frame is born now, where it is taken up."""
+        """The frame with its budget; a file's frame is born now, when it is taken."""
         born_s = frame.born_s if self.source.live else self._clock()
         return dataclasses.replace(frame, budget_ms=self._controls.budget_ms, born_s=born_s)
 

@@ -70,7 +70,7 @@ class Task:
 
 @dataclass
 class Tally:
-    """Of one client."""
+    """What one client counts."""
 
     frames: int = 0
     in_time: int = 0

@@ -164,7 +164,7 @@ def record(manifest: Manifest, faces: Faces, points: Sequence[OperatingPoint]) -
 
 
 def held_out(faces: Faces) -> list[Sample]:
-    """`count` of UTKFace's validation pictures, chosen by a hash of their names. Raises DataError."""
+    """Some of UTKFace's validation pictures, chosen by a hash of their names. Raises DataError."""
     from models.data.sets import utkface
     from models.data.views import held_out_of
 

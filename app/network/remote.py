@@ -49,7 +49,7 @@ FACES = 2  # in the made picture
 
 @dataclass(frozen=True)
 class ServerAddress:
-    """Of `--server`."""
+    """The address given by `--server`."""
 
     host: str
     port: int

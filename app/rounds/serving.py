@@ -164,7 +164,7 @@ class Rounds:
         served.people, served.measured_ms, served.further = read, measured_ms, tuple(further)
 
     def _left_ms(self, seen: Sequence[Seen]) -> float:
-        """Of the frame that has the least left."""
+        """Milliseconds left to the frame that has the least."""
         now_s = self._clock()
         return min(one.found.frame.budget_ms - (now_s - one.born_s) * 1e3 for one in seen)
 

@@ -223,7 +223,7 @@ class KioskWindow(QWidget):
             panel.draw(laid, self._history, canvas, self.theme, self.say, now_s=now_s)
 
     def _paint_names(self, canvas: QtCanvas) -> list[Box]:
-        """Of several cameras, over the wall; returns where."""
+        """Paints the names of several cameras over the wall; returns where."""
         wall, ready = self._run.wall(), self._shown
         cells = wall.cells() if wall else []
         if not cells or ready is None or ready.want.result.frame.camera:
@@ -352,7 +352,7 @@ class KioskWindow(QWidget):
         self.update()
 
     def _content(self, event: Any) -> tuple[float, float]:
-        """Where it is on what is painted, which may be turned."""
+        """Where the event is on what is painted, which may be turned."""
         x, y, width, height = event.x(), event.y(), self.width(), self.height()
         turned = {90: (y, width - x), 180: (width - x, height - y), 270: (height - y, x)}
         return turned.get(self.look.rotate, (x, y))
