@@ -227,7 +227,7 @@ class Pipeline:
             self._log.drop(frame.id, cause.name.lower(), camera.name)
 
     def _source_event(self, camera: Camera, event: SourceEvent) -> None:
-        """On the camera's grab thread."""
+        """Notes a change of the source. Called on the camera's grab thread."""
         every = {id(t): t for t in (camera.totals, self.totals)}.values()
         if event.kind in LOST_PICTURES:
             cause = LOST_PICTURES[event.kind]
