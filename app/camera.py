@@ -132,7 +132,7 @@ class Camera:
                 ) from None
 
     def stamped(self, frame: Frame) -> Frame:
-        """With its budget; a file's frame is born now, where it is taken up."""
+        """The frame with its budget; a file's frame is born now, when it is taken."""
         born_s = frame.born_s if self.source.live else self._clock()
         return dataclasses.replace(frame, budget_ms=self._controls.budget_ms, born_s=born_s)
 
@@ -142,7 +142,7 @@ class Camera:
         return found.frame.born_s if self.source.live else self._clock() - sum(found.stages_ms.values()) / 1e3
 
     def status(self) -> SourceStatus:
-        """Of the source; one that was given up is lost for good."""
+        """The source's state; a camera that was given up is lost for good."""
         if self.failure:
             return SourceStatus(SourceState.LOST, text=str(self.failure))
         return self.source.status()

@@ -168,6 +168,7 @@ class Stats:
     provider: str
     why: str  # the scheduler's reason, for people
     server: bool | None = None  # whether the server of --server answers; None: there is none
+    still: bool = False  # nothing moves, for some seconds now, but people who are known
 
 
 @dataclass(frozen=True, slots=True)

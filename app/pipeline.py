@@ -213,6 +213,7 @@ class Pipeline:
             dropped=sum(totals.drops[cause] for cause in IN_TIME),
             provider=rounds.engine.provider,
             server=rounds.elsewhere.there,
+            still=found.still,
             why=decision.why if decision else "the network failed" if found.faces else "nobody in view",
         )
         return Result(found.frame, people, stats)
@@ -226,7 +227,7 @@ class Pipeline:
             self._log.drop(frame.id, cause.name.lower(), camera.name)
 
     def _source_event(self, camera: Camera, event: SourceEvent) -> None:
-        """On the camera's grab thread."""
+        """Notes a change of the source. Called on the camera's grab thread."""
         every = {id(t): t for t in (camera.totals, self.totals)}.values()
         if event.kind in LOST_PICTURES:
             cause = LOST_PICTURES[event.kind]

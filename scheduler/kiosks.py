@@ -224,7 +224,7 @@ class Simulation:
             self._at(now + ms, lambda t, b=batch: self._read(b, t))  # type: ignore[misc]
 
     def _next_batch(self, now: float) -> list[Request]:
-        """Of the point whose first request came first, newcomers before others: all that waits for it."""
+        """Everything that waits for the point whose first request came first, newcomers before others."""
         best: tuple[int, float, OperatingPoint] | None = None
         for point, queues in self._queues.items():
             for rank, queue in enumerate(queues):

@@ -35,7 +35,7 @@ class Load(NamedTuple):
     people: tuple[Known, ...] = ()  # the faces, in the order of the rule's `rank`
 
     def after(self, served: int, left_ms: float, batches: int) -> Load:
-        """Of a frame's first load: what a rule is asked about again, `served` of its faces having been read in `batches`."""
+        """From a frame's first load: what a rule is asked about again, `served` of its faces having been read in `batches`."""
         read_new = min(self.new, served)
         return Load(
             self.faces - served, left_ms, self.new - read_new, self.late, self.frame, batches, self.left_ms - left_ms,

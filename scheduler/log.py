@@ -125,7 +125,7 @@ class FrameRecord:
 
     @property
     def point(self) -> OperatingPoint:
-        """Of the first batch."""
+        """The point of the first batch."""
         return OperatingPoint(self.exit, self.size, self.engine)
 
     @property

@@ -131,7 +131,7 @@ class Profile:
         return self._figures[point].error
 
     def error_at(self, exit: str, size: int) -> float:
-        """By whatever engine."""
+        """The error at an exit and size, by any engine."""
         return self._by_exit[exit, size]
 
     def only(self, points: Collection[OperatingPoint]) -> Self:

@@ -46,12 +46,12 @@ PYTHON, SERVE = ROOT / ".venv-triton" / "bin" / "python", ROOT / "deploy" / "tri
 FPS, BUDGET_MS = 25.0, 40.0
 SHARE = 0.5  # of the budget that a fixed exit may take while nobody else asks
 STARTING_S = 120.0
-NEVER_S = 5.0  # a fixed exit without a timeout waits so long
+NEVER_S = 5.0  # a fixed exit without a timeout waits this long
 
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """What is loaded how."""
+    """What load is put on the server."""
 
     clients: Sequence[int]
     faces: Sequence[int]
@@ -70,7 +70,7 @@ class Task:
 
 @dataclass
 class Tally:
-    """Of one client."""
+    """What one client counts."""
 
     frames: int = 0
     in_time: int = 0

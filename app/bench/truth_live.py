@@ -143,7 +143,7 @@ def _after_warming(app: App, source: StageSource, shown: Shown) -> tuple[int, fl
 
 
 def _processor_s() -> float:
-    """Of this process and its children."""
+    """Processor seconds of this process and its children so far."""
     import psutil
 
     one = psutil.Process()
@@ -151,7 +151,7 @@ def _processor_s() -> float:
 
 
 def judge(stage: Stage, results: Sequence[tuple[float, int, tuple[Person, ...]]], first: int, began_s: float) -> Judged:
-    """Of results with the times of their delivery; the stage's first frame was `first` of the source's, at `began_s`."""
+    """Judges results with the times of their delivery; the stage's first frame was `first` of the source's, at `began_s`."""
     total, guests, place = Judged(), dict[int, Guest](), -1
     answers: dict[int, Estimate | None] = {}
     for instant in range(INSTANTS * stage.frames):

@@ -39,7 +39,7 @@ SHARES = (0.11, 0.06, 0.06, 0.21, 0.35, 0.1, 0.11)
 SHIFT, SIZE, TURN = 0.015, 0.02, 2.0
 # A camera's own noise and its compression, in every condition.
 SIGMA, QUALITY = 3.0, 85.0
-# Somebody who looks past the camera by 35 degrees: their face is so much narrower.
+# Somebody who looks past the camera by 35 degrees: their face is narrower by this factor.
 TURNED = 0.82
 BATCH = 64
 
@@ -92,7 +92,7 @@ class Readings:
 
     @classmethod
     def load(cls, path: Path) -> Readings:
-        """Raises UsageError for a file that is none."""
+        """Raises UsageError for a file that holds no readings."""
         try:
             with np.load(path, allow_pickle=False) as file:
                 about = json.loads(str(file["about"]))
@@ -161,7 +161,7 @@ def record(manifest: Manifest, faces: Faces, points: Sequence[OperatingPoint]) -
 
 
 def held_out(faces: Faces) -> list[Sample]:
-    """So many of UTKFace's validation pictures, chosen by a hash of their names. Raises DataError."""
+    """Some of UTKFace's validation pictures, chosen by a hash of their names. Raises DataError."""
     from models.data.sets import utkface
     from models.data.views import held_out_of
 

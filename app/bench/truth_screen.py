@@ -57,7 +57,7 @@ class Judged:
 
     @property
     def error(self) -> float:
-        """Of what is shown, over that of an answer that looks at nobody: mean of age, gender and expression. Blank is 1."""
+        """The error shown, over that of an answer that looks at nobody: mean of age, gender and expression. Blank is 1."""
         aged, felt = max(self.aged, 1e-9), max(self.felt, 1e-9)
         parts = (
             self.years / aged / BLANK["mae"],

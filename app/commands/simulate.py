@@ -159,7 +159,7 @@ def _site(args: argparse.Namespace) -> int:
 
 
 def _outcomes(world: World, profile: Profile, policy: str, memory_s: float) -> list[Outcome]:
-    """Of every rival, or of one rule."""
+    """The outcomes of every rival, or of one rule."""
     from scheduler.latency import LatencyModel
     from scheduler.rivals import compete, ours
     from scheduler.rules import policy_from_text

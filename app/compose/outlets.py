@@ -114,7 +114,7 @@ def _named(path: Path, camera: str) -> Path:
 
 
 def _sound(settings: Settings, source: Source) -> Sound | None:
-    """Of a file on disk that is read once. Voices tell who speaks: with --privacy there are none."""
+    """The sound of a file on disk that is read once; none with --privacy, since voices tell who speaks."""
     if (
         source.live
         or settings.loop

@@ -63,6 +63,7 @@ class FrameFaces:
     unserved: Mapping[DropCause, int] = field(default_factory=dict)
     places: tuple[Box, ...] = ()  # wherever a face is or may be, those held back, lost and suspected too
     unfit: Mapping[int, str] = field(default_factory=dict)  # people whose crop is not fit to be read, and why
+    still: bool = False  # nothing moves but people who are known
 
 
 class _Seen(NamedTuple):
@@ -135,6 +136,7 @@ class FrontEnd:
             unserved,
             (*(one.box for one in seen), *suspects, *known.values()),
             reasons,
+            self.pace.now < 1,
         )
 
     def begin(self, frame: Frame) -> None:

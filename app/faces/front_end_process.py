@@ -79,7 +79,7 @@ class FrontEndProcess:
         pace = self._calm(frame.image, frame.time_s, self._places) if self._calm else 1.0
         if pace < 1 and self._empty and self._spared < SPARED:
             self._spared += 1
-            return FrameFaces(frame, (), (), set(), {"follow": 0.0, "find": 0.0, "align": 0.0})
+            return FrameFaces(frame, (), (), set(), {"follow": 0.0, "find": 0.0, "align": 0.0}, still=True)
         memory, self._spared = self._room(frame.image.nbytes), 0
         np.copyto(_pixels(memory, frame.image.shape), frame.image)
         about = frame.id, frame.time_s, frame.born_s, frame.budget_ms, pace

@@ -149,7 +149,7 @@ class Opening:
 
 
 def _wall_of(begun: Begun) -> Wall | None:
-    """Of several cameras."""
+    """The wall of several cameras."""
     cameras = begun.pipeline.cameras
     if len(cameras) == 1:
         return None

@@ -49,7 +49,7 @@ FACES = 2  # in the made picture
 
 @dataclass(frozen=True)
 class ServerAddress:
-    """Of `--server`."""
+    """The address given by `--server`."""
 
     host: str
     port: int
@@ -131,7 +131,7 @@ class RemoteEngine(LocalEngine):
         return self._watch.text
 
     def before(self, left_ms: float, newcomers: int) -> None:
-        """Of the next batch: after how many milliseconds it is late, and how many people are in it who were never read."""
+        """Says of the next batch after how many milliseconds it is late, and how many of its people were never read."""
         self._until_s = self._clock() + left_ms / 1e3
         self._priority = NEWCOMERS if newcomers else OTHERS
 

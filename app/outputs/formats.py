@@ -41,7 +41,7 @@ def check_results_name(path: Path) -> None:
 
 
 def results_writer(path: Path, *, counts_only: bool = False, named: str = "") -> Writer:
-    """By the name's suffix; JSON lines without one. `counts_only`: the results will have a Crowd and no people. `named`: they
+    """By the suffix; JSON lines without one. `counts_only`: the results will have a Crowd and no people. `named`: they
     are of several, each named as a "source" or a "camera"."""
     check_results_name(path)
     suffix = path.suffix.lower()

@@ -97,7 +97,7 @@ class _Memory:
 
     @property
     def half(self) -> float:
-        """Of the interval that is shown, years."""
+        """Half of the interval that is shown, years."""
         return math.sqrt(self.covariance[0, 0] + self.person_variance)
 
     def judge(self) -> None:

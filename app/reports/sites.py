@@ -74,7 +74,7 @@ def simulate_site(plan: Plan, here: Path | None, crowd: str, budget_ms: float, f
 
 
 def outcomes(site: Site, seed: int) -> Iterator[Figures]:
-    """Of all ways, each with the same crowds."""
+    """The outcome of each way, all with the same crowds."""
     best = best_in_common(site)
     for how in WAYS:
         yield Simulation(site, how, best, random.Random(seed).random).run()

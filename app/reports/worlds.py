@@ -118,7 +118,7 @@ def _benchmark(path: Path) -> tuple[Profile, list[Moment], str] | None:
 
 
 def read_crowd(text: str, frames: int, fps: float, most: int = 32) -> Crowd:
-    """By name; or the faces of a recorded log, over and over, as LOG.jsonl, or as LOG.jsonl:N with N at the fullest."""
+    """A crowd by name; or the faces of a recorded log, repeated, as LOG.jsonl, or as LOG.jsonl:N with N at the fullest."""
     name, _, number = text.rpartition(":") if re.search(r"\.jsonl:\d+$", text) else (text, "", "")
     try:
         if Path(name).suffix != ".jsonl":

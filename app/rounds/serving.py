@@ -45,7 +45,7 @@ class Scheduling:
     latency: LatencyModel
     #: says before each decision how many times slower than usual the machine is (network/probe.py), or 0
     probe: Callable[[], float] = lambda: 0.0
-    #: has something to do, some milliseconds long, after a live frame; is told whether somebody is in view
+    #: called after a live frame, to do some milliseconds of work; the argument says whether somebody is in view
     spare: Callable[[bool], None] = lambda busy: None
     #: frees what was loaded; called when the loops have ended
     end: Callable[[], None] = lambda: None
@@ -159,7 +159,7 @@ class Rounds:
         served.people, served.measured_ms, served.further = read, measured_ms, tuple(further)
 
     def _left_ms(self, seen: Sequence[Seen]) -> float:
-        """Of the frame that has the least left."""
+        """Milliseconds left to the frame that has the least."""
         now_s = self._clock()
         return min(one.found.frame.budget_ms - (now_s - one.born_s) * 1e3 for one in seen)
 

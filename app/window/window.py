@@ -30,13 +30,14 @@ from app.window.watched import Controls, Look, Watched
 SLOWEST_RATE, FASTEST_RATE = 25.0, 60.0  # of the display, Hz
 FREE_KEYS = frozenset({Qt.Key_L, Qt.Key_C})  # of visitors, where a PIN locks the others
 BEGIN_S = 0.5  # after which a run begins although its window was not painted yet
-IDLE_S, FADE_S = 4.0, 0.5  # nobody in view for so long: the invitation appears, over so long
-# Before people glide on, after painting: times as long as it took, for two cores have a network to run as well; and at least so
-# long, as a camera's next picture shows them further on anyway.
+IDLE_S, FADE_S = 4.0, 0.5  # nobody in view for this long: the invitation appears, and takes this long to
+# Before people glide on, after painting: times as long as it took, for two cores have a network to run as well; and at least
+# this long, as a camera's next picture shows them further on anyway.
 RESTS, GLIDE_S = 3.0, 0.045
-# Between pictures of a room under the invitation: every other one of a camera. What merely breathes or counts seconds is
-# painted with them, or so late where none come.
-BREATH_S, BREATH_ALONE_S = 0.075, 0.11
+# Between pictures of a room under the invitation: every other one of a camera, fewer while nothing moves in it. What merely
+# breathes or counts seconds is painted with them, or this much later where none come.
+BREATH_S, STILL_S, BREATH_ALONE_S = 0.075, 0.15, 0.11
+IDLE_RATE = 25.0  # Hz, at which is polled under the invitation: often enough for a camera
 
 
 class KioskWindow(QWidget):
@@ -77,7 +78,11 @@ class KioskWindow(QWidget):
         self._normal = self.geometry()
         rate = self.screen().refreshRate()
         rate = min(max(rate, SLOWEST_RATE), FASTEST_RATE) if rate > 0 else FASTEST_RATE
-        self._timer = QTimer(self, interval=max(1, int(1000 / rate)), timerType=Qt.PreciseTimer)
+        self._intervals_ms = (
+            max(1, int(1000 / rate)),
+            int(1000 / IDLE_RATE),
+        )  # with somebody there, and under the invitation
+        self._timer = QTimer(self, interval=self._intervals_ms[0], timerType=Qt.PreciseTimer)
         self._timer.timeout.connect(self.poll)
         self._timer.start()
 
@@ -102,6 +107,8 @@ class KioskWindow(QWidget):
             self._turn_to(ready, now_s)
         self._status, self._progress = self._run.status(), self._run.progress()
         self._note_start()
+        if self._timer.interval() != (interval_ms := self._intervals_ms[self._idle(now_s) == 1]):
+            self._timer.setInterval(interval_ms)
         breathes = self._status.state is SourceState.LOST or self._idle(now_s) > 0 or self._progress is not None
         if (self._motion.moving and now_s >= self._rests_until_s) or (
             breathes and now_s - self._painted_s >= BREATH_ALONE_S
@@ -140,7 +147,7 @@ class KioskWindow(QWidget):
             self._seen_s = now_s
         if first and not self.isFullScreen():
             self._take_shape(result)
-        if self._idle(now_s) < 1 or now_s - self._asked_s >= BREATH_S:
+        if self._idle(now_s) < 1 or now_s - self._asked_s >= (STILL_S if result.stats.still else BREATH_S):
             self._asked_s = now_s
             self._ask()
 
@@ -223,7 +230,7 @@ class KioskWindow(QWidget):
             panel.draw(laid, self._history, canvas, self.theme, self.say, now_s=now_s)
 
     def _paint_names(self, canvas: QtCanvas) -> list[Box]:
-        """Of several cameras, over the wall; returns where."""
+        """Paints the names of several cameras over the wall; returns where."""
         wall, ready = self._run.wall(), self._shown
         cells = wall.cells() if wall else []
         if not cells or ready is None or ready.want.result.frame.camera:
@@ -308,7 +315,7 @@ class KioskWindow(QWidget):
         }
 
     def _switch(self, what: str) -> None:
-        """Of what is on or off; how the picture lies changes with some of it."""
+        """Switches something on or off; mirroring and filling change the picture, too."""
         setattr(self, what, not getattr(self, what))
         if what in ("mirrored", "fill"):
             self._ask()
@@ -352,7 +359,7 @@ class KioskWindow(QWidget):
         self.update()
 
     def _content(self, event: Any) -> tuple[float, float]:
-        """Where it is on what is painted, which may be turned."""
+        """Where the event is on what is painted, which may be turned."""
         x, y, width, height = event.x(), event.y(), self.width(), self.height()
         turned = {90: (y, width - x), 180: (width - x, height - y), 270: (height - y, x)}
         return turned.get(self.look.rotate, (x, y))

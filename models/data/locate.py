@@ -139,7 +139,7 @@ class Locator:
             self._predict = lambda gray, box: ours(gray, detector_box(box))
 
     def __call__(self, image: NDArray[np.uint8], region: Box | None = None) -> Located | None:
-        """Of an (h, w, 3) BGR picture, near `region` where one is given; None where no face is found."""
+        """Landmarks in an (h, w, 3) BGR picture, near `region` where one is given; None where no face is found."""
         if region is None:
             return self._locate(image)
         x, y, w, h = region

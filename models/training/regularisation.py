@@ -346,6 +346,6 @@ def run_study(
 
 
 def _hash_of(initial: Path) -> str:
-    """Of a file, or of a training's folder its checkpoint."""
+    """The hash of a file, or of the checkpoint in a training's folder."""
     file = initial / "checkpoint.pt" if initial.is_dir() else initial
     return hashlib.sha256(file.read_bytes()).hexdigest()[:16]

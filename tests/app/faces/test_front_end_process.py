@@ -66,9 +66,12 @@ def test_an_empty_room_is_not_searched_in_every_picture():
     process = FrontEndProcess(partial(make_front_end, Settings(), TEMPLATE, True), Quiet())
     try:
         dark = np.zeros((400, 400, 3), np.uint8)
-        asked = [process(Frame(i, dark, i / 25, 0.0)).stages_ms["find"] > 0 for i in range(2 * SPARED + 3)]
+        answers = [process(Frame(i, dark, i / 25, 0.0)) for i in range(2 * SPARED + 3)]
+        asked = [answer.stages_ms["find"] > 0 for answer in answers]
         assert asked == [True, *[False] * SPARED, True, *[False] * SPARED, True] and calls == len(asked)
-        assert process(frames(400)[0]).stages_ms["find"] > 0, "somebody"
+        assert all(answer.still for answer in answers)
+        somebody = process(frames(400)[0])
+        assert somebody.stages_ms["find"] > 0 and not somebody.still
     finally:
         process.close()
 

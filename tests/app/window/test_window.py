@@ -290,6 +290,34 @@ def test_nobody_for_a_while_brings_the_invitation_and_somebody_ends_it(
 
 
 @needs_qt
+def test_an_empty_room_is_shown_less_often_where_nothing_moves_and_polled_less_often(
+    kiosk: Any, feed: Feed, clock: FakeClock
+) -> None:
+    def shown(still: bool) -> int:
+        """Of 50 pictures, 40 ms apart."""
+        seen = set()
+        for number in range(50):
+            clock.pass_ms(40)
+            empty = make_result(number, people=0)
+            feed.result = dataclasses.replace(empty, stats=dataclasses.replace(empty.stats, still=still))
+            kiosk.settle()
+            seen.add(kiosk._shown.want.result.frame.id)
+        return len(seen)
+
+    feed.result = make_result(people=0)
+    kiosk.settle()
+    busy_ms = kiosk._timer.interval()
+    clock.pass_ms(1000 * (window.IDLE_S + window.FADE_S))
+    assert 24 <= shown(False) <= 26 and 12 <= shown(True) <= 14
+    assert kiosk._timer.interval() == 40 > busy_ms
+    feed.result = make_result(people=1)
+    kiosk.settle()
+    assert kiosk._shown.want.result is feed.result, "at once"
+    kiosk.poll()
+    assert kiosk._timer.interval() == busy_ms
+
+
+@needs_qt
 def test_a_lost_camera_hides_the_last_picture(kiosk: Any, feed: Feed) -> None:
     feed.result = make_result()
     kiosk.settle()
