@@ -13,24 +13,29 @@ from app.compose import build
 from app.overlay.style import CONTRAST, STANDARD
 from app.overlay.texts import load_texts
 from app.settings import Settings
-from app.sources.demo import DemoSource
+from app.sources.demo import DemoSource, default_crowd
 from app.window.show import show
 from app.window.watched import Look, Watched
 
 FOLDER, SIZE = Path(__file__).parent, (1280, 720)
 # Name, second of the demo, and how the window is changed for it.
 SHOTS: list[tuple[str, float, dict[str, Any]]] = [
-    ("window-cards", 4.9, {}),
+    ("window-cards", 8.5, {}),
     ("window", 14.0, {}),
     ("window-panel", 14.2, {"panel": True}),
     ("window-contrast", 14.4, {"theme": CONTRAST, "say": load_texts("fi")}),
 ]
 
 
+def crowd(time_s: float) -> int:
+    """Three people for cards, then many."""
+    return min(default_crowd(time_s), 3 if time_s < 9 else 12)
+
+
 def main() -> None:
     os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
     application = QApplication(["pictures"])
-    app, left = build(Settings(), sources=[DemoSource()]), list(SHOTS)
+    app, left = build(Settings(), sources=[DemoSource(crowd)]), list(SHOTS)
 
     def shoot() -> None:
         result, window = app.pipeline.latest(), application.topLevelWidgets()[0]
