@@ -72,7 +72,7 @@ def share_outside(matrix: NDArray[np.float64], width: int, height: int) -> float
     """Share of the crop that lies outside a frame of this size."""
     (a, _, tx), (b, _, ty) = matrix.tolist()
     scale = a * a + b * b
-    # Mostly the circle around the crop lies inside, and nothing needs to be counted.
+    # Usually the circle around the crop lies inside, and nothing needs to be counted.
     x, y, reach = 0.5 - tx, 0.5 - ty, math.sqrt(0.5 / scale)
     x, y = (a * x + b * y) / scale, (a * y - b * x) / scale
     if reach <= x <= width - 1 - reach and reach <= y <= height - 1 - reach:

@@ -115,7 +115,7 @@ def box_in_patch(size: int) -> tuple[float, float]:
 
 
 def mirrored(points: Points, width: int) -> Points:
-    """(47, 2) landmarks of the mirror image of a picture that is so wide."""
+    """(47, 2) landmarks of the mirror image of a picture `width` pixels wide."""
     flipped = points.take(_MIRROR, axis=0)
     np.subtract(width - 1, flipped[:, 0], out=flipped[:, 0])
     return flipped
@@ -186,7 +186,7 @@ def verified_files(manifest: Path) -> list[Path]:
             f"the landmark model's manifest {manifest} cannot be read: {error.strerror}"
         ) from error
     except (ValueError, TypeError, KeyError) as error:
-        raise LandmarkModelError(f"{manifest} is no manifest of a landmark model: {error!r}") from error
+        raise LandmarkModelError(f"{manifest} is not a landmark model's manifest: {error!r}") from error
     for path, expected in files:
         try:
             content = path.read_bytes()

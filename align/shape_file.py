@@ -133,7 +133,7 @@ def _integers(content: bytes) -> Iterable[int]:
         head = content[at]
         length = head & 0x0F
         if not 1 <= length <= 8 or head & 0x70 or at + length >= len(content):
-            raise ValueError(f"byte {at} is no length of an integer")
+            raise ValueError(f"byte {at} is not an integer's length")
         value = int.from_bytes(content[at + 1 : at + 1 + length], "little")
         yield -value if head & 0x80 else value
         at += 1 + length

@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 # Longer than any pause of a healthy source; sources themselves report a stall after 5 s where they can.
 STALL_S = 10.0
 FPS_WINDOW = 30
-# Of a file so many frames are decoded ahead, or what takes so much memory: a second look takes as long as a dozen frames, and
-# begins as soon as its picture is there. What is found does not depend on it.
+# How many frames of a file are decoded ahead, and the memory that they may take: a second look takes as long as a dozen
+# frames, and begins as soon as its picture is there. What is found does not depend on it.
 AHEAD, AHEAD_BYTES = 16, 200e6
 
 
@@ -106,9 +106,9 @@ class Camera:
         self._front_end_ready()
         while (frame := self._next_frame()) is not None:
             try:
-                found = self.front_end(self._stamped(frame))
+                found = self.front_end(self.stamped(frame))
             except DeviceError:
-                raise  # no later frame will fare better
+                raise  # later frames would fail, too
             except Exception as error:
                 self._faults.survive(self.part, error)
                 self.dropped(frame, DropCause.FAILED)
@@ -125,24 +125,24 @@ class Camera:
                 return self.grabbed.get(STALL_S if self.source.live else None)  # a file may take its time
             except TimeoutError:
                 if self.source.status().state is SourceState.LOST:
-                    continue  # it knows, and is looking for it
+                    continue  # the source knows, and is trying again
                 raise SourceStalled(
                     f"{self.source.name} has not delivered a picture for {STALL_S:.0f} s: "
                     "check that it is connected and on"
                 ) from None
 
-    def _stamped(self, frame: Frame) -> Frame:
-        """With its budget; a file's frame is born now, where it is taken up."""
+    def stamped(self, frame: Frame) -> Frame:
+        """The frame with its budget; a file's frame is born now, when it is taken."""
         born_s = frame.born_s if self.source.live else self._clock()
         return dataclasses.replace(frame, budget_ms=self._controls.budget_ms, born_s=born_s)
 
     def born_s(self, found: FrameFaces) -> float:
-        """When a frame's time began to run. A file waits for us: what its frame waited for the network is no age, so that each
-        gets the depth that a camera's frame would get."""
+        """When a frame's time began to run. Of a file's frame the wait for the network does not count, so that it is read as
+        deep as a camera's frame."""
         return found.frame.born_s if self.source.live else self._clock() - sum(found.stages_ms.values()) / 1e3
 
     def status(self) -> SourceStatus:
-        """Of the source; one that was given up is lost for good."""
+        """The source's state; a camera that was given up is lost for good."""
         if self.failure:
             return SourceStatus(SourceState.LOST, text=str(self.failure))
         return self.source.status()

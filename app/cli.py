@@ -82,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         complain("interrupted")
         return 130
     except BrokenPipeError:
-        # Whoever read our output is gone; Python would complain once more when it flushes at the end.
+        # The reader of our output is gone; Python would complain again when it flushes at the end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
 

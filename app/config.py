@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 PREFIX = "ELASTIC_FACES_"
 MAX_BYTES = 1_000_000
-# Naming one of these replaces the other wherever it comes from with less weight.
+# Giving one of these replaces the other one, where that comes from a weaker place.
 RIVALS = {"target_fps": "budget_ms", "budget_ms": "target_fps"}
 COMMAND_LINE, ENVIRONMENT = "command line", "environment"
 _KINDS = {str: "text", Path: "text", int: "a whole number", float: "a number", bool: "true or false"}

@@ -66,7 +66,7 @@ def examine(device: str = "auto", model: str = DEFAULT_MODEL) -> list[Finding]:
     for name, check in checks:
         try:
             found += check()
-        except Exception as error:  # a doctor who faints at a wound is of no use
+        except Exception as error:  # a check that fails must not hide the others
             found.append(Finding(name, Level.BROKEN, f"could not be checked: {type(error).__name__}: {error}", INSTALL))
     return found
 

@@ -74,7 +74,7 @@ class SourceStatus:
 class SourceEventKind(StrEnum):
     LOST = "lost"
     BACK = "back"
-    BROKEN = "broken"  # a picture that is none: empty, of a wrong kind, or damaged
+    BROKEN = "broken"  # not a picture: empty, of a wrong kind, or damaged
     SKIPPED = "skipped"  # a picture of a stream that was old before it could be decoded
 
 

@@ -54,7 +54,7 @@ class Faults:
         self.tell(text)
 
     def well(self, part: str) -> None:
-        """It worked: the next failure is told again."""
+        """It worked: the next failure is reported again."""
         if self._streaks[part]:
             with self._lock:
                 self._streaks[part] = 0

@@ -30,8 +30,8 @@ class Mailbox(Generic[T]):
         weigh: Callable[[T], float] = lambda item: 0.0,
         changed: threading.Condition | None = None,
     ) -> None:
-        """Items that weigh 1 fill it together: by memory, say. One always goes in. `changed` is shared with the other mailboxes
-        of one reader (`take_of_each`)."""
+        """It is also full when its items' weights add up to 1, as shares of a memory limit. One item always goes in.
+        `changed` is shared with the other mailboxes of one reader (`take_of_each`)."""
         if capacity < 1:
             raise ValueError(f"a mailbox holds at least one item, got capacity {capacity}")
         self._items: deque[T] = deque()

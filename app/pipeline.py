@@ -129,7 +129,7 @@ class Pipeline:
             while True:
                 taken = [(self.cameras[i], found) for i, found in take_of_each(boxes, self._changed)]
                 if self.rounds:
-                    self._one(self.rounds, taken)
+                    self.serve(taken)
                     continue
                 for camera, found in taken:
                     self._preview(camera, found)
@@ -137,8 +137,10 @@ class Pipeline:
             if failed := [c.failure for c in self.cameras if c.failure]:  # the others have ended, too
                 self._keep(failed[0])
 
-    def _one(self, rounds: Rounds, taken: Sequence[tuple[Camera, FrameFaces]]) -> None:
-        """From the faces of a round to its results, delivered."""
+    def serve(self, taken: Sequence[tuple[Camera, FrameFaces]]) -> None:
+        """From the faces of a round to its results, delivered. Only after `equip`, and one round at a time."""
+        rounds = self.rounds
+        assert rounds is not None
         rounds.take_up(self.controls.now)
         rounds.elsewhere.heed()
         for camera, found in taken:
@@ -170,7 +172,7 @@ class Pipeline:
             self.faults.survive(NETWORK, error)
 
     def _show_plain(self, camera: Camera, frame: Frame) -> None:
-        """Before there is anybody to say where faces are."""
+        """The picture alone, before the front end can find faces."""
         if self.rounds is None and not camera.protect and camera.plain:
             camera.latest = self._latest = Result(frame, (), LOADING)
 
@@ -225,7 +227,7 @@ class Pipeline:
             self._log.drop(frame.id, cause.name.lower(), camera.name)
 
     def _source_event(self, camera: Camera, event: SourceEvent) -> None:
-        """On the camera's grab thread."""
+        """Notes a change of the source. Called on the camera's grab thread."""
         every = {id(t): t for t in (camera.totals, self.totals)}.values()
         if event.kind in LOST_PICTURES:
             cause = LOST_PICTURES[event.kind]
@@ -304,8 +306,8 @@ class Pipeline:
             self.faults.remark(f"camera {camera.name}", f"{camera.name} is given up, the other cameras go on: {error}")
 
     def _keep(self, error: Exception) -> bool:
-        """Keeps the first failure, and says whether it tells of this one. After a stop, only what the user's files suffered
-        counts."""
+        """Keeps the run's first failure. True where that is this one, so that nobody else has to report it. After a stop
+        only failures of the user's files count."""
         if not isinstance(error, AppError):
             where = threading.current_thread().name
             failure = InternalError(

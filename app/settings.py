@@ -82,7 +82,7 @@ class Settings:
     source: str = _option(
         "auto",
         "picture",
-        "`auto` (camera 0 where there is one, else the demo), `demo` or `demo:32` (up to so many people), a camera's number, "
+        "`auto` (camera 0 where there is one, else the demo), `demo` or `demo:32` (up to 32 people), a camera's number, "
         "path or part of its name, a URL (`rtsp://`, `http://`), a file, a folder, a pattern (`'footage/*.mp4'`), numbered "
         "pictures (`shots/%04d.png`), `-` (standard input); several files one after the other, several cameras together",
     )
@@ -152,18 +152,18 @@ class Settings:
     every: str | None = _option(
         None,
         "picture",
-        "read one picture of a file every so many seconds (`0.5`), or every n-th (`10th`)",
+        "read one picture of a file every N seconds (`0.5`), or every n-th (`10th`)",
         metavar="STEP",
         default_text="all",
         example="0.5",
     )
     resume: bool = _option(
-        False, "picture", "of several files, skip those whose outputs are complete from an earlier run"
+        False, "picture", "with several files, skip those whose outputs are complete from an earlier run"
     )
     jobs: int = _option(
         1,
         "picture",
-        "of several files, how many are read at once; one keeps two cores busy",
+        "with several files, how many are read at once; one keeps two cores busy",
         metavar="N",
         least=1,
         most=MOST_JOBS,
@@ -345,7 +345,8 @@ class Settings:
     output: Path | None = _option(
         None,
         "data out",
-        "annotated video with the file's own sound, frames at their own times (`.mp4`, `.mkv`, `.mov`: H.264, `.webm`: VP9)",
+        "annotated video with the file's own sound, frames at their own times (`.mp4`, `.mkv`, `.mov`: H.264, `.webm`: VP9); "
+        "of a picture an annotated picture (`.jpg`, `.png`, `.webp`)",
         metavar="OUT.mp4",
         example="annotated.mp4",
     )

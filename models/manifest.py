@@ -55,7 +55,7 @@ class Exit:
         return self.name.endswith(MIRROR)
 
     def interval_scale(self, size: int, coverage: int = 68) -> float:
-        """Half the interval that holds so many per cent of ages, in deviations of the age distribution."""
+        """Half the interval that holds this percentage of ages, in deviations of the age distribution."""
         return self.age_interval_scale[size][coverage]
 
     def output(self, head: str) -> str:
@@ -175,7 +175,7 @@ class Manifest:
         try:
             manifest = _from_json(path, data)
         except (KeyError, TypeError, AttributeError, OverflowError) as error:
-            raise ManifestError(f"manifest {path} lacks or garbles {error}") from error
+            raise ManifestError(f"manifest {path} is incomplete or wrong: {error}") from error
         except ManifestError:
             raise
         except ValueError as error:
@@ -210,7 +210,7 @@ class Manifest:
 
 
 def _content(path: Path, most: int) -> bytes:
-    """Refuses what is no regular file, and what is too large to be read at all."""
+    """Refuses what is not a regular file, and what is too large to be read at all."""
     if path.exists() and not path.is_file():
         raise ManifestError(f"{path} is not a regular file")
     with path.open("rb") as file:

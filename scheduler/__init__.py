@@ -6,7 +6,7 @@ places.py    the same where a server reads too
 load.py      what a rule is asked, and what it answers
 policy.py    decision rules: small callables from a load to a decision
 rules.py     rules by name
-before.py    the rule and the correction of before, for older logs
+before.py    the former rule and correction, for older logs
 log.py       the latency log: one JSON line per frame; reading.py reads it
 replay.py    decides a log again, frame by frame
 fairness.py  how long somebody may have to wait for their turn

@@ -60,7 +60,7 @@ def world_of(
 
 
 def _ready(frames: Sequence[FrameRecord]) -> list[float]:
-    """When each frame could be taken up: when it was, where nothing was in its way; else when the front end was done."""
+    """When each frame could be taken: when it was taken, if nothing delayed it; else when the front end was done."""
     ready, free_ms = list[float](), 0.0
     for r in frames:
         born_ms = r.time_s * 1e3

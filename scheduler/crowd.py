@@ -48,7 +48,7 @@ class Guests:
         self._now_ms = 0.0
 
     def at(self, now_ms: float, faces: int, new: int, rule: Rule) -> tuple[Known, ...]:
-        """What is known of so many faces, `new` of them of people who were never read, in the order of their turns."""
+        """What is known of `faces` people, `new` of whom were never read, in the order of their turns."""
         self._now_ms = now_ms
         known = [one for one in self._read if one[0] > -math.inf][: faces - new]
         everybody = [(-math.inf, math.inf)] * (faces - len(known)) + known
@@ -58,12 +58,12 @@ class Guests:
         return tuple(people[i] for i in order)
 
     def read(self, count: int, error: float) -> None:
-        """The first so many were read at this moment."""
+        """The first `count` were read at this moment."""
         self._read = self._read[count:] + [(self._now_ms, error)] * min(count, len(self._read))
 
 
 def from_counts(name: str, fps: float, counts: Sequence[int], stay_s: float = 8.0) -> Crowd:
-    """A crowd with so many faces in each frame. People come and go while their number stays: each stays about `stay_s`."""
+    """A crowd from the number of faces in each frame. People come and go while it stays the same: each stays about `stay_s`."""
     arrivals, due, before = [], 0.0, 0
     for n in counts:
         due += min(n, before) / (stay_s * fps)

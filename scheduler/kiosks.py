@@ -1,4 +1,4 @@
-"""Many kiosks before one server, on paper: how many does it bear, and what becomes of their frames?
+"""Many kiosks before one server, on paper: how many can it serve, and what becomes of their frames?
 
 Each kiosk has its own processor, its own crowd and its own rule, which knows two places (places.py). A request takes half a
 round trip to the server, waits there, is read together with whatever waits for the same point, newcomers first, and comes
@@ -224,7 +224,7 @@ class Simulation:
             self._at(now + ms, lambda t, b=batch: self._read(b, t))  # type: ignore[misc]
 
     def _next_batch(self, now: float) -> list[Request]:
-        """Of the point whose first request came first, newcomers before others: all that waits for it."""
+        """Everything that waits for the point whose first request came first, newcomers before others."""
         best: tuple[int, float, OperatingPoint] | None = None
         for point, queues in self._queues.items():
             for rank, queue in enumerate(queues):

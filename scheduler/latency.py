@@ -4,9 +4,9 @@
 
 - slowdown: another program or a hot chip slows all points by about the same factor, so one filtered ratio measured / profiled
   moves the whole table. The median of the last three lets a stall pass; a lasting change is known after three frames.
-- probe: what slows a single frame is over before a filter follows. A fixed piece of work is timed before the decision
-  (app/network/probe.py); where it takes longer than usual, so will the network. Up to BRIEF such frames in a row are no
-  news about the machine.
+- probe: what slows a single frame is over before a filter can follow. A fixed piece of work is timed before the decision
+  (app/network/probe.py); where it takes longer than usual, so will the network. Up to BRIEF such frames in a row do not
+  move the slowdown.
 - tail: what may come on top. It follows by steps that balance where one frame in 200 is late through its first batch,
   although half of such batches would have been in time. A surprise that costs no deadline does not move it, so where there
   is time it is used. Further batches do not move it either: by then the frame's pace is known, so they hardly surprise.
@@ -44,7 +44,9 @@ class LatencyModel:
     ) -> None:
         self.profile, self.slowdown = profile, 1.0
         self._whole = profile
-        self.by_all = False  # whether whatever takes longer than predicted moves the tail, as in logs of schema 6
+        self.by_all = (
+            False  # whether every batch that takes longer than predicted moves the tail, as in logs of schema 6
+        )
         self.tail = min(profile.tail, LONGEST_PROFILED_TAIL)
         self._up, self._down = 1 + tail_step * tail_quantile, 1 + tail_step * (tail_quantile - 1)
         self._ratios: deque[float] = deque(maxlen=3)

@@ -14,8 +14,8 @@ class Known(NamedTuple):
 
     waited_ms: float = math.inf  # since the frame that they were last read in; inf: nothing is shown of them
     error: float = math.inf  # of the point that read them last (Profile.error)
-    moved: float = 0.0  # how far their expression moved by the last reading, total variation: 0 to 1
-    sharpness: float = 1.0  # of the new crop: 1 for a face that stands still, 0 for one that is smeared beyond use
+    moved: float = 0.0  # of logs of schemas 6 and 7 alone, as is sharpness: before.ValueOfMovement
+    sharpness: float = 1.0
     spread: float = 0.0  # years that an early exit is unsure by; ConfidenceExits alone is told, and no log
 
 
@@ -35,7 +35,7 @@ class Load(NamedTuple):
     people: tuple[Known, ...] = ()  # the faces, in the order of the rule's `rank`
 
     def after(self, served: int, left_ms: float, batches: int) -> Load:
-        """Of a frame's first load: what a rule is asked about again, `served` of its faces having been read in `batches`."""
+        """From a frame's first load: what a rule is asked about again, `served` of its faces having been read in `batches`."""
         read_new = min(self.new, served)
         return Load(
             self.faces - served, left_ms, self.new - read_new, self.late, self.frame, batches, self.left_ms - left_ms,

@@ -3,7 +3,7 @@
 header  {"type": "header", "schema", "created", "machine", "model", "settings", "policy", "profile", "correction"}
 frame   {"type": "frame", "id", "time_s", "faces", "wanted", "new", "served", "exit", "size", "bucket", "budget_ms",
          "left_ms", "probe", "predicted_ms", "measured_ms", "slowdown", "tail", "age_ms", "stages_ms": {...}, "miss",
-         "provider", "known": [[waited_ms, error, moved, sharpness] or null, ...]}
+         "provider", "known": [[waited_ms, error] or null, ...]}
         "known": what the rule may know of each of those wanted, in the order of their turns (policy.Known); null: nothing is
          shown of them
         "engine": "openvino", only where it was another than ONNX Runtime; also in each entry of
@@ -26,7 +26,8 @@ Schema 1 had no "new" and no events, and its predictions came from another corre
 but their decisions cannot be made again bit for bit. Nor can schema 2's, which had no "more" and a tail for each point.
 Schema 3 had no "probe": nobody looked, and its decisions are made again as they were. Schema 4 had no "engine": there was one.
 Schema 5 had no "known", no "points" and no "cameras", and another rule and correction (before.py), which still replay it.
-In schema 6 further batches moved the tail, too.
+In schema 6 further batches moved the tail, too. "known" of schemas 6 and 7 goes on with moved and sharpness
+(before.ValueOfMovement).
 
 A batch is one execution of the network for some faces of a frame; in a policy's parameters they are called "runs".
 
@@ -51,11 +52,11 @@ if TYPE_CHECKING:
     from scheduler.latency import LatencyModel
     from scheduler.load import Decision
 
-SCHEMA = 7
-READABLE = (1, 2, 3, 4, 5, 6, 7)
-REPEATABLE = (3, 4, 5, 6, 7)
-LAST_FORMER = 5  # schema of the correction of before.py
-LOGGED = 4  # what is logged of Known: its first so many
+SCHEMA = 8
+READABLE = (1, 2, 3, 4, 5, 6, 7, 8)
+REPEATABLE = (3, 4, 5, 6, 7, 8)
+LAST_FORMER = 5  # last schema with the correction of before.py
+LOGGED = 2  # the first fields of Known are logged
 BY_ALL = 6  # schema whose tail followed further batches, too
 LONGEST_MESSAGE = 1000
 # Of the latency model in logs that do not say.
@@ -124,7 +125,7 @@ class FrameRecord:
 
     @property
     def point(self) -> OperatingPoint:
-        """Of the first batch."""
+        """The point of the first batch."""
         return OperatingPoint(self.exit, self.size, self.engine)
 
     @property

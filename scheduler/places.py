@@ -126,7 +126,7 @@ def _every_step(profile: Profile) -> Mapping[int, Profile]:
 
 
 def _slower(profile: Profile, times: float) -> Profile:
-    """The server so many times as slow, with all that a decision looks at."""
+    """The server, slowed down by a factor, with all that a decision looks at."""
     points = tuple(
         replace(p, median_ms=tuple(ms * times for ms in p.median_ms)) if p.point.engine == SERVER else p
         for p in profile.points

@@ -69,9 +69,8 @@ class ValuePerPerson:
     """The point, and the people, by whom the most error is taken off the screen.
 
     What is shown of somebody errs by what the point that read them last does, and by more the longer ago that was, since
-    expressions change: `change` after long, two thirds of it after `change_s`, and `moving` times how far the last reading
-    moved theirs, since that change is not over. A smeared crop would tell less of all that. Nothing shown errs by the
-    profile's `blank_error`. A reading at a point takes away what is above that point's own error; it is worth its time where
+    expressions change: `change` after long, two thirds of it after `change_s`. Nothing shown errs by the profile's
+    `blank_error`. A reading at a point takes away what is above that point's own error; it is worth its time where
     that is more than `least`. So newcomers come first, and somebody settled waits until enough may have changed.
 
     Of each point as many people, the worst first, as are predicted to be done in what is left of the budget and before the
@@ -83,7 +82,6 @@ class ValuePerPerson:
     period_ms: float = 40.0
     change: float = 1.5
     change_s: float = 4.0
-    moving: float = 1.0
     least: float = 0.1
     margin: float = 1.1
     batches: int = 3
@@ -91,16 +89,15 @@ class ValuePerPerson:
     def __post_init__(self) -> None:
         if not (1 <= self.margin < 100 and 1 <= self.batches <= 100):
             raise ValueError(f"margin and batches must be at least 1, got {self.margin} and {self.batches}")
-        positive, others = (self.period_ms, self.change_s), (self.change, self.moving, self.least)
+        positive, others = (self.period_ms, self.change_s), (self.change, self.least)
         if not (all(0 < n < 1e6 for n in positive) and all(0 <= n < 1e3 for n in others)):
-            raise ValueError(f"period, change, moving and least must be positive, got {self.to_json()}")
+            raise ValueError(f"period, change and least must be positive, got {self.to_json()}")
 
     def worth(self, known: Known, blank: float) -> float:
         """The expected error of what is shown of somebody, relative as Profile.error."""
         if known.waited_ms == math.inf:
             return blank
-        changed = -self.change * math.expm1(-known.waited_ms / (1e3 * self.change_s))
-        return known.error + (changed + self.moving * known.moved) * known.sharpness
+        return known.error - self.change * math.expm1(-known.waited_ms / (1e3 * self.change_s))
 
     def rank(self, people: Sequence[Known]) -> list[int]:
         worth = [self.worth(known, math.inf) for known in people]

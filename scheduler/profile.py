@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 LEAST_GAIN = 0.005
 # Another engine is worth a place beside the one that is quicker over all where it takes so much less for some batches.
 SOONER = 0.95
-# A decision's tables hold so many times the largest bucket: 64 faces where that is 16.
+# A decision's tables hold this many times the largest bucket: 64 faces where that is 16.
 CROWD = 4
 # An answer that looks at nobody: UTKFace's median age for everybody is 15.5 years off, and over all three tasks the
 # constant answers are about four times as wrong as the shipped network's (app/network/calibrate.py has the figures).
@@ -39,7 +39,7 @@ class OperatingPoint(NamedTuple):
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Raises KeyError, TypeError or ValueError where the data is no point."""
+        """Raises KeyError, TypeError or ValueError where the data is not a point."""
         return cls(str(data["exit"]), int(data["size"]), str(data.get("engine", "")))
 
 
@@ -131,7 +131,7 @@ class Profile:
         return self._figures[point].error
 
     def error_at(self, exit: str, size: int) -> float:
-        """By whatever engine."""
+        """The error at an exit and size, by any engine."""
         return self._by_exit[exit, size]
 
     def only(self, points: Collection[OperatingPoint]) -> Self:
@@ -211,7 +211,7 @@ class Profile:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Raises ValueError, KeyError or TypeError where the data is no profile."""
+        """Raises ValueError, KeyError or TypeError where the data is not a profile."""
         return cls(
             buckets=tuple(int(b) for b in data["buckets"]),
             points=tuple(

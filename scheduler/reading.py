@@ -45,7 +45,7 @@ def read_log(path: Path) -> LatencyLog:
     _, header = next(records)
     if header.get("type") != "header":
         raise LogError(
-            f"{path} is not a latency log: its first line is no header. Logs are made by `main.py run --log FILE`"
+            f"{path} is not a latency log: its first line is not a header. Logs are made by `main.py run --log FILE`"
         )
     if header.get("schema") not in READABLE:
         known = " and ".join(map(str, READABLE))
@@ -55,7 +55,7 @@ def read_log(path: Path) -> LatencyLog:
         profile = _profile(header)
         points = {p.point for p in profile.points}
     except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
-        raise LogError(f"log {path}, line 1: the header lacks or garbles {error}") from error
+        raise LogError(f"log {path}, line 1: the header is incomplete or wrong: {error}") from error
     for number, record in records:
         read += 1
         try:
@@ -69,7 +69,7 @@ def read_log(path: Path) -> LatencyLog:
             else:
                 raise KeyError(f"type {record['type']!r}")
         except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
-            raise LogError(f"log {path}, line {number}: the record lacks or garbles {error}") from error
+            raise LogError(f"log {path}, line {number}: the record is incomplete or wrong: {error}") from error
     return LatencyLog(header, profile, tuple(frames), drops, read < len(lines), tuple(events))
 
 

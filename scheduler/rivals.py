@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from scheduler.load import Known
     from scheduler.policy import Rule
 
-# A rule with more misses than this is no choice where another has fewer.
+# A rule with more misses than this is not an option where another has fewer.
 MISSES_ALLOWED = 0.01
 SURE_YEARS = (5.0, 7.0, 9.0)  # thresholds of ConfidenceExits
 
@@ -59,7 +59,7 @@ class FrameSkip(InTurn):
 
 @dataclass(frozen=True)
 class FaceCap(InTurn):
-    """A fixed point for at most so many faces; the others wait for their turn."""
+    """A fixed point for at most `cap` faces; the others wait for their turn."""
 
     point: OperatingPoint
     cap: int = 16
@@ -100,7 +100,7 @@ class AdditiveIncrease(InTurn):
 
 @dataclass
 class ApproxDet(InTurn):
-    """The most accurate point whose expected latency is at most the budget / 1.3, thought over every 8 frames.
+    """The most accurate point whose expected latency is at most the budget / 1.3, chosen anew every 8 frames.
 
     After R. Xu et al., "ApproxDet: content and contention-aware approximate object detection for mobiles", SenSys 2020:
     their predictor of content and contention is here the profile for the faces in view times the slowdown.
@@ -234,12 +234,12 @@ RIVALS = (
     Rival("value per person", "ours, the rule of --exit auto", _one(ours)),
     Rival("deepest that fits", "the plain rule", _one(lambda _: DeepestThatFits())),
     Rival(
-        "least error", "the rule of before, with its correction", _one(lambda w: LeastError(w.period_ms), FormerLatency)
+        "least error", "the former rule, with its correction", _one(lambda w: LeastError(w.period_ms), FormerLatency)
     ),
-    Rival("no probe", "ours, but hears of a slow moment when it is over", _one(ours, Unprobed)),
+    Rival("no probe", "ours, but learns of a slow moment when it is over", _one(ours, Unprobed)),
     Rival(
         "ApproxDet",
-        "most accurate within budget / 1.3, thought over every 8 frames",
+        "most accurate within budget / 1.3, chosen anew every 8 frames",
         _one(lambda _: ApproxDet(), Unprobed),
     ),
     Rival("ALERT", "most expected quality under a Kalman-filtered slowdown", _one(lambda _: Alert(), Kalman)),
@@ -287,11 +287,6 @@ IN_NO_TIME = Rival(
 )  # fmt: skip
 
 
-class _AnySharpness(ValuePerPerson):
-    def worth(self, known: Known, blank: float) -> float:
-        return super().worth(known._replace(sharpness=1.0), blank)
-
-
 def _by_all(believed: Profile) -> LatencyModel:
     latency = LatencyModel(believed, tail_quantile=0.98)
     latency.by_all = True
@@ -300,8 +295,6 @@ def _by_all(believed: Profile) -> LatencyModel:
 
 # Ours with a part left out or changed.
 PARTS = (
-    Rival("without sharpness", "a smeared crop is worth as much", _one(lambda w: _AnySharpness(w.period_ms))),
-    Rival("without moving", "no matter whether an expression moved", _one(lambda w: ours(w, moving=0.0))),
     Rival("one batch a frame", "never asked again", _one(lambda w: ours(w, batches=1))),
     Rival("late one in 50", "a less careful tail", _one(ours, lambda p: LatencyModel(p, tail_quantile=0.98))),
     Rival("tail by every surprise", "as in logs of schema 6", _one(ours, _by_all)),

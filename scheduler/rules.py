@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from scheduler.before import least_error_from_json
+from scheduler.before import ValueOfMovement, least_error_from_json
 from scheduler.policy import DeepestThatFits, Fixed, Policy, ValuePerPerson
 from scheduler.profile import OperatingPoint
 
@@ -21,7 +21,7 @@ def policy_from_json(data: Mapping[str, Any]) -> Policy:
         case "deepest-that-fits":
             return DeepestThatFits(**numbers)
         case "value-per-person":
-            return ValuePerPerson(**numbers)
+            return (ValueOfMovement if "moving" in numbers else ValuePerPerson)(**numbers)
         case "least-error":
             return least_error_from_json(data)
         case name:

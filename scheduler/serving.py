@@ -27,8 +27,8 @@ PATIENCE_MS = 320.0  # after which waiting counts e times as much, for EdgeServi
 
 @dataclass
 class SlackFit(InTurn):
-    """Of all pairs of a point and a number of faces, by latency in equal buckets: the fullest bucket that the slack allows,
-    and in it the most faces, then the least error. After A. Khare et al., "SuperServe", NSDI 2025 (arXiv 2312.16733)."""
+    """Sorts all pairs of a point and a number of faces into equal buckets by latency, and takes from the last bucket that
+    the slack allows the most faces, then the least error. After A. Khare et al., "SuperServe", NSDI 2025 (arXiv 2312.16733)."""
 
     def __call__(self, load: Load, latency: LatencyModel) -> Decision:
         profile, pace = latency.profile, latency.pace(load)

@@ -1,4 +1,4 @@
-"""The path of a frame on a machine that exists on paper: a crowd, a profile and a noise in, what a rule makes of it out.
+"""Simulates a frame's path through a machine: a crowd, a profile and noise go in, what a rule makes of them comes out.
 
 The machine is the application's: frames are born at a steady rate, the front end prepares them, a place for one frame
 holds the newest of those prepared, and the network's loop takes it as soon as it is free. What it takes is the true

@@ -140,7 +140,7 @@ class Visitors:
             person[:] = now_ms, error, years
 
     def years(self, blank: float) -> float:
-        """What is shown of them errs by so much, in sum."""
+        """Sum of the errors of what is shown of them."""
         return sum(blank if seen == -math.inf else years for seen, _, years in self._people)
 
 

@@ -25,7 +25,7 @@ class Moment(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class World:
-    """What all rules meet alike. Sequences have one entry per frame."""
+    """What is the same for all rules. Sequences have one entry per frame."""
 
     name: str
     profile: Profile  # as it truly is; what a rule believes is another matter

@@ -23,7 +23,7 @@ class CrossingCrowd(DemoCrowd):
 
     def _pose(self, i: int, frame_id: int) -> tuple[float, float, float]:
         _, y, angle = super()._pose(i, frame_id)
-        turns = 2 + (2 * i) % 5 * 0.5  # there and back so many times a cycle, or half as often again
+        turns = 2 + (2 * i) % 5 * 0.5  # there and back this many times a cycle, or half as often again
         phase = 2 * math.pi * (i * 0.381966 + turns * (frame_id % CYCLE_FRAMES) / CYCLE_FRAMES)
         return WIDTH / 2 - (WIDTH / 2 - MARGIN) * math.cos(phase), y, angle
 

@@ -45,7 +45,7 @@ CONTROL = 0.25  # share of the time for the run with the cheapest point alone
 
 @dataclass(frozen=True)
 class Plan:
-    """Every budget is met with every number of HOGS, each by every crowd for so many frames."""
+    """Every budget is met with every number of HOGS, each by every crowd for `frames` frames."""
 
     budgets_ms: tuple[float, ...]
     shapes: tuple[str, ...]
@@ -179,7 +179,7 @@ def _log(path: Path, manifest: Any, engine: Engine, profile: Profile, policy: Po
 def run_cell(
     loop: Loop, profile: Profile, budget_ms: float, hogs: int, shapes: dict[str, int], writer: LogWriter | None = None
 ) -> Cell:
-    """All crowds once, for so many frames each. Hogs are there in the second and the last quarter of each."""
+    """All crowds once, for this many frames each. Hogs are there in the second and the last quarter of each."""
     cell, late, cheap = Cell(budget_ms, hogs), False, profile.front[0]
     with _hogs(hogs) as switch:
         for shape, frames in shapes.items():

@@ -1,4 +1,4 @@
-"""What `bench crowd` tells of a budget with so many busy programs: misses with their interval, ages, predictions, recovery."""
+"""What `bench crowd` says of one budget and number of busy programs: misses with their interval, ages, predictions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CALM = 5  # frames in time in a row after which a change of the machine is overc
 
 @dataclass
 class Cell:
-    """One budget with so many hogs. Times in milliseconds."""
+    """One budget beside a number of hogs. Times in milliseconds."""
 
     budget_ms: float
     hogs: int

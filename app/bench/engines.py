@@ -78,7 +78,7 @@ def bench_engines(
 def judged(
     engine: Engine, manifest: Manifest, root: Path, names: Path | None, count: int
 ) -> dict[OperatingPoint, tuple[float, float]]:
-    """Of each point: mean absolute error of the age, and mean distance from what ONNX Runtime says of the same faces, years."""
+    """Each point's mean absolute error of the age, and mean distance from what ONNX Runtime says of the same faces, years."""
     from tqdm import tqdm
 
     from align.crop import crop_batch

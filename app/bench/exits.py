@@ -90,7 +90,7 @@ def _exits(manifest: Manifest, device: str, rounds: int) -> dict[str, Any]:
 
 
 def _in_own_process(what: str, manifest_path: str, device: str) -> float:
-    """A figure that nothing else in this process can blur."""
+    """Measures in a process of its own, where nothing else changes the figure."""
     with get_context("spawn").Pool(1) as pool:
         return pool.apply(_memory_mb, (what, manifest_path, device))
 

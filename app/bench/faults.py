@@ -66,7 +66,7 @@ class Timetable:
 
 
 class DemoDevice:
-    """A camera in front of the demo crowd that is to be relied on for nothing."""
+    """A camera in front of the demo crowd that fails on a timetable."""
 
     name, patience_s = "soak camera", 5.0
 
@@ -127,7 +127,7 @@ class DemoCapture:
 
 
 class FaultyEngine:
-    """An engine that throws and stumbles when its time has come."""
+    """An engine that fails or is slow, on a timetable."""
 
     def __init__(self, engine: Engine, timetable: Timetable) -> None:
         self._engine, self._timetable = engine, timetable

@@ -1,7 +1,8 @@
-"""`bench footage`: how fast a file is read, at three sizes of one clip, beside another checkout of this program.
+"""`bench footage`: how fast a file is read, at three sizes of one clip, beside one step after the other on one thread, and
+beside another checkout of this program.
 
-The clip's pictures are fitted into each size and encoded as H.264. Both programs then read each file in turn, as users
-do, several times; ours must give the same bytes each time. Figures are of the runs' own summaries: loading does not count.
+The clip's pictures are fitted into each size and encoded as H.264. All then read each file in turn, several times; ours must
+give the same bytes each time, and the same as on one thread. Figures are of the runs' own summaries: loading does not count.
 """
 
 from __future__ import annotations
@@ -37,6 +38,13 @@ class Program:
 
     folder: Path
     exit: str = ""  # "": as it does by itself
+    plain: bool = False  # one step after the other
+
+    def command(self, file: Path, results: Path) -> list[str]:
+        if self.plain:
+            return [sys.executable, "-m", "app.bench.footage_plain", str(file), str(results)]
+        command = [sys.executable, "main.py", "run", "--source", str(file), "--no-show", "--results", str(results)]
+        return command + (["--exit", self.exit] if self.exit else [])
 
 
 @dataclass(frozen=True)
@@ -70,32 +78,36 @@ def bench_footage(clip: Path, frames: int, rounds: int, looped: int, beside: Pro
 
 
 def _compared(name: str, file: Path, rounds: int, beside: Program | None) -> dict[str, Any]:
-    runs: dict[str, list[Run]] = {}
-    results, answers = file.with_suffix(".jsonl"), set[bytes]()
+    programs = {"plain": Program(HERE, plain=True), "this": Program(HERE)}
+    if beside:
+        programs["beside"] = beside
+    runs: dict[str, list[Run]] = {program: [] for program in programs}
+    answers = set[bytes]()
     for _ in range(rounds):
-        if beside:
-            runs.setdefault("beside", []).append(read(beside, file, file.with_suffix(".beside.jsonl")))
-        runs.setdefault("this", []).append(read(Program(HERE), file, results))
-        answers.add(results.read_bytes())
+        for program, how in programs.items():
+            results = file.with_suffix(f".{program}.jsonl")
+            runs[program].append(read(how, file, results))
+            if program != "beside":
+                answers.add(results.read_bytes())
     for program, of in runs.items():
         rates, faces = [r.fps for r in of], [r.faces_per_s for r in of]
         print(
             f"{name:>9}  {program:<7} {max(rates):>12.1f} {median(rates):>10.1f} {max(faces):>13.1f} {median(faces):>10.1f}"
         )
-    same = len(answers) == 1
-    if beside:
-        pairs = list(zip(runs["this"], runs["beside"], strict=True))
+    for other in [program for program in programs if program != "this"]:
+        pairs = list(zip(runs["this"], runs[other], strict=True))
         frames, faces = (median(getattr(a, f) / getattr(b, f) for a, b in pairs) for f in ("fps", "faces_per_s"))
-        print(f"{name:>9}  {frames:.2f} times the frames a second, {faces:.2f} times the faces (medians of pairs)")
-    if not same:
+        print(
+            f"{name:>9}  {frames:.2f} times {other}'s frames a second, {faces:.2f} times its faces (medians of pairs)"
+        )
+    if len(answers) > 1:
         print(f"{name:>9}  RESULTS DIFFER from run to run")
-    return {"same": same} | {program: [asdict(r) for r in of] for program, of in runs.items()}
+    return {"same": len(answers) == 1} | {program: [asdict(r) for r in of] for program, of in runs.items()}
 
 
 def read(program: Program, file: Path, results: Path) -> Run:
     """Runs a program over a file. Raises UsageError where that fails."""
-    command = [sys.executable, "main.py", "run", "--source", str(file), "--no-show", "--results", str(results)]
-    command += ["--exit", program.exit] if program.exit else []
+    command = program.command(file, results)
     done = subprocess.run(command, cwd=program.folder, capture_output=True, text=True, check=False)
     said = re.search(r"frames +(\d+), ([\d.]+) fps.*faces +\d+ in all frames, (\d+) read", done.stdout, re.DOTALL)
     if done.returncode or not said:
@@ -140,7 +152,7 @@ def _memory(file: Path, frames: int) -> dict[str, float]:
 
 
 def encoded(clip: Path, path: Path, size: tuple[int, int], frames: int) -> Path:
-    """The clip's pictures, as often as gives so many, fitted into the size. Raises SourceError."""
+    """The clip's pictures, looped up to the number wanted, fitted into the size. Raises SourceError."""
     import av
 
     from app.sources.open import Playing, open_source

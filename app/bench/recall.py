@@ -90,7 +90,7 @@ def bench_recall(clips: Sequence[Path], truth: Path | None, settings: Settings, 
 
 
 def read_reference(path: Path) -> dict[str, dict[int, list[Box]]]:
-    """Of each clip the boxes of each reference frame. Raises ModelError."""
+    """The boxes of each reference frame, by clip. Raises ModelError."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
         return {
@@ -106,7 +106,7 @@ def read_reference(path: Path) -> dict[str, dict[int, list[Box]]]:
 
 
 def watch(path: Path, settings: Settings) -> tuple[list[float], list[list[Shown]]]:
-    """Of each frame its time, and who is shown."""
+    """Each frame's time, and who is shown."""
     from dataclasses import replace
 
     from app.compose import build
@@ -124,7 +124,7 @@ def watch(path: Path, settings: Settings) -> tuple[list[float], list[list[Shown]
 
 
 def cost_ms(path: Path, settings: Settings, rounds: int = 8) -> dict[str, float]:
-    """Of the search in the path, all of its parts, and of a fine second look; the best of some rounds."""
+    """Milliseconds of the search in the path, all of its parts, and of a fine second look; the best of some rounds."""
     import time
 
     import cv2

@@ -46,12 +46,12 @@ PYTHON, SERVE = ROOT / ".venv-triton" / "bin" / "python", ROOT / "deploy" / "tri
 FPS, BUDGET_MS = 25.0, 40.0
 SHARE = 0.5  # of the budget that a fixed exit may take while nobody else asks
 STARTING_S = 120.0
-NEVER_S = 5.0  # a fixed exit without a timeout waits so long
+NEVER_S = 5.0  # a fixed exit without a timeout waits this long
 
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """What is loaded how."""
+    """What load is put on the server."""
 
     clients: Sequence[int]
     faces: Sequence[int]
@@ -70,7 +70,7 @@ class Task:
 
 @dataclass
 class Tally:
-    """Of one client."""
+    """What one client counts."""
 
     frames: int = 0
     in_time: int = 0
@@ -186,7 +186,7 @@ def bench_server(task: Task, model: str, json_path: Path | None) -> int:
 
 
 def weaker(profile: Profile, times: float) -> Profile:
-    """A kiosk's own processor is so many times as slow as the one that was measured."""
+    """A kiosk's own processor is this many times as slow as the one that was measured."""
     points = tuple(
         p if p.point.engine == SERVER else replace(p, median_ms=tuple(ms * times for ms in p.median_ms))
         for p in profile.points
@@ -195,7 +195,7 @@ def weaker(profile: Profile, times: float) -> Profile:
 
 
 def fixed_point(profile: Profile, faces: int) -> OperatingPoint:
-    """What somebody would set for so many faces who had the server for themselves."""
+    """What somebody would set for this many faces if they had the server to themselves."""
     theirs = [p for p in profile.points if p.point.engine == SERVER]
     fits = [p for p in theirs if profile.median_ms(p.point, faces) <= SHARE * BUDGET_MS]
     if fits:

@@ -144,7 +144,7 @@ def _memory_mb(process: Any) -> float:
 
 
 def _slope(watch: Watch) -> dict[str, float]:
-    """Of memory over time, after warming up: Theil and Sen's median slope with its 95 % interval, in MB a minute."""
+    """The slope of memory over time, after warming up: Theil and Sen's median with its 95 % interval, in MB a minute."""
     from scipy.stats import theilslopes
 
     first = int(len(watch.minutes) * WARM)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 # What finding, following and aligning takes of a budget (docs/reference/front-end.md).
 FRONT_END = FrontEnd(ms=5.5, ms_per_face=0.23)
-# Of rules that need a point to start from, every so manieth try counts: the table shows the best in hindsight.
+# Of rules that need a point to start from, every fourth one is tried; the table shows the best in hindsight.
 EACH = 4
 MISSES_ALLOWED = 0.01
 # What counts as no more misses, of all frames, and as no higher error.

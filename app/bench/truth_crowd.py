@@ -54,7 +54,7 @@ class Visit:
 
 
 def make_visits(readings: Readings, people: int, frames: int, seed: int) -> list[Visit]:
-    """So many people in view nearly all the time."""
+    """Visits that keep `people` in view nearly all the time."""
     rng = np.random.default_rng((seed, people))
     faces = len(readings.true_age)
     visits = list[Visit]()

@@ -39,7 +39,7 @@ SHARES = (0.11, 0.06, 0.06, 0.21, 0.35, 0.1, 0.11)
 SHIFT, SIZE, TURN = 0.015, 0.02, 2.0
 # A camera's own noise and its compression, in every condition.
 SIGMA, QUALITY = 3.0, 85.0
-# Somebody who looks past the camera by 35 degrees: their face is so much narrower.
+# Somebody who looks past the camera by 35 degrees: their face is narrower by this factor.
 TURNED = 0.82
 BATCH = 64
 
@@ -75,7 +75,6 @@ class Readings:
     gender: NDArray[np.float32]  # (n, c, v, p) probability of class 1
     true_expression: NDArray[np.int64]  # (m,) class
     expression: NDArray[np.float32]  # (m, c, v, p, 7)
-    sharpness: NDArray[np.float32]  # (n, c, v)
 
     def save(self, path: Path) -> None:
         about = {"schema": SCHEMA, "model": self.model, "points": [p.to_json() for p in self.points]}
@@ -87,21 +86,20 @@ class Readings:
             "gender": np.rint(self.gender * 255).astype(np.uint8),
             "true_expression": self.true_expression.astype(np.uint8),
             "expression": np.rint(self.expression * 255).astype(np.uint8),
-            "sharpness": self.sharpness.astype(np.float16),
         }
         with path.open("wb") as file:
             np.savez_compressed(file, about=np.array(json.dumps(about)), **numbers)
 
     @classmethod
     def load(cls, path: Path) -> Readings:
-        """Raises UsageError for a file that is none."""
+        """Raises UsageError for a file that holds no readings."""
         try:
             with np.load(path, allow_pickle=False) as file:
                 about = json.loads(str(file["about"]))
                 if about["schema"] != SCHEMA:
                     raise UsageError(f"{path} was recorded by another version: record it again")
                 scale = {"gender": 255, "expression": 255}
-                names = ("age", "half", "gender", "expression", "sharpness")
+                names = ("age", "half", "gender", "expression")
                 numbers = {name: file[name].astype(np.float32) / scale.get(name, 1) for name in names}
                 labels = {k: file[k].astype(int) for k in ("true_age", "true_gender", "true_expression")}
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -112,7 +110,7 @@ class Readings:
     def half_of(self, judged: bool) -> Readings:
         """Every other face: those to tune by, or those to judge by."""
         one, other = slice(int(judged), None, 2), _every_other(self.true_expression, int(judged))
-        mine = {k: getattr(self, k)[one] for k in ("true_age", "true_gender", "age", "half", "gender", "sharpness")}
+        mine = {k: getattr(self, k)[one] for k in ("true_age", "true_gender", "age", "half", "gender")}
         theirs = {k: getattr(self, k)[other] for k in ("true_expression", "expression")}
         return Readings(model=self.model, points=self.points, **mine, **theirs)
 
@@ -157,14 +155,13 @@ def record(manifest: Manifest, faces: Faces, points: Sequence[OperatingPoint]) -
         age=of_ages["age"],
         half=of_ages["half"],
         gender=of_ages["gender"],
-        sharpness=of_ages["sharpness"],
         true_expression=np.array([expression_of(s) for s in expressions]),
         expression=of_expressions["expression"],
     )
 
 
 def held_out(faces: Faces) -> list[Sample]:
-    """So many of UTKFace's validation pictures, chosen by a hash of their names. Raises DataError."""
+    """Some of UTKFace's validation pictures, chosen by a hash of their names. Raises DataError."""
     from models.data.sets import utkface
     from models.data.views import held_out_of
 
@@ -235,13 +232,6 @@ def slipped(matrix: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np
     return (about @ np.vstack([matrix, [0, 0, 1]]))[:2]
 
 
-def sharpness(crop: NDArray[np.uint8]) -> float:
-    """How much of an (s, s, 3) crop's contrast is fine: 0 for a flat one. Smeared and far faces have less."""
-    grey = crop.mean(axis=2)
-    fine = np.abs(4 * grey[1:-1, 1:-1] - grey[:-2, 1:-1] - grey[2:, 1:-1] - grey[1:-1, :-2] - grey[1:-1, 2:])
-    return float(fine.mean() / max(grey.std(), 1.0))
-
-
 def _read_all(
     manifest: Manifest, dataset: str, samples: Sequence[Sample], points: Sequence[OperatingPoint]
 ) -> tuple[dict[str, NDArray[np.float32]], list[int]]:
@@ -255,7 +245,7 @@ def _read_all(
     report: Report = Report()
     place = Cropper(dataset, manifest, sizes, True, report).place
     sessions = sessions_of(manifest, sizes)
-    rows: dict[str, list[Any]] = {k: [] for k in ("age", "half", "gender", "expression", "sharpness")}
+    rows: dict[str, list[Any]] = {k: [] for k in ("age", "half", "gender", "expression")}
     known = list[int]()
     for i, sample in enumerate(tqdm(samples, desc=dataset, leave=False)):
         placed = place(sample)
@@ -266,7 +256,6 @@ def _read_all(
         pictures = [seen(*placed, c, rng) for c in CONDITIONS for _ in range(VIEWS)]
         crops = {s: np.stack([crop_face(p, to_pixels(m, s), s) for p, m in pictures]) for s in sizes}
         figures = _read_face(manifest, sessions, crops, points)
-        figures["sharpness"] = np.array([sharpness(c) for c in crops[sizes[1]]])
         for key, values in figures.items():
             rows[key].append(values.reshape(len(CONDITIONS), VIEWS, *values.shape[1:]))
     if not known:

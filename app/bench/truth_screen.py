@@ -10,11 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from app.bench.truth_crowd import AWAY, FPS
-from app.bench.truth_readings import CONDITIONS
 from app.domain import Reading
 from app.network.calibrate import BLANK
 from app.people.estimates import People
-from app.people.movement import sharpness_of
 from models.data.sets.base import EXPRESSIONS, GENDERS
 from scheduler.load import Known, Load
 
@@ -59,7 +57,7 @@ class Judged:
 
     @property
     def error(self) -> float:
-        """Of what is shown, over that of an answer that looks at nobody: mean of age, gender and expression. Blank is 1."""
+        """The error shown, over that of an answer that looks at nobody: mean of age, gender and expression. Blank is 1."""
         aged, felt = max(self.aged, 1e-9), max(self.felt, 1e-9)
         parts = (
             self.years / aged / BLANK["mae"],
@@ -195,9 +193,7 @@ class TruthScreen:
         state = self._people.known(guest.visit.person, frame / FPS)
         if state is None:
             return Known()
-        motion = CONDITIONS[guest.visit.condition[frame - guest.visit.first]].motion
-        error = self._profile.error_at(state.exit, state.size)
-        return Known(state.waited_s * 1e3, error, state.moved, sharpness_of(motion / 100))
+        return Known(state.waited_s * 1e3, self._profile.error_at(state.exit, state.size))
 
     def _spread(self, guest: Guest, frame: int, early: OperatingPoint) -> float:
         """How unsure that point is of somebody in this frame, years."""

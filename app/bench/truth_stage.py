@@ -101,7 +101,7 @@ class Stage:
         return visit.person % 2 == 0
 
     def boxes(self, frame: int) -> dict[int, Box]:
-        """Where the face of each is that can be seen."""
+        """The face box of everybody who can be seen."""
         return self._boxes[frame]
 
     def picture(self, frame: int) -> Image:

@@ -25,7 +25,7 @@ def add(sub: argparse._SubParsersAction) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prints one line per camera, or one JSON list; none is no error."""
+    """Prints one line per camera, or one JSON list; none is not an error."""
     from app.sources.cameras import line, list_cameras
 
     found = list_cameras()

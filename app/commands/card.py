@@ -71,7 +71,9 @@ def run(args: argparse.Namespace) -> int:
     except CardError as error:
         raise UsageError(str(error)) from error
     except (LookupError, TypeError, ValueError, AttributeError) as error:
-        raise UsageError(f"a report lacks or garbles {error}: make it anew with `main.py evaluate --json`") from error
+        raise UsageError(
+            f"a report is incomplete or wrong ({error}): make it again with `main.py evaluate --json`"
+        ) from error
     try:
         changed = replaced(text, lines)
     except CardError as error:
@@ -87,5 +89,5 @@ def _read_report(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"--report {path} cannot be read as JSON: {error}") from error
     if not isinstance(report, dict) or not {"sha256", "figures", "dataset"} <= report.keys():
-        raise UsageError(f"--report {path} is no report of `main.py evaluate --json`")
+        raise UsageError(f"--report {path} is not a report of `main.py evaluate --json`")
     return report

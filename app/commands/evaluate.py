@@ -211,5 +211,5 @@ def _read_report(path: Path) -> dict[str, Any]:
         rows = [row for exits in report["figures"].values() for row in exits.values()]
         report["model"], report["multiply_adds"].items(), rows[0].items()
     except (OSError, UnicodeDecodeError, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise UsageError(f"--beside {path} is no report of `evaluate --json`: {error}") from error
+        raise UsageError(f"--beside {path} is not a report of `evaluate --json`: {error}") from error
     return report

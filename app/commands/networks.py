@@ -35,7 +35,9 @@ def add(sub: argparse._SubParsersAction) -> None:
         metavar="KEY=VALUE",
         help="handed to the callable, as often as needed; VALUE as in TOML, or plain text",
     )
-    p.add_argument("--taps", nargs="+", metavar="PATH", help="modules whose outputs are block outputs; default: found")
+    p.add_argument(
+        "--taps", nargs="+", metavar="PATH", help="modules whose outputs are block outputs; default: they are searched"
+    )
     p.add_argument("--size", type=int, default=96, metavar="PX", help="input size; default 96")
     p.add_argument("--json", type=Path, metavar="OUT.json", help="write the table as JSON")
 

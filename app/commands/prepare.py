@@ -53,7 +53,7 @@ def add(sub: argparse._SubParsersAction) -> None:
 
 
 def _add_data_sets(p: argparse.ArgumentParser) -> None:
-    """Where their pictures are, and which of them are taken."""
+    """Options for each data set: its folder, and which pictures are taken."""
     p.add_argument("--utkface", type=Path, metavar="DIR", help="folder of UTKFace's aligned and cropped pictures")
     p.add_argument(
         "--fer2013",

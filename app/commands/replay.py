@@ -89,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def replay_log(path: Path, question: Question, outputs: Outputs) -> int:
-    """Prints how the log was decided and, where asked, what would have been otherwise. Raises UsageError."""
+    """Prints how the log was decided and, where asked, what another budget or policy would have done. Raises UsageError."""
     from app.reports.replays import decide_again, draw, otherwise, table
     from scheduler.replay import as_recorded, summarise
 

@@ -86,7 +86,7 @@ def _one_or_many(settings: Settings, sources: list[str]) -> int:
 
 
 def watch(settings: Settings) -> int:
-    """Runs until the source ends or the user does. Raises AppError for whatever ended it otherwise."""
+    """Runs until the source ends or the user ends it. Raises AppError where something else ended it."""
     from app.outputs.privacy import read_notice
 
     started, notice = time.monotonic(), settings.notice
@@ -248,7 +248,7 @@ def _watch(app: App) -> None:
     from app.outputs.systemd import Heart
 
     pipeline, heart = app.pipeline, Heart(app.pipeline.totals, app.pipeline.latest, app.source)
-    # disable=None: only on a terminal; a service's journal is no place for a bar.
+    # disable=None: only on a terminal; a service's journal is not the place for a bar.
     with tqdm(total=app.source.frame_count, unit="frame", file=sys.stderr, dynamic_ncols=True, disable=None) as bar:
         while True:
             heart.beat()

@@ -79,13 +79,15 @@ def add(sub: argparse._SubParsersAction) -> None:
 
 def _add_site(p: argparse.ArgumentParser) -> None:
     site = p.add_argument_group("many kiosks before one server")
-    site.add_argument("--kiosks", type=int, metavar="N", help="so many, each with the crowd; --profile is a kiosk's")
+    site.add_argument(
+        "--kiosks", type=int, metavar="N", help="simulate N kiosks, each with the crowd; --profile is a kiosk's"
+    )
     site.add_argument("--server-profile", type=Path, metavar="FILE", help="what `calibrate --out` wrote at the server")
     site.add_argument(
         "--round-trips",
         type=Path,
         metavar="FILE",
-        help="of the network: milliseconds, one a line, or what `ping` printed; default half a millisecond",
+        help="the network's round trips: milliseconds, one a line, or what `ping` printed; default half a millisecond",
     )
     site.add_argument(
         "--workers", type=int, default=1, metavar="N", help="batches that the server reads at once; default 1"
@@ -157,7 +159,7 @@ def _site(args: argparse.Namespace) -> int:
 
 
 def _outcomes(world: World, profile: Profile, policy: str, memory_s: float) -> list[Outcome]:
-    """Of every rival, or of one rule."""
+    """The outcomes of every rival, or of one rule."""
     from scheduler.latency import LatencyModel
     from scheduler.rivals import compete, ours
     from scheduler.rules import policy_from_text

@@ -61,7 +61,7 @@ def _add_regularisation(p: argparse.ArgumentParser) -> None:
         type=Path,
         required=True,
         metavar="DIR",
-        help="the study's folder; seeds that it holds are not trained again",
+        help="the study's folder; finished seeds in it are not trained again",
     )
     p.add_argument(
         "--arms",
@@ -97,7 +97,11 @@ def _add_table_one(p: argparse.ArgumentParser) -> None:
     p.add_argument("--dataset", default="appa_real", choices=("appa_real", "utkface", "csv"), help="default appa_real")
     p.add_argument("--split", default="test", help="of appa_real; default test")
     p.add_argument(
-        "--out", type=Path, required=True, metavar="DIR", help="a folder a network; what it holds is not made again"
+        "--out",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="the study's folder, with one folder per network; finished ones are not trained again",
     )
     p.add_argument(
         "--recipe",

@@ -35,8 +35,8 @@ def add(sub: argparse._SubParsersAction) -> None:
         help="the training's folder (0.8 GB); one that was stopped goes on where it was",
     )
     p.add_argument("--steps", type=int, metavar="N", help="batches; default: the shipped network's recipe")
-    p.add_argument("--pictures", type=int, metavar="N", help="only so many pictures of each set; default: all")
-    p.add_argument("--threads", type=int, default=1, metavar="N", help="of PyTorch; default 1")
+    p.add_argument("--pictures", type=int, metavar="N", help="only N pictures of each set; default: all")
+    p.add_argument("--threads", type=int, default=1, metavar="N", help="PyTorch's threads; default 1")
 
 
 def run(args: argparse.Namespace) -> int:

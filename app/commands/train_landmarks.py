@@ -43,7 +43,7 @@ def add(sub: argparse._SubParsersAction) -> None:
         metavar="DIR",
         help="the training's folder (0.2 GB per 1000 pictures); one that was stopped goes on where it was",
     )
-    p.add_argument("--pictures", type=int, metavar="N", help="only so many pictures; default: all")
+    p.add_argument("--pictures", type=int, metavar="N", help="only N pictures; default: all")
     p.add_argument("--workers", type=int, default=2, metavar="N", help="processes and threads; default 2")
     p.add_argument("--evaluate", action="store_true", help="only measure, on the pictures that `prepare` holds out")
     p.add_argument(

@@ -36,8 +36,8 @@ def make_front_end(
     Raises ModelError and UsageError."""
     follower, first, second = (_finders if live else _shared_finders)(settings.detector)
     if second and not live and not settings.every_frame and settings.privacy == "none":
-        # Looks at a file wait for nobody, and find all that a search in the path finds (`bench recall`). Where faces are
-        # hidden, whatever looks like one to either counts.
+        # A file can wait for its looks, and they find all that a search in the path finds (`bench recall`). With
+        # --privacy both search: whatever looks like a face to either is covered.
         first = None
     share = BESIDE_SHARE if second else ALONE_SHARE
     pace = Pace()

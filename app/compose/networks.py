@@ -100,7 +100,7 @@ def fixed_point(settings: Settings, manifest: Manifest) -> OperatingPoint | None
 
 
 def one_engine(settings: Settings) -> str:
-    """Of a run whose point is fixed, unless it names another."""
+    """The engine of a fixed point that does not name one."""
     if settings.server:
         return SERVER
     return "openvino" if settings.device.startswith("openvino") else ""

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
+from app.errors import OutputError
 from app.files import TextFile
 from app.mailbox import WhenFull
 from app.network.engine import default_threads
 from app.network.profiles import machine
 from app.outputs.events import EventsWriter
 from app.outputs.formats import results_writer
+from app.outputs.picture import PICTURE_SUFFIXES, PictureWriter
 from app.outputs.sound import Sound
 from app.outputs.video import VideoWriter
 from app.settings import CAMERA
@@ -60,10 +62,8 @@ def outputs(
         undo.callback(sink.close)
 
     for camera in cameras if settings.output else ():
-        when_full = WhenFull.DROP_OLDEST if source.live else WhenFull.WAIT
-        # An index in front means writing the file once more at the end, for which a live recording may be too long.
         path = _named(settings.output, camera) if several else settings.output
-        add(VideoWriter(path, when_full, index_first=not source.live, sound=_sound(settings, source)), camera)
+        add(_annotated(path, settings, source), camera)
     if settings.results:
         counts_only, named = settings.privacy == "aggregate", "camera" if several else ""
         add(results_writer(settings.results, counts_only=counts_only, named=named))
@@ -74,6 +74,16 @@ def outputs(
     file = TextFile(settings.log)
     undo.callback(file.close)
     return sinks, LogWriter(file, _header(settings, source, network, policy))
+
+
+def _annotated(path: Path, settings: Settings, source: Source) -> Sink:
+    if path.suffix.lower() in PICTURE_SUFFIXES:
+        if source.live:
+            raise OutputError(f"{path}: a picture holds one frame, and {source.name} is live; name a video, as .mp4")
+        return PictureWriter(path)
+    when_full = WhenFull.DROP_OLDEST if source.live else WhenFull.WAIT
+    # An index in front means writing the file once more at the end, for which a live recording may be too long.
+    return VideoWriter(path, when_full, index_first=not source.live, sound=_sound(settings, source))
 
 
 def _header(settings: Settings, source: Source, network: Network, policy: Policy) -> dict[str, Any]:
@@ -104,7 +114,7 @@ def _named(path: Path, camera: str) -> Path:
 
 
 def _sound(settings: Settings, source: Source) -> Sound | None:
-    """Of a file on disk that is read once. Voices tell who speaks: with --privacy there are none."""
+    """The sound of a file on disk that is read once; none with --privacy, since voices tell who speaks."""
     if (
         source.live
         or settings.loop

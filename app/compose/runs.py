@@ -24,10 +24,9 @@ from app.faces.tracker import Tracker
 from app.files import check_writable
 from app.network.calibrate import best_point, candidates
 from app.network.open import open_engine
-from app.outputs.formats import check_results_name
+from app.outputs.formats import check_annotated_name, check_results_name
 from app.outputs.metrics import Metrics, parse_address
 from app.outputs.privacy import protection
-from app.outputs.video import check_video_name
 from app.outputs.ways import announcer, transports_to
 from app.people.estimates import People
 from app.pipeline import Pipeline
@@ -153,7 +152,7 @@ def _check_outputs(settings: Settings) -> None:
     for path in settings.written.values():
         check_writable(path)
     if settings.output:
-        check_video_name(settings.output)
+        check_annotated_name(settings.output)
     if settings.results:
         check_results_name(settings.results)
 
@@ -253,7 +252,7 @@ def _rule(settings: Settings, pipeline: Pipeline) -> Policy:
 
 def _period_ms(settings: Settings, pipeline: Pipeline) -> float:
     """From one round to the next. Cameras' frames come in between each other's, and a round should not take longer than until
-    the next one; but so many cameras wait for each other anyway that a third of the budget is better used."""
+    the next one; but with many cameras they wait for each other anyway, so a third of the budget is better used."""
     rates = [camera.source.fps or FALLBACK_FPS for camera in pipeline.cameras]
     if len(rates) == 1:
         return 1000 / rates[0]

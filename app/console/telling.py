@@ -47,7 +47,7 @@ def complain(text: str) -> None:
 
 
 class Untroubled:
-    """A text stream that keeps its trouble to itself."""
+    """A text stream whose errors are swallowed."""
 
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream
@@ -67,7 +67,7 @@ class Untroubled:
 
 @contextmanager
 def untroubled() -> Iterator[None]:
-    """While it lasts, printing raises nothing; nor does Python when it flushes at its end."""
+    """Inside this context printing raises nothing; nor does Python when it flushes at its end."""
     before = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = (Untroubled(stream) for stream in before)
     try:
@@ -83,7 +83,7 @@ def untroubled() -> Iterator[None]:
 
 
 class Teller:
-    """Passes messages on from a thread of its own: who has something to tell never waits for a reader."""
+    """Passes messages on from a thread of its own: the caller never waits for a reader."""
 
     def __init__(self, write: Callable[[str], None]) -> None:
         self._write = write

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from app.domain import Box, Image
 
 LOOK_S = 0.075  # from one picture that is looked at to the next: every other one of a camera
-STEP, CELL = 4, 16  # every fourth pixel; so many pixels to a cell's side: their mean hides a sensor's noise
-# So many cells that differ by so many of 255 levels, and by so many times the median difference, are movement.
+STEP, CELL = 4, 16  # every fourth pixel; pixels to a cell's side: their mean hides a sensor's noise
+# Movement is this many cells that differ by this many of 255 levels, and by this many times the median difference.
 CELLS, MOVED, OVER_NOISE = 2, 4.0, 8.0
 REFERENCE_S = 1.0  # what is compared with is at most so old: slow movement adds up
 STAYS_S = 3.0  # of full pace after the last movement: some looks at whoever came and stands still

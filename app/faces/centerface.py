@@ -124,7 +124,7 @@ def _decoded(heat: Any, size: Any, offset: Any, points: Any) -> list[Sighting]:
 
 
 def _sighting(box: tuple[float, float, float, float], features: NDArray[np.float64], score: float) -> Sighting:
-    """By the five points where they tell the size, else by the network's box."""
+    """A face's box from the five points where they tell the size, else from the network's box."""
     x, y, w, h = box
     seen = by_features(features, score, BY_FEATURES)
     side = SIDE * w

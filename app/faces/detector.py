@@ -67,7 +67,7 @@ def by_features(points: Points, score: float, side_by: float = SIDE_BY_FEATURES)
 
 
 def distinct(boxes: Sequence[Box]) -> list[int]:
-    """Numbers of the boxes that are a face of their own, not one that an earlier box has already."""
+    """Indices of the boxes that do not repeat the face of an earlier box."""
     if not boxes:
         return []
     array = np.array(boxes)

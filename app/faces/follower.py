@@ -99,7 +99,7 @@ def _verified(manifest: Path) -> str:
     except OSError as error:
         raise ModelError(f"the follower's manifest {manifest} cannot be read: {error.strerror}") from error
     except (ValueError, TypeError, KeyError) as error:
-        raise ModelError(f"{manifest} is no manifest of a follower: {error!r}") from error
+        raise ModelError(f"{manifest} is not a follower's manifest: {error!r}") from error
     try:
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 SWEEP_S = 0.45
 STRIPS = 9
-SPAN = 2.5  # strips look for faces from the smallest to so many times it; larger ones are cheap, all in one part
+SPAN = 2.5  # strips look for faces from the smallest to this many times it; larger ones are cheap, all in one part
 # Smallest face wanted, of the frame's longer side: alone, and where a second look finds smaller ones.
 ALONE_SHARE, BESIDE_SHARE = 1 / 20, 1 / 12
 SMALLEST_DEFAULT = 24.0  # pixels; smaller ones only where asked for

@@ -27,7 +27,7 @@ NOISE = 0.03
 # Acceleration's spectral density: a walking head gains or loses some widths a second within a second; and how fast a
 # new face may be. These and the figures below that have to do with motion were chosen on the crossing crowd's true boxes.
 AGILITY, NEW_SPEED = 3.0, 1.5
-# Somebody unseen is assumed to slow down: a prediction reaches no further than so many seconds of their last velocity.
+# Somebody unseen is assumed to slow down: a prediction reaches no further than this many seconds of their last velocity.
 GLIDE_S = 1.0
 
 # A face may be this far from where it is expected, in widths and with the logarithm of the sizes' ratio added, and be the

@@ -17,13 +17,16 @@ if TYPE_CHECKING:
 # Score of the second look from which one is enough; with a lower one it takes several, and a presence that a hand hardly has.
 SURE, SEVERAL, SURE_PRESENCE = 0.5, 3, 0.97
 CLEAR = 0.9  # presence from which the follower is sure of somebody
-# Somebody in whom the follower sees no face, as in a profile, must be found so often.
+# Somebody in whom the follower sees no face, as in a profile, must be found this often.
 PROFILE_LOOKS = 2
-# So many fine looks in a row that do not find somebody: who was held back is dropped; and somebody confirmed, where the
+# This many fine looks in a row that do not find somebody: who was held back is dropped; and somebody confirmed, where the
 # follower is not clear about them either.
 HELD_BACK_LOOKS, CONFIRMED_LOOKS = 2, 3
-# Whoever a fine look does not find is none where their box has become narrower than this share of what was found: the follower
-# has slid off the face. Nobody walks away so fast between two looks.
+# Where the follower is clear, it takes CLEAR_LOOKS, and more than TIMES_FOUND times as many as ever found them: who was
+# found once, by mistake, goes; whoever was found for long may hide from the second look for long, as a tilted head does.
+CLEAR_LOOKS, TIMES_FOUND = 10, 2
+# Somebody whom a fine look does not find is dropped where their box has become narrower than this share of what was
+# found: the follower has slid off the face. Nobody walks away so fast between two looks.
 SHRUNK = 0.7
 # And without a look: a box narrower than this share of what was found last holds no face of theirs.
 FAR_SHRUNK = 0.5
@@ -90,7 +93,8 @@ class Trust:
             return record.missed >= HELD_BACK_LOOKS
         if record.missed and record.width < SHRUNK * record.width_found:
             return True
-        return record.missed >= CONFIRMED_LOOKS and record.presence < CLEAR
+        clear = record.presence >= CLEAR
+        return record.missed >= (max(CLEAR_LOOKS, TIMES_FOUND * record.looks) if clear else CONFIRMED_LOOKS)
 
     def keep(self, people: Collection[int]) -> None:
         """Forgets everybody else."""

@@ -1,7 +1,7 @@
 """`run` over several files: each with outputs of its own by a pattern, or all results in one table; then one summary.
 
 A file's outputs are drafts (`clip.part.jsonl`) until the file is done, so that a complete name means a complete file, and
-`--resume` needs to know no more.
+`--resume` needs nothing else.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from app.errors import OutputError, SourceDamaged, SourceError, UsageError
 from app.files import draft_of
 from app.footage.progress import Progress
 from app.footage.table import Table
+from app.outputs.formats import check_annotated_name, check_results_name, results_writer
 from app.settings import Settings, resolved, same_file
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def asks_for_many(settings: Settings) -> bool:
 
 
 def run_many(settings: Settings, sources: Sequence[str]) -> int:
-    """Reads all of them; one that cannot be read is told, and the others go on. Raises UsageError and OutputError."""
+    """Reads all of them; one that cannot be read is reported, and the others go on. Raises UsageError and OutputError."""
     jobs = plan(settings, sources)
     todo = [job for job in jobs if not (settings.resume and job.is_done())]
     if len(todo) < len(jobs):
@@ -106,7 +107,11 @@ def plan(settings: Settings, sources: Sequence[str]) -> list[Job]:
                 f"as in --{name} 'out/{{stem}}{path.suffix}'"
             )
     if settings.resume and (not settings.written or _common(settings)):
-        raise UsageError("--resume tells by each file's own outputs what is missing: --results 'out/{stem}.jsonl'")
+        raise UsageError("--resume needs outputs of each file, to see what is missing: --results 'out/{stem}.jsonl'")
+    if settings.output:  # the pattern is told as it was given, not as a draft of a file
+        check_annotated_name(settings.output)
+    if settings.results:
+        check_results_name(settings.results)
     jobs = [_job(settings, source) for source in sources]
     if settings.resume:  # what an earlier run wrote beside the footage is none
         written = {resolved(path) for job in jobs for pair in job.finished.items() for path in pair}
@@ -170,8 +175,6 @@ class _Batch:
 
     def run(self) -> int:
         if path := _common(self._settings):
-            from app.outputs.formats import results_writer
-
             counts_only = self._settings.privacy == "aggregate"
             self._table = Table(results_writer(path, counts_only=counts_only, named="source"))
         began_s = time.monotonic()
@@ -281,7 +284,7 @@ def _complete(draft: Path, path: Path) -> None:
     except FileNotFoundError:  # a video without a frame
         return
     except OSError as error:
-        raise OutputError(f"{draft} cannot become {path}: {error.strerror or error}") from error
+        raise OutputError(f"{draft} cannot be renamed to {path}: {error.strerror or error}") from error
 
 
 def summary_table(outcomes: Sequence[Outcome], took_s: float) -> list[str]:

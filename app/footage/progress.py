@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from app.pipeline import Pipeline
 
-UNKNOWN = 1  # byte of a source that is no file, as a stream
+UNKNOWN = 1  # byte of a source that is not a file, such as a stream
 BAR = "{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
 
 

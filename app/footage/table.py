@@ -26,7 +26,7 @@ class Table:
         self._done = set[int]()
 
     def deliver(self, number: int, result: Result, name: str) -> None:
-        """Of the file with that number, from 0. Raises OutputError."""
+        """Takes a result of the file with that number, from 0. Raises OutputError."""
         with self._changed:
             if number != self._turn:
                 held = self._held.setdefault(number, [])

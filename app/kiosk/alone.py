@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def lock_file(environment: Mapping[str, str] = os.environ) -> Path:
-    """Of this user and screen. The system takes its lock away however the process ends."""
+    """The lock file of this user and screen. The system releases the lock however the process ends."""
     screen = environment.get("WAYLAND_DISPLAY") or environment.get("DISPLAY") or "screen"
     user = os.getuid() if hasattr(os, "getuid") else 0
     name = f"elastic-faces-{user}-{re.sub(r'[^A-Za-z0-9.-]', '_', screen)}.lock"
@@ -25,7 +25,7 @@ def lock_file(environment: Mapping[str, str] = os.environ) -> Path:
 
 @contextmanager
 def alone(path: Path) -> Iterator[None]:
-    """Raises DisplayError where another process has the screen. Where that cannot be told nobody is kept from starting."""
+    """Raises DisplayError where another process has the screen. Where that cannot be found out, the start goes on."""
     try:
         import fcntl
 

@@ -139,7 +139,7 @@ class Opening:
                 self.begun.opened.close()
 
     def _step(self, done: int, total: int) -> None:
-        """Hears of two series of steps: points that are loaded, then measured."""
+        """Called with two series of steps: points that are loaded, then measured."""
         if self._stopping.is_set():
             raise Stopped
         self._loaded = self._loaded or done < self._last
@@ -149,7 +149,7 @@ class Opening:
 
 
 def _wall_of(begun: Begun) -> Wall | None:
-    """Of several cameras."""
+    """The wall of several cameras."""
     cameras = begun.pipeline.cameras
     if len(cameras) == 1:
         return None

@@ -71,7 +71,7 @@ def best_point(manifest: Manifest) -> OperatingPoint:
 
 
 def unmeasured(engine: Engine, manifest: Manifest, points: Sequence[OperatingPoint]) -> Profile:
-    """A profile for runs that nothing hurries: times by multiply-adds alone, which nobody is shown or decides by."""
+    """A profile for runs without a deadline: times by multiply-adds alone, which are neither shown nor decided by."""
     errors, blank = relative_errors(manifest, points)
     profiles = tuple(
         PointProfile(
@@ -183,7 +183,7 @@ def warm_times(engine: Engine, points: Sequence[OperatingPoint], repeats: int = 
 def _consistent(
     medians: dict[tuple[OperatingPoint, int], float], points: Sequence[OperatingPoint], buckets: Sequence[int]
 ) -> dict[tuple[OperatingPoint, int], float]:
-    """Neither more faces nor more depth takes less time: what says so is noise, and would confuse the choice.
+    """Makes times rise with faces and depth: where they fall it is noise, which would confuse the choice.
 
     Depth by isotonic regression, which shares an outlier between neighbours; faces by the running maximum.
     """
@@ -244,7 +244,7 @@ def cached_profile(
 ) -> tuple[Profile, bool]:
     """The remembered profile, or (always with `again`) a new one that is then remembered; and whether it was remembered.
 
-    A cache that cannot be read or written is no error: the profile is measured again.
+    A cache that cannot be read or written is not an error: the profile is measured again.
     """
     path = profile_path(folder, engine, manifest, threads, points)
     known = None if again else remembered(path)

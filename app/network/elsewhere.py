@@ -31,7 +31,7 @@ class Server(Protocol):
         ...
 
     def before(self, left_ms: float, newcomers: int) -> None:
-        """Of the next batch: after how many milliseconds it is late, and how many people are in it who were never read."""
+        """Says of the next batch after how many milliseconds it is late, and how many of its people were never read."""
         ...
 
 
@@ -48,7 +48,7 @@ class Elsewhere:
 
     @property
     def there(self) -> bool | None:
-        """As of this frame; None: there is no server."""
+        """Whether it may be chosen in this frame; None: there is no server."""
         return self._known if self._server else None
 
     def heed(self) -> None:

@@ -1,4 +1,4 @@
-"""The seam between an operating point with a batch of crops, and what somebody reads of them.
+"""Engines: an operating point and a batch of crops go in, a reading of each face comes out.
 
 `Engine` is what the rest of the program knows. Each engine has a module: onnx_cpu, onnx_cuda, openvino, remote; several.py
 makes one engine of several, open.py opens what was asked for. Nothing outside this room may assume which one runs, nor that
@@ -71,12 +71,12 @@ class Engine(Protocol):
 
 
 def bucket_of(buckets: Sequence[int], faces: int) -> int:
-    """The smallest bucket that holds so many faces, or the largest."""
+    """The smallest bucket that holds this many faces, or the largest."""
     return next((b for b in buckets if b >= faces), buckets[-1])
 
 
 def default_threads() -> int:
-    """One core is left to the front end and the window: ONNX Runtime's workers spin between frames as if they were alone
+    """One core is left to the front end and the window: ONNX Runtime's workers spin between frames as if nothing else ran
     (docs/decisions/0008-one-core-is-left-alone.md)."""
     return max(1, available_cores() - 1)
 
@@ -158,7 +158,7 @@ class LocalEngine(ABC):
         try:
             loaded = self._loaded[point, bucket]
         except KeyError:
-            raise DeviceError(f"{self.provider} was closed and reads nobody any more: start the run again") from None
+            raise DeviceError(f"{self.provider} was closed: start the run again") from None
         given = dict(zip(self._manifest.tasks, self._run(loaded, point, faces), strict=True))
         nothing = np.empty((n, 0), np.float32)
         return Outputs(*(given[task][:n] if task in given else nothing for task in TASKS))

@@ -38,14 +38,14 @@ def first_of(engine: Engine, policy: Policy, profile: Profile, budget_ms: float)
 def nearest(
     points: Sequence[OperatingPoint], front: Sequence[OperatingPoint], chosen: OperatingPoint
 ) -> OperatingPoint:
-    """Of `points`, those on the front first; among them the one that is the fewest places away."""
+    """The point of `points` to load next: those on the front first, and of them the one that is the fewest places away."""
     place = {point: i for i, point in enumerate(front)}
     here = place.get(chosen, 0)
     return min(points, key=lambda p: abs(place[p] - here) if p in place else len(place))
 
 
 class Loading:
-    """Makes the points of an engine ready, on a thread of its own. One that fails is told, and the run goes on without it."""
+    """Makes the points of an engine ready, on a thread of its own. One that fails is reported and left out."""
 
     def __init__(
         self,

@@ -60,7 +60,7 @@ class CudaEngine(OnnxEngine):
             if not ready:
                 raise DeviceError(f"{cuda_diagnosis()}, or use `--device cpu`") from error
             raise DeviceError(
-                f"the GPU gave out when {ready} of {len(self.points) * len(self.buckets)} sessions were loaded, perhaps for "
+                f"the GPU failed after {ready} of {len(self.points) * len(self.buckets)} sessions were loaded, perhaps for "
                 f"lack of memory ({error}). `--exit NAME` needs {len(self.buckets)} sessions, `--device cpu` no GPU"
             ) from error
         return loaded

@@ -88,7 +88,7 @@ def _beside_openvino(
 
 
 def load_all(engine: Engine, progress: Callable[[int, int], None] | None = None) -> None:
-    """For whoever measures: `progress` hears how many points of how many are ready. Raises ModelError and DeviceError."""
+    """For whoever measures: `progress` is called with the points ready, and all. Raises ModelError and DeviceError."""
     for done, point in enumerate(engine.points, start=1):
         engine.load(point)
         if progress:

@@ -1,8 +1,8 @@
 """How much slower than usual the machine is at this very moment, asked just before each decision.
 
 On shared servers, on machines that save power and on hot ones there are moments, of a frame or two, in which everything takes
-several times as long. The latency model hears of them when the first batch of such a frame is over, which is too late for
-that frame. A fixed piece of work that takes some microseconds hears of them beforehand: it is slow when all is.
+several times as long. The latency model learns of them when the first batch of such a frame is over, which is too late for
+that frame. A fixed piece of work that takes some microseconds shows them beforehand: it is slow when everything is.
 What it foretells was measured in docs/decisions/0026-a-probe-before-each-decision.md.
 """
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 # Additions in a piece of the work: about five microseconds. Two pieces count, and the faster one: another program that
 # takes the core for a moment hits one of them, a slow machine both. A third before them wakes the core and is not looked at.
 PIECE, WAKING = 60, 30
-# Times as slow as usual from which it is no noise of the clock any more, and the most that is said.
+# Times as slow as usual from which it is more than noise of the clock, and the most that is said.
 SLOW, MOST = 1.5, 20.0
-# Usual is the median of so many moments: what lasts longer than half of them is no moment but the machine.
+# Usual is the median of this many moments: what lasts longer than half of them is the machine, not a moment.
 USUAL = 15
 
 

@@ -117,7 +117,7 @@ def made_here(profile: Profile, engine: Engine, manifest: Manifest, threads: int
 
 
 def read_profile(path: Path) -> ProfileFile:
-    """Raises UsageError for what is no profile, with the reason."""
+    """Raises UsageError for what is not a profile, with the reason."""
     try:
         data = json.loads(read_bounded(path, MAX_BYTES))
     except OSError as error:
@@ -138,7 +138,7 @@ def read_profile(path: Path) -> ProfileFile:
             profile=Profile.from_json(data["profile"]),
         )
     except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
-        raise UsageError(f"profile {path} lacks or garbles {error}") from error
+        raise UsageError(f"profile {path} is incomplete or wrong: {error}") from error
 
 
 def write_profile(path: Path, file: ProfileFile) -> None:

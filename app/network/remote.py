@@ -1,10 +1,10 @@
 """A server that speaks KServe v2 over gRPC, as Triton does; an extra (requirements-server.txt). What it has to have loaded is
 written by `main.py export --triton` (triton.py).
 
-A server is late, or gone, as no local engine is. A request that is not answered in the time that it was given raises Unanswered
-at once: whoever asked reads here with what time is left. A server that fails, answers nonsense, or is late twice in a row is
-*out*: nobody asks it, until a thread that sends a made picture, less and less often, gets the answer that this machine gives,
-in about the time that it took at first (watch.py).
+A server may be late or gone. A request that is not answered in the time that it was given raises Unanswered at once: whoever
+asked reads here with what time is left. A server that fails, answers nonsense, or is late twice in a row is *out*: nobody
+asks it, until a thread that sends a made picture, less and less often, gets the answer that this machine gives, in about the
+time that it took at first (watch.py).
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ FACES = 2  # in the made picture
 
 @dataclass(frozen=True)
 class ServerAddress:
-    """Of `--server`."""
+    """The address given by `--server`."""
 
     host: str
     port: int
@@ -131,7 +131,7 @@ class RemoteEngine(LocalEngine):
         return self._watch.text
 
     def before(self, left_ms: float, newcomers: int) -> None:
-        """Of the next batch: after how many milliseconds it is late, and how many people are in it who were never read."""
+        """Says of the next batch after how many milliseconds it is late, and how many of its people were never read."""
         self._until_s = self._clock() + left_ms / 1e3
         self._priority = NEWCOMERS if newcomers else OTHERS
 
@@ -168,7 +168,7 @@ class RemoteEngine(LocalEngine):
     def _infer(
         self, client: Any, model: str, point: OperatingPoint, faces: NDArray[np.uint8], limit_s: float
     ) -> list[NDArray[np.float32]]:
-        """Raises Unanswered for whatever is no answer."""
+        """Raises Unanswered for whatever is not an answer."""
         grpc = _library()
         crops = grpc.InferInput(self.manifest.input_name, list(faces.shape), "UINT8")
         crops.set_data_from_numpy(np.ascontiguousarray(faces))

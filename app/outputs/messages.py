@@ -95,7 +95,7 @@ class Messages:
         return told
 
     def _crowded(self, crowd: Crowd) -> list[Message]:
-        """With `aggregate` single people are not told of: who came and went is what the counts grew by."""
+        """With `aggregate` there are no single people: who came and went is what the counts grew by."""
         last, self._crowd = self._crowd, crowd
         told = list[Message]()
         if last and last.from_s != crowd.from_s:  # counts began anew, with those who are in view

@@ -151,7 +151,7 @@ def read_notice(text: str) -> str:
 
 
 def _decoded(content: bytes) -> str:
-    """UTF-8 or UTF-16, or else Western European as older editors write it. Raises ValueError for what is no text."""
+    """UTF-8 or UTF-16, or else Western European as older editors write it. Raises ValueError for what is not text."""
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return content.decode("utf-16")
     try:
@@ -159,5 +159,5 @@ def _decoded(content: bytes) -> str:
     except UnicodeDecodeError:
         text = content.decode("cp1252", "replace")
     if any(letter < " " and not letter.isspace() for letter in text):
-        raise ValueError("it is no text")
+        raise ValueError("it is not text")
     return text

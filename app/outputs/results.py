@@ -64,14 +64,14 @@ class ResultsWriter:
 
 
 def columns(*, counts_only: bool, named: str) -> list[str]:
-    """Of a table: one row per person and frame, or with counts only one per frame. `named`: "source" or "camera" in a table of
+    """A table has one row per person and frame, or with counts only one per frame. `named`: "source" or "camera" in a table of
     several."""
     people = ["id", "x", "y", "width", "height", *ESTIMATE_FIELDS, "fresh", "unfit"]
     return [*([named] if named else []), "frame", "time_s", *(["faces"] if counts_only else people)]
 
 
 def rows(result: Result, source: str, *, counts_only: bool) -> list[list[Any]]:
-    """In the order of `columns`; what is not known yet is None."""
+    """Rows in the order of `columns`; what is not known yet is None."""
     name = source or result.frame.camera
     start = [*([name] if name else []), result.frame.id, round(result.frame.time_s, 4)]
     if counts_only:

@@ -62,8 +62,8 @@ class Sender:
         wait: Callable[[float], object] | None = None,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        """`tell` hears that sending failed, or works again, once per change; `wait` pauses between tries for so many seconds,
-        or until `close`."""
+        """`tell` is called once when sending fails, and once when it works again; `wait` pauses between tries, at most until
+        `close`."""
         self.name, self.address = transport.name, transport.address
         self._transport, self._chance = transport, chance
         self._box: Mailbox[Message] = Mailbox(queue, WhenFull.DROP_OLDEST)

@@ -1,4 +1,4 @@
-"""What systemd is told of a run (sd_notify(3)): that it is ready, its state, and that it is alive. Does nothing elsewhere."""
+"""What systemd is told about a run (sd_notify(3)): that it is ready, its state, that it is alive. Elsewhere does nothing."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from app.domain import Image, Result
     from app.outputs.sound import Sound
 
-VIDEO_SUFFIXES = {".mp4", ".mkv", ".mov", ".webm"}
+VIDEO_SUFFIXES = (".mkv", ".mov", ".mp4", ".webm")
 # Milliseconds: fine enough for any camera, and what players expect.
 TIME_BASE = Fraction(1, 1000)
 # Results that wait for the encoder; at 960x540 each holds 1.5 MB.
@@ -38,13 +38,7 @@ LIVE_X264 = X264 | {"preset": "superfast", "threads": "1"}
 LIVE_NICENESS = 10
 
 
-def check_video_name(path: Path) -> None:
-    """Raises OutputError for a name that video is not written under."""
-    if path.suffix.lower() not in VIDEO_SUFFIXES:
-        raise OutputError(f"{path}: video is written as {', '.join(sorted(VIDEO_SUFFIXES))}; choose such a name")
-
-
-# Fast enough to keep up; constant quality asks for a rate of nought.
+# Fast enough to keep up; constant quality asks for a rate of 0.
 VP9 = {"deadline": "realtime", "cpu-used": "8", "row-mt": "1", "crf": "31", "b": "0"}
 
 
@@ -56,7 +50,6 @@ class VideoWriter:
     def __init__(
         self, path: Path, when_full: WhenFull, *, index_first: bool = True, sound: Sound | None = None
     ) -> None:
-        check_video_name(path)
         self._path, self._index_first, self._sound = path, index_first, sound
         self._live = when_full is WhenFull.DROP_OLDEST
         self._patience_s = 30.0 if self._live else None  # a file's last frames may take their time

@@ -35,7 +35,7 @@ def transports_to(
 def announcer(
     transports: Sequence[Transport], tell: Callable[[str, str], None], *, live: bool, cameras: Sequence[str] = ("",)
 ) -> Announcer:
-    """A sink that tells all of them. `tell` hears, with the way's name, that one fails or works again."""
+    """A sink that tells all of them. `tell` is called with the way's name when one fails or works again."""
     run, wall = uuid.uuid4().hex, time.time if live else None
     messages = {camera: Messages(wall, run, camera) for camera in cameras}
     return Announcer(messages, [Sender(t, tell=_named(tell, t.name)) for t in transports])

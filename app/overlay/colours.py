@@ -1,4 +1,4 @@
-"""Which colour whom: stays with a person, and neighbours never share one."""
+"""Everybody's colour: it stays with a person, and neighbours never share one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Colours:
         self._held: dict[int, int] = {}
 
     def assign(self, people: Sequence[int], boxes: Sequence[Box], count: int) -> dict[int, int]:
-        """The number of a colour, of so many, for each person."""
+        """A colour for each person, as a number below `count`."""
         held: dict[int, int] = {}
         where = dict(zip(people, boxes, strict=True))
         near = {person: _neighbours(person, where) for person in people}

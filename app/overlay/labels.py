@@ -1,6 +1,6 @@
 """What is said of a person: a large card for the few, a small label in a crowd. Lengths and sizes in pixels of the canvas.
 
-Words for whoever stands there: a guess is called one, its range is drawn as a scale, and a gender is never a verdict.
+Written for visitors: a guess is called a guess, its range is drawn as a scale, and a gender is never stated as a fact.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 EXPRESSIONS = {"disgust": "disgusted", "fear": "afraid", "surprise": "surprised"}  # as a label says it
 GENDERS = {"female": "perhaps a woman", "male": "perhaps a man"}
-FEW = 3  # so many people get large cards
+FEW = 3  # up to this many people get large cards
 LEFT = 0.9  # units from a card's edge to its words, behind the stripe
 
 Make = Callable[["Shown", "Canvas", float, Style, "Colour"], Card]

@@ -26,8 +26,8 @@ from app.overlay.placing import (
     place,
 )
 
-HOME, HOME_S = 0.08, 1.0  # what leaving a spot costs every so many seconds, when labels that were driven off go home
-FEW = 2  # so many people keep their full labels, whatever these cover, while their faces are larger
+HOME, HOME_S = 0.08, 1.0  # what leaving a spot costs once in each period, when labels that were driven off go home
+FEW = 2  # up to this many people keep their full labels, whatever these cover, while their faces are larger
 LENGTHEN_S = 0.8  # how long longer labels must have fitted before they are taken
 PROBE_S, RAREST_PROBE_S = 0.2, 3.2  # how often to look: it takes 12 ms with 32 faces, so less often while it is in vain
 FULL = 0.75  # share of the picture that labels and faces may take together; beyond it nobody need try
@@ -61,7 +61,7 @@ class Labels:
         now_s: float = 0.0,
         rules: Rules = PLAIN,
     ) -> Arrangement:
-        """`sizes_at` gives everybody's size at each of so many lengths, 0 the longest."""
+        """`sizes_at` gives everybody's size at each length of label, 0 the longest."""
         go_home = not 0 <= now_s - self._home_s < HOME_S
         self._home_s = now_s if go_home else self._home_s
         larger = all(b.width * b.height >= w * h for b, (w, h) in zip(boxes, sizes_at(0), strict=True))
@@ -134,7 +134,7 @@ def _all_stay(
     held: Sequence[Point | None],
     gap: float,
 ) -> list[Box | None] | None:
-    """Everybody's label where it is, if that is as good as any; the usual case, and quickly told."""
+    """Everybody's label where it is, if that is as good as any; the usual case, and quick to check."""
     there = [corner for corner in held if corner is not None]
     if not there or len(there) < len(held):
         return None

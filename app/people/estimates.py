@@ -17,9 +17,9 @@ m = age + person error together with the offsets of the exits that were seen, st
     gain = P h / (h' P h + R)        h = 1 for m and for the reading's exit, else 0
     R = FRAME half^2 + (SLOW half^2 + blur) max(1, 2 SLOW_S / time since the last reading)
 
-blur = half^2 - sharpest^2 is what this reading is less certain than the sharpest of this person (least half, forgotten within
-SHARPEST_S). A smeared or dark frame errs by that in a way of its own, which further frames like it share: so ten blurred
-frames in a second never overrule one sharp one. Where a reading is sharper than all before, what was known is less
+blur = half^2 - sharpest^2: by how much this reading is less certain than the sharpest of this person (least half, forgotten
+within SHARPEST_S). A smeared or dark frame errs by that in a way of its own, which further frames like it share: so ten
+blurred frames in a second never overrule one sharp one. Where a reading is sharper than all before, what was known is less
 certain than it seemed: P[m, m] grows by the difference of the squares; and where it is clearly sharper (CLEARLY_SHARPER) it
 shares no slow error with them.
 
@@ -71,12 +71,11 @@ GENDER_LEAD, EXPRESSION_LEAD = 0.2, 0.1
 
 
 class Seen(NamedTuple):
-    """Somebody's last reading: how long ago, by which exit and input size, and how far it moved their expression."""
+    """Somebody's last reading: how long ago, by which exit and input size."""
 
     waited_s: float
     exit: str
     size: int
-    moved: float  # total variation, 0 to 1
 
 
 @dataclass(slots=True)
@@ -93,13 +92,12 @@ class _Memory:
     size: int
     read_s: float
     surprise: float = 0.0
-    moved: float = 0.0  # by how much the last reading moved the expression, total variation
     shown: list[int] = field(default_factory=lambda: [0, 0])  # classes of gender and expression
     told: list[bool] = field(default_factory=lambda: [False, False])  # whether age and expression are sure enough
 
     @property
     def half(self) -> float:
-        """Of the interval that is shown, years."""
+        """Half of the interval that is shown, years."""
         return math.sqrt(self.covariance[0, 0] + self.person_variance)
 
     def judge(self) -> None:
@@ -121,7 +119,7 @@ class People:
         known = self._known.get(person)
         if known is None or not known.told[0]:
             return None
-        return Seen(time_s - known.read_s, known.exit, known.size, known.moved)
+        return Seen(time_s - known.read_s, known.exit, known.size)
 
     def read(self, person: int, reading: Reading, frame: int, time_s: float) -> None:
         """Fuses a new reading."""
@@ -138,9 +136,7 @@ class People:
         known.gender_weight = kept + 1 / noise
         known.gender = known.gender + (reading.gender - known.gender) / noise / known.gender_weight
         quick = 1 - math.exp(-passed / EXPRESSION_S)
-        step = quick * (reading.expression - known.expression)
-        known.expression = known.expression + step
-        known.moved = 0.5 * float(np.abs(step).sum())
+        known.expression = known.expression + quick * (reading.expression - known.expression)
         for i, (p, lead) in enumerate(((known.gender, GENDER_LEAD), (known.expression, EXPRESSION_LEAD))):
             best = _likeliest(p)
             if _share(p, best) > _share(p, known.shown[i]) + lead:

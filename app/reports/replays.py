@@ -30,9 +30,9 @@ class DecidedAgain:
 
 
 def decide_again(path: Path) -> DecidedAgain:
-    """Raises UsageError for what is no log."""
+    """Raises UsageError for what is not a log."""
     began = time.perf_counter()
-    gc.disable()  # a log is a great many small things that hold no cycles: a third of the time went into looking for some
+    gc.disable()  # a log makes many small objects without cycles: looking for cycles took a third of the time
     try:
         log = read(path)
         decided = list(exact(log)) if log.repeatable else []

@@ -57,7 +57,7 @@ def shared(path: Path, out: Path) -> list[str]:
         raise UsageError(str(error)) from error
     _check(kept[0])
     if log.repeatable and sum(differs(r, d) for r, d in exact(again)) != sum(differs(r, d) for r, d in exact(log)):
-        raise UsageError(f"{path} replays otherwise without what was left out: please report it")
+        raise UsageError(f"{path} replays differently without what was left out: please report it")
     return sorted(left_out)
 
 

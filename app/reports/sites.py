@@ -74,7 +74,7 @@ def simulate_site(plan: Plan, here: Path | None, crowd: str, budget_ms: float, f
 
 
 def outcomes(site: Site, seed: int) -> Iterator[Figures]:
-    """Of all ways, each with the same crowds."""
+    """The outcome of each way, all with the same crowds."""
     best = best_in_common(site)
     for how in WAYS:
         yield Simulation(site, how, best, random.Random(seed).random).run()
@@ -127,5 +127,5 @@ def read_round_trips(path: Path | None) -> list[float]:
     trips = [float(ms) for ms in pinged or (line.strip() for line in text.splitlines()) if NUMBER.fullmatch(ms)]
     trips = [ms for ms in trips if ms < 1e5]
     if not trips:
-        raise UsageError(f"--round-trips {path} has no milliseconds, one a line, and is no output of ping")
+        raise UsageError(f"--round-trips {path} has no milliseconds, one a line, and is not what `ping` prints")
     return trips

@@ -32,9 +32,9 @@ def tell(app: App) -> None:
     if app.source.live:
         print(f"budget    {settings.frame_budget_ms:.1f} ms a frame, exit {settings.exit}")
     else:
-        print(f"budget    none: of a file everybody found is read in every frame, at {network.profile.points[0].point}")
+        print(f"budget    none: in a file everybody found is read in every frame, at {network.profile.points[0].point}")
         if settings.budget_ms or settings.target_fps:
-            print("note      --budget-ms and --target-fps count for cameras, streams and files with --realtime only")
+            print("note      --budget-ms and --target-fps apply only to cameras, streams and files with --realtime")
     if settings.privacy != "none":
         print(f"privacy   {settings.privacy}, in everything that is shown and written")
     for name, path in settings.written.items():

@@ -39,7 +39,7 @@ class Camera:
 
 @dataclass(frozen=True, kw_only=True)
 class Recording:
-    """A run whose ups and downs are drawn from; none: there are none."""
+    """A run whose ups and downs are drawn from; without one there are none."""
 
     path: Path | None = None
     apart: bool = False  # further batches of a frame have a noise of their own
@@ -114,11 +114,11 @@ def _benchmark(path: Path) -> tuple[Profile, list[Moment], str] | None:
         recorded = [Moment(*m) for m in zip(ratios, probes, strict=True)]
         return Profile.from_json(data["profile"]), recorded, f"{data['model']} on {data['machine']['processor']}"
     except (KeyError, TypeError, ValueError) as error:
-        raise UsageError(f"benchmark {path} lacks or garbles {error}") from error
+        raise UsageError(f"benchmark {path} is incomplete or wrong: {error}") from error
 
 
 def read_crowd(text: str, frames: int, fps: float, most: int = 32) -> Crowd:
-    """By name; or the faces of a recorded log, over and over, as LOG.jsonl, or as LOG.jsonl:N with N at the fullest."""
+    """A crowd by name; or the faces of a recorded log, repeated, as LOG.jsonl, or as LOG.jsonl:N with N at the fullest."""
     name, _, number = text.rpartition(":") if re.search(r"\.jsonl:\d+$", text) else (text, "", "")
     try:
         if Path(name).suffix != ".jsonl":

@@ -37,7 +37,7 @@ class Keep(Protocol):
     """Keeps the run's first failure."""
 
     def __call__(self, error: Exception) -> bool:
-        """Whether nobody else has to tell of this one."""
+        """True where the run itself reports this one."""
         ...
 
 

@@ -15,7 +15,6 @@ from align.crop import crop_batch
 from app.faults import NETWORK
 from app.network.elsewhere import Elsewhere
 from app.network.engine import Unanswered, bucket_of
-from app.people.movement import Movement
 from app.rounds.served import Served
 from scheduler.load import Known, Load
 from scheduler.log import Batch
@@ -46,7 +45,7 @@ class Scheduling:
     latency: LatencyModel
     #: says before each decision how many times slower than usual the machine is (network/probe.py), or 0
     probe: Callable[[], float] = lambda: 0.0
-    #: has something to do, some milliseconds long, after a live frame; is told whether somebody is in view
+    #: called after a live frame, to do some milliseconds of work; the argument says whether somebody is in view
     spare: Callable[[bool], None] = lambda busy: None
     #: frees what was loaded; called when the loops have ended
     end: Callable[[], None] = lambda: None
@@ -72,7 +71,6 @@ class Rounds:
         self.chosen: OperatingPoint | None = None  # for the newest round that had faces
         self.number = 0  # of the newest round
         self.was_late = False  # the newest round
-        self._movement = Movement()
 
     def take_up(self, now: Operation) -> None:
         """Other points, or another rule, from this frame on: the log says so."""
@@ -94,9 +92,8 @@ class Rounds:
         """Decides and reads, in as many batches as the policy finds time for; `alive` may come back."""
         self.number += 1
         self._people.keep(alive)
-        self._movement.keep(alive)
         faces = [face for one in seen for face in one.found.faces]
-        known = [self._known(face, one.found.frame.time_s) for one in seen for face in one.found.faces]
+        known = [self._known(face.person, one.found.frame.time_s) for one in seen for face in one.found.faces]
         new = sum(self._people.estimate(f.person) is None for f in faces)
         hurried = any(math.isfinite(one.found.frame.budget_ms) for one in seen)
         probe = self._probe() if faces and hurried else 0.0
@@ -117,14 +114,12 @@ class Rounds:
         self._faults.well(NETWORK)
         return served
 
-    def _known(self, face: Face, time_s: float) -> Known:
+    def _known(self, person: int, time_s: float) -> Known:
         """What the policy may know of somebody."""
-        sharpness = self._movement.sharpness(face.person, face.box)
-        seen = self._people.known(face.person, time_s)
+        seen = self._people.known(person, time_s)
         if seen is None:
             return Known()
-        error = self.offered[0].error_at(seen.exit, seen.size)
-        return Known(seen.waited_s * 1e3, error, seen.moved, sharpness)
+        return Known(seen.waited_s * 1e3, self.offered[0].error_at(seen.exit, seen.size))
 
     def _run(self, seen: Sequence[Seen], waiting: Sequence[Face], decision: Decision, served: Served) -> None:
         """Reads the first of those who wait, and others while the policy finds time; notes in `served` what was done."""
@@ -164,7 +159,7 @@ class Rounds:
         served.people, served.measured_ms, served.further = read, measured_ms, tuple(further)
 
     def _left_ms(self, seen: Sequence[Seen]) -> float:
-        """Of the frame that has the least left."""
+        """Milliseconds left to the frame that has the least."""
         now_s = self._clock()
         return min(one.found.frame.budget_ms - (now_s - one.born_s) * 1e3 for one in seen)
 

@@ -114,7 +114,7 @@ def _linux_cameras(ioctl: Ioctl) -> Iterator[Camera]:
         except PermissionError:
             camera = Camera(number, name, str(device), state=CameraState.DENIED)
         except OSError as error:
-            if error.errno != errno.EBUSY:  # ENODEV: it was pulled out a moment ago; ENOTTY: it is no camera
+            if error.errno != errno.EBUSY:  # ENODEV: it was pulled out a moment ago; ENOTTY: not a camera
                 continue
             camera = Camera(number, name, str(device), state=CameraState.BUSY)
         if camera:

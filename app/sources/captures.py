@@ -1,4 +1,4 @@
-"""Pictures from OpenCV and the operating system's word on what they are to come from.
+"""Pictures from OpenCV, and what the operating system says about where they come from.
 
 Everything here turns a failure into a reason that a user can act on.
 """
@@ -57,7 +57,7 @@ CaptureFactory = Callable[[int | str, int, list[int]], Capture]  # target, OpenC
 
 
 def as_bgr(image: Image | None) -> Image | None:
-    """Grey and BGRA as BGR; None for what is no picture: empty, not of 8 bits, of two channels."""
+    """Grey and BGRA as BGR; None for what is not a picture: empty, not of 8 bits, of two channels."""
     if image is None or image.size == 0 or image.dtype != np.uint8 or image.ndim not in (2, 3):
         return None
     channels = 1 if image.ndim == 2 else image.shape[2]
@@ -112,7 +112,7 @@ def checked_file(spec: str) -> Path:
     if path.is_dir():
         raise SourceError(f"{spec} is a folder. Name one video file in it.")
     if not path.is_file():
-        raise SourceError(f"{spec} is no ordinary file. Name a video file, a camera or a URL.")
+        raise SourceError(f"{spec} is not an ordinary file. Name a video file, a camera or a URL.")
     if path.stat().st_size == 0:
         raise SourceError(f"{spec} is empty (0 bytes). Copy or download it again.")
     if not os.access(path, os.R_OK):
@@ -126,7 +126,7 @@ def unreadable(path: Path) -> str:
     if head[4:8] == b"ftyp":
         return f"{path.name} is cut off or damaged: not one frame of it can be read. Copy or record it again."
     return (
-        f"{path.name} is no video or picture that can be read, or is cut off at its start. Check it, or convert it: "
+        f"{path.name} is not a video or picture that can be read, or is cut off at its start. Check it, or convert it: "
         f"`ffmpeg -i {path.name} converted.mp4`."
     )
 

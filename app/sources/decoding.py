@@ -25,7 +25,7 @@ MOST_FAILED_READS = 100  # in a row; then the rest is given up
 LONGEST_SKIP_S = 2.0
 NOT_FOOTAGE = ("tty",)  # FFmpeg paints text files
 REORDERED = 64  # packets, at most, after which a packet's frame comes out
-TAIL = 64  # bytes of nought at the end of a JPEG that was damaged
+TAIL = 64  # zero bytes at the end of a JPEG that was damaged
 READ_FAULTS = (av.error.FFmpegError, ValueError, OSError)
 
 
@@ -174,7 +174,7 @@ def _is_torn(ahead: deque[av.Packet], codec: str) -> bool:
 
 
 def video_track(container: av.container.InputContainer, name: str) -> VideoStream:
-    """The first video track that is no cover picture. Raises SourceError with the reason where none can be read."""
+    """The first video track that is not a cover picture. Raises SourceError with the reason where none can be read."""
     disposition = av.stream.Disposition.attached_pic
     tracks = [s for s in container.streams.video if not s.disposition & disposition]
     if not tracks or container.format.name in NOT_FOOTAGE:

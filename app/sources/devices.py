@@ -89,7 +89,7 @@ class CameraDevice:
         if holder := in_use(self._target):
             return f"{name} is busy: {self._target} is in use by {holder}. Close that program. {TRY_ANOTHER}"
         return (
-            f"{name} is there but gives no picture: {self._target} is no camera, sends nothing, or is in use by another "
+            f"{name} is there but gives no picture: {self._target} is not a camera, sends nothing, or is in use by another "
             f"program. Unplug it and plug it in again. {TRY_ANOTHER}"
         )
 

@@ -14,7 +14,7 @@ from app.sources.selection import Selection
 from app.sources.source import FALLBACK_FPS, Closable, Pacer
 from app.sources.video import Footage
 
-BROKEN_S = 10.0  # so far ahead of its neighbours a picture's time is taken for broken
+BROKEN_S = 10.0  # a picture's time this far ahead of its neighbours is taken as broken
 
 
 class FileSource(Closable):
@@ -128,7 +128,7 @@ class Timeline:
         self._fresh = True
 
     def at(self, position_s: float, next_s: float) -> float:
-        """Of a picture, by what the file says of it and of the next one; NaN where it says nothing."""
+        """The time of a picture, from the file's times of it and of the next one; NaN where it has none."""
         expected_s = self.expected_s
         if self._fresh:
             self._fresh = False

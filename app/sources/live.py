@@ -1,7 +1,7 @@
 """Cameras and streams: a picture's time is when it came, and what breaks off is opened again.
 
 A reader thread opens the device and reads it; the iteration takes its pictures and watches over it. So a driver's call
-that never returns costs that thread and not the run. At most MOST_HUNG such threads are left behind: while so many hang,
+that never returns costs that thread and not the run. At most MOST_HUNG such threads are left behind: while that many hang,
 nothing new is opened.
 
     reader ── picture ──► iteration ──► frames
@@ -180,7 +180,7 @@ class LiveSource:
         self._reader = self._new_reader()
         try:
             while self._reader.take()[0] is None:
-                pass  # the proof is thrown away: it is old when we start
+                pass  # the picture that proved it is dropped: it is old when we start
         except SourceError as error:
             if not wait_for_it:
                 self.close()

@@ -108,7 +108,7 @@ def is_live(spec: str) -> bool:
 
 
 def series(spec: str) -> list[Path]:
-    """The files of a series such as "shots/%04d.png", by number; none where it is no such pattern, or a file's own name."""
+    """The files of a series such as "shots/%04d.png", by number; none where it is not such a pattern, or a file's own name."""
     path = Path(spec).expanduser()
     if not NUMBERED.search(path.name) or path.exists():
         return []

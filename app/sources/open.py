@@ -1,4 +1,4 @@
-"""Cameras, files, streams and the demo crowd behind one door: `open_source(spec)` gives `Frame`s.
+"""Cameras, files, streams and the demo crowd behind one function: `open_source(spec)` gives `Frame`s.
 
 One picture is read when a source is opened, so that whatever is wrong with it shows at once. Local cameras are read by
 OpenCV, in whose place tests put `capture`; videos and network streams by PyAV; pictures by Pillow.
@@ -83,7 +83,7 @@ def open_source(
             demo = DemoSource(loop=playing.loop, clock=clock, wait=wait)
             demo.note = f"Showing the demo crowd, because there is no picture from camera 0. {error}"
             return demo
-        camera.note = "Camera 0 was found and taken."
+        camera.note = "Camera 0 was found and is used."
         return camera
     if ADDRESS.match(spec):
         stream = StreamDevice(spec)
@@ -122,7 +122,7 @@ def open_file(path: Path, problem: str) -> Footage:
 
 
 def _names_a_camera(spec: str, wait_for_it: bool) -> bool:
-    """What is no file may be a part of a camera's name. Raises SourceError where it is of several, or neither."""
+    """What is not a file may be a part of a camera's name. Raises SourceError where it is of several, or neither."""
     with suppress(OSError, ValueError, RuntimeError):
         if not spec or Path(spec).expanduser().exists():
             return False

@@ -20,7 +20,7 @@ from app.sources.colour import HLG, PQ, tone_mapped
 
 HD_LINES = 720  # players take video that does not name its colours for HD's from here on
 BT709, UNSPECIFIED = 1, 2
-ODDEST_ASPECT = 4  # of a pixel; what is odder is taken for a fault
+ODDEST_ASPECT = 4  # of a pixel; anything more extreme is taken as an error
 SQUARE = Fraction(1)
 BACKGROUND = 255  # behind what is transparent
 

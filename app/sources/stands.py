@@ -11,7 +11,7 @@ from app.domain import Image
 from app.sources.figures import HAIR_TOP, NECK
 
 WIDTH, HEIGHT = 960, 540
-ROOMY = 12  # so many people have three rows, more have four
+ROOMY = 12  # up to this many people have three rows, more have four
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ class Still:
     """A picture file, or an animation of pictures."""
 
     def __init__(self, path: Path) -> None:
-        """Raises SourceError; UnidentifiedImageError for what is no picture."""
+        """Raises SourceError; UnidentifiedImageError for what is not a picture."""
         self.damage, self.problem, self._name = Damage(), "", path.name
         self._image = _opened(path)
         width, height = self._image.size
@@ -69,7 +69,7 @@ def _itself(image: Image) -> Image:
 
 def _opened(path: Path) -> Pillow.Image:
     """Raises UnidentifiedImageError."""
-    before, Pillow.MAX_IMAGE_PIXELS = Pillow.MAX_IMAGE_PIXELS, None  # our own limit is told in our own words
+    before, Pillow.MAX_IMAGE_PIXELS = Pillow.MAX_IMAGE_PIXELS, None  # our own limit is reported in our own words
     try:
         return Pillow.open(path, formats=FORMATS)
     except UnidentifiedImageError:

@@ -34,7 +34,7 @@ AT_ONCE = {
     "rtsp_flags": "prefer_tcp",  # UDP only where TCP is refused: it loses packets
     "overrun_nonfatal": "1",  # of UDP
 }
-# From so many packets on that wait, pictures are too old to be given; and no more than so many wait. A second has 25 to 60.
+# With this many packets waiting, pictures are too old to be given; no more than the second number wait. A second has 25 to 60.
 BEHIND, MOST_WAITING = 6, 256
 
 
@@ -192,6 +192,12 @@ def open_address(url: str, problem: str, how: Mapping[str, str]) -> av.container
     options = {"pattern_type": "none", "protocol_whitelist": PROTOCOLS} | {**how}
     try:
         return av.open(url, options=options, metadata_errors="replace", timeout=STALL_S)
+    except av.error.ProtocolNotFoundError:
+        kind = url.partition("://")[0]
+        raise SourceError(
+            f"PyAV was built without {kind}://. Have FFmpeg pass it on, `ffmpeg -i {kind}://ADDRESS -c copy -f mpegts "
+            "udp://127.0.0.1:5000`, and read that: `--source udp://127.0.0.1:5000`"
+        ) from None
     except READ_FAULTS as error:
         is_silent = isinstance(error, av.error.ExitError)
         why = f"nothing came for {STALL_S:.0f} s" if is_silent else reason(error)

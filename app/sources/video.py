@@ -74,7 +74,7 @@ class Video:
         self._index = _index(self._stream) if self._container.format.name == "avi" else {}
 
     def pictures(self) -> Generator[Picture, None, None]:
-        """In the order in which they are shown; what is damaged is left out and counted."""
+        """The pictures in the order in which they are shown; what is damaged is left out and counted."""
         for packet, is_torn in with_tears(self._packets(), self._stream.codec_context.name):
             yield from self._decode(packet, is_torn)
             if self._decode.problem:
@@ -133,7 +133,7 @@ class Video:
 
 
 def _opened(target: str | IO[bytes], problem: str) -> av.container.InputContainer:
-    # pattern_type: "%02d" in a picture's name is no series. No protocol but file: a playlist must not call others.
+    # pattern_type: "%02d" in a picture's name is not a series. No protocol but file: a playlist must not call others.
     options = {"pattern_type": "none", "protocol_whitelist": "file,pipe"}
     try:
         return av.open(target, options=options, metadata_errors="replace")
@@ -158,7 +158,7 @@ def _index(stream: VideoStream) -> dict[int, int]:
 
 
 def _duration_s(container: av.container.InputContainer, stream: VideoStream) -> float | None:
-    """Of the video track; None where only that of everything together is known."""
+    """The video track's duration; None where only that of the whole file is known."""
     rate = rate_of(stream)
     if container.format.name == "avi" and stream.frames and rate:  # without its index FFmpeg goes by what is left
         return stream.frames / rate

@@ -85,7 +85,7 @@ def unknown_platform(environment: Mapping[str, str] = os.environ) -> str | None:
     known = known_platforms(folder, environment)
     if not known or any(name.split(":")[0] in known for name in asked):
         return None
-    return f"QT_QPA_PLATFORM={';'.join(asked)} is no platform of this Qt, which has {', '.join(sorted(known))}"
+    return f"QT_QPA_PLATFORM={';'.join(asked)} is not a platform of this Qt, which has {', '.join(sorted(known))}"
 
 
 def known_platforms(folder: Path, environment: Mapping[str, str] = os.environ) -> set[str]:

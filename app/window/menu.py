@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from app.overlay.style import Canvas, Theme
     from app.overlay.texts import Texts
 
-LONG_S, CORNER = 1.2, 0.16  # a press is long after so many seconds; a corner's share of the shorter side
+LONG_S, CORNER = 1.2, 0.16  # a press is long after this many seconds; a corner's share of the shorter side
 STRAYS = 0.5  # a finger may move by this share of a corner
 FORGOTTEN_S = 30.0  # without a touch or key the menu closes, and is locked again
 TRIES, WAIT_S = 5, 30.0  # wrong PINs in a row, and for how long none is taken after them

@@ -66,7 +66,7 @@ class QtCanvas:
         return self._widths[key]
 
     def drawable(self, text: str) -> str:
-        """The text without what no font here has and would be a box: emoji, where no font for them is installed."""
+        """The text without characters that no font here has (emoji, often): they would show as boxes."""
         metrics, kept, on = self._font(20.0, False)[1], list[str](), False
         for letter in text:
             if letter not in JOINERS:

@@ -60,7 +60,7 @@ def _shown(application: QApplication, window: KioskWindow, begin: Callable[[], N
 
 
 def _heard(screen_gone: Callable[[], None], kind: object, context: object, text: str) -> None:
-    """What Qt has to say; its last words, when the screen is gone, are "The X11 connection broke" or "The Wayland ..."."""
+    """Collects Qt's messages; the last one, when the screen is gone, is "The X11 connection broke" or "The Wayland ..."."""
     print(text, file=sys.stderr)
     if "connection broke" in text:
         screen_gone()

@@ -78,14 +78,14 @@ class Wall:
         return self._made
 
     def status(self) -> SourceStatus:
-        """Of the enlarged camera; the wall is lost when all are."""
+        """The enlarged camera's state, or the wall's, which is lost when all cameras are."""
         if self._enlarged is not None:
             return self._tiles[self._enlarged].status()
         states = [tile.status() for tile in self._tiles]
         return next((s for s in states if s.state is not SourceState.LOST), states[0])
 
     def cells(self) -> list[Cell]:
-        """Of the whole wall; nothing while one is enlarged."""
+        """The cells of the wall; none while a camera is enlarged."""
         if self._enlarged is not None:
             return []
         return [

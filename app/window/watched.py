@@ -41,7 +41,7 @@ class Watched:
     status: Callable[[], SourceStatus] = SourceStatus
     progress: Callable[[], float | None] = lambda: None  # share of the loading that is over, None when all is there
     camera: Callable[[], bool] = lambda: False  # whether people see themselves
-    picture: Callable[[], Picture | None] = lambda: None  # None where it is no camera, or gave none yet
+    picture: Callable[[], Picture | None] = lambda: None  # None where it is not a camera, or gave none yet
     wall: Callable[[], Wall | None] = lambda: None  # of several cameras, once they are open
     controls: Controls | None = None
 

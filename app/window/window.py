@@ -30,12 +30,12 @@ from app.window.watched import Controls, Look, Watched
 SLOWEST_RATE, FASTEST_RATE = 25.0, 60.0  # of the display, Hz
 FREE_KEYS = frozenset({Qt.Key_L, Qt.Key_C})  # of visitors, where a PIN locks the others
 BEGIN_S = 0.5  # after which a run begins although its window was not painted yet
-IDLE_S, FADE_S = 4.0, 0.5  # nobody in view for so long: the invitation appears, over so long
-# Before people glide on, after painting: times as long as it took, for two cores have a network to run as well; and at least so
-# long, as a camera's next picture shows them further on anyway.
+IDLE_S, FADE_S = 4.0, 0.5  # nobody in view for this long: the invitation appears, and takes this long to
+# Before people glide on, after painting: times as long as it took, for two cores have a network to run as well; and at least
+# this long, as a camera's next picture shows them further on anyway.
 RESTS, GLIDE_S = 3.0, 0.045
 # Between pictures of a room under the invitation: every other one of a camera, fewer while nothing moves in it. What merely
-# breathes or counts seconds is painted with them, or so late where none come.
+# breathes or counts seconds is painted with them, or this much later where none come.
 BREATH_S, STILL_S, BREATH_ALONE_S = 0.075, 0.15, 0.11
 IDLE_RATE = 25.0  # Hz, at which is polled under the invitation: often enough for a camera
 
@@ -230,7 +230,7 @@ class KioskWindow(QWidget):
             panel.draw(laid, self._history, canvas, self.theme, self.say, now_s=now_s)
 
     def _paint_names(self, canvas: QtCanvas) -> list[Box]:
-        """Of several cameras, over the wall; returns where."""
+        """Paints the names of several cameras over the wall; returns where."""
         wall, ready = self._run.wall(), self._shown
         cells = wall.cells() if wall else []
         if not cells or ready is None or ready.want.result.frame.camera:
@@ -315,7 +315,7 @@ class KioskWindow(QWidget):
         }
 
     def _switch(self, what: str) -> None:
-        """Of what is on or off; how the picture lies changes with some of it."""
+        """Switches something on or off; mirroring and filling change the picture, too."""
         setattr(self, what, not getattr(self, what))
         if what in ("mirrored", "fill"):
             self._ask()
@@ -359,7 +359,7 @@ class KioskWindow(QWidget):
         self.update()
 
     def _content(self, event: Any) -> tuple[float, float]:
-        """Where it is on what is painted, which may be turned."""
+        """Where the event is on what is painted, which may be turned."""
         x, y, width, height = event.x(), event.y(), self.width(), self.height()
         turned = {90: (y, width - x), 180: (width - x, height - y), 270: (height - y, x)}
         return turned.get(self.look.rotate, (x, y))

@@ -29,7 +29,7 @@ WORKING_SIZE = 200
 MAX_WORKING_SIZE = 640
 # Turns that are tried for difficult poses, in degrees; dlib's detector bears about 20 to either side.
 TURNS_DEG = (0.0, 30.0, -30.0, 60.0, -60.0, 90.0, -90.0)
-# A face that scores so high in the upright picture is not looked for any further.
+# A face with this score in the upright picture ends the search.
 SURE_SCORE = 1.0
 # dlib's own threshold is 0. Every picture here shows a face, so a lower one is safe.
 SCORE_AMONG_POSES, SCORE_OF_A_CROP = 0.0, -0.6
@@ -139,7 +139,7 @@ class Locator:
             self._predict = lambda gray, box: ours(gray, detector_box(box))
 
     def __call__(self, image: NDArray[np.uint8], region: Box | None = None) -> Located | None:
-        """Of an (h, w, 3) BGR picture, near `region` where one is given; None where no face is found."""
+        """Landmarks in an (h, w, 3) BGR picture, near `region` where one is given; None where no face is found."""
         if region is None:
             return self._locate(image)
         x, y, w, h = region

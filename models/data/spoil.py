@@ -58,7 +58,7 @@ _VALUES = np.arange(256, dtype=np.float64)
 
 
 def cover(picture: Picture, per_cent: float, face_px: float, rng: np.random.Generator) -> Picture:
-    """A flat or striped patch over so much of the face: a hand, a phone, somebody's shoulder."""
+    """A flat or striped patch over this share of the face: a hand, a phone, somebody's shoulder."""
     out, (h, w) = picture.copy(), picture.shape[:2]
     stretch = np.exp(rng.uniform(-0.5, 0.5))
     width, height = (max(1, round(face_px * np.sqrt(per_cent / 100) * s)) for s in (stretch, 1 / stretch))
@@ -73,7 +73,7 @@ def cover(picture: Picture, per_cent: float, face_px: float, rng: np.random.Gene
 
 
 def side_light(picture: Picture, per_cent: float, face_px: float, rng: np.random.Generator) -> Picture:
-    """One side of the face gets so much less light than the other."""
+    """One side of the face gets this much less light than the other."""
     h, w = picture.shape[:2]
     angle = rng.uniform(0, 2 * np.pi)
     y, x = np.mgrid[0:h, 0:w].astype(np.float32)
@@ -83,7 +83,7 @@ def side_light(picture: Picture, per_cent: float, face_px: float, rng: np.random
 
 
 def motion(picture: Picture, per_cent: float, face_px: float, rng: np.random.Generator) -> Picture:
-    """Smeared along a line in any direction, as long as so much of the face's width."""
+    """Smeared along a line in any direction, as long as this share of the face's width."""
     kernel = _line(round(per_cent / 100 * face_px, 2), round(rng.uniform(0, 180)))
     return cv2.filter2D(picture, -1, kernel, borderType=cv2.BORDER_REFLECT_101)
 
@@ -101,7 +101,7 @@ def _line(length_px: float, angle_deg: float) -> NDArray[np.float32]:
 
 
 def defocus(picture: Picture, per_cent: float, face_px: float, rng: np.random.Generator) -> Picture:
-    """Out of focus: every point a disc, as wide as so much of the face's width."""
+    """Out of focus: every point a disc, as wide as this share of the face's width."""
     return cv2.filter2D(picture, -1, _disc(round(per_cent / 200 * face_px, 2)), borderType=cv2.BORDER_REFLECT_101)
 
 
@@ -115,7 +115,7 @@ def _disc(radius_px: float) -> NDArray[np.float32]:
 
 
 def zoom(picture: Picture, per_cent: float, face_px: float, rng: np.random.Generator) -> Picture:
-    """Digital zoom: taken with so much of the resolution only, and enlarged by the camera."""
+    """Digital zoom: taken with this share of the resolution, and enlarged by the camera."""
     h, w = picture.shape[:2]
     small = (max(8, round(w * per_cent / 100)), max(8, round(h * per_cent / 100)))
     how = (cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_NEAREST)[int(rng.choice(3, p=(0.5, 0.4, 0.1)))]
@@ -123,12 +123,12 @@ def zoom(picture: Picture, per_cent: float, face_px: float, rng: np.random.Gener
 
 
 def bright(picture: Picture, times: float, face_px: float, rng: np.random.Generator) -> Picture:
-    """Exposed too long: values are so many times larger, and cut off."""
+    """Exposed too long: values are this many times larger, and cut off."""
     return _table(picture, _VALUES * times)
 
 
 def dark(picture: Picture, per_cent: float, face_px: float, rng: np.random.Generator) -> Picture:
-    """Exposed too short: so much of each value is left, with a gamma of 0.8 to 1.3."""
+    """Exposed too short: this share of each value is left, with a gamma of 0.8 to 1.3."""
     return _table(picture, 255 * (_VALUES / 255) ** rng.uniform(0.8, 1.3) * per_cent / 100)
 
 
@@ -139,19 +139,19 @@ def dark_noise(picture: Picture, per_cent: float, face_px: float, rng: np.random
 
 
 def contrast(picture: Picture, per_cent: float, face_px: float, rng: np.random.Generator) -> Picture:
-    """So much of the contrast is left, about the picture's mean."""
+    """This share of the contrast is left, about the picture's mean."""
     mean = float(picture.mean())
     return _table(picture, mean + (_VALUES - mean) * per_cent / 100)
 
 
 def haze(picture: Picture, per_cent: float, face_px: float, rng: np.random.Generator) -> Picture:
-    """A veil of light of 170 to 250 over so much of the picture: fog, a dirty window, a lamp in the lens."""
+    """A veil of light of 170 to 250 over this share of the picture: fog, a dirty window, a lamp in the lens."""
     veil = rng.uniform(170, 250)
     return _table(picture, _VALUES * (1 - per_cent / 100) + veil * per_cent / 100)
 
 
 def cast(picture: Picture, per_cent: float, face_px: float, rng: np.random.Generator) -> Picture:
-    """Coloured light: channels are up to so much stronger or weaker, at any hue."""
+    """Coloured light: channels are up to this share stronger or weaker, at any hue."""
     gains = 1 + per_cent / 100 * np.cos(rng.uniform(0, 2 * np.pi) + np.arange(3) * 2 * np.pi / 3)
     return _table(picture, _VALUES[:, None] * gains)
 
@@ -174,7 +174,7 @@ def _added(picture: Picture, what: NDArray[np.float32]) -> Picture:
 
 
 def grey(picture: Picture, per_cent: float, face_px: float, rng: np.random.Generator) -> Picture:
-    """So much of the colour is left."""
+    """This share of the colour is left."""
     flat = picture @ GREY_WEIGHTS
     mixed = flat[..., None] + (picture - flat[..., None]) * (per_cent / 100)
     return np.clip(mixed + 0.5, 0, 255).astype(np.uint8)
@@ -187,7 +187,7 @@ def jpeg(picture: Picture, quality: float, face_px: float, rng: np.random.Genera
 
 
 def palette(picture: Picture, colours: float, face_px: float, rng: np.random.Generator) -> Picture:
-    """So many colours, dithered, as in a GIF; a face gets a part of a picture's 256."""
+    """This many colours, dithered, as in a GIF; a face gets a part of a picture's 256."""
     from PIL import Image
 
     image = Image.fromarray(picture).quantize(round(colours), dither=Image.Dither.FLOYDSTEINBERG)

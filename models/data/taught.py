@@ -71,7 +71,7 @@ class Teacher:
         return (mean - pad + 0.5) / scale - 0.5, float(spread)
 
     def _box(self, padded: NDArray[np.uint8], pad: int) -> tuple[float, float, float, float]:
-        """By dlib's own detector, on a smaller picture for time; else the data set's usual place."""
+        """The face's box by dlib's detector, on a smaller picture to save time; else the data set's usual place."""
         factor = len(padded) / DETECTION_SIDE
         small = cv2.resize(padded, (DETECTION_SIDE, DETECTION_SIDE), interpolation=cv2.INTER_AREA)
         if found := self._detect(small):

@@ -1,8 +1,7 @@
 """Others' networks beside one of ours on the very same spoilt pictures: those of `spoilt`, at middle strength.
 
-Ours reads at its dearest point. A peer reads the same pictures by its own preprocessing, from a square around the face. Of
-the widths that it may be given the best on the clean pictures of the larger width is taken: chosen on what judges it, to its
-advantage.
+Ours reads at its dearest point. A peer reads the same pictures by its own preprocessing, from a square around the face. Its
+width is the best of several on the clean pictures of the larger width, which is to its advantage.
 """
 
 from __future__ import annotations
@@ -95,7 +94,7 @@ def compare_peers(
 def _row(reader: Reader, tried: dict[float, dict[str, float]]) -> dict[str, Any]:
     """What a reader is and its best square, before its figures. Raises DataError where it tells nothing that is labelled."""
     if not any("mae" in figures or "expression" in figures for figures in tried.values()):
-        raise DataError(f"peer {reader.name} tells nothing that these pictures are labelled with: leave it out")
+        raise DataError(f"peer {reader.name} estimates nothing that these pictures are labelled with: leave it out")
     scale = min(tried, key=lambda s: tried[s].get("mae", -tried[s].get("expression", 0.0)))
     figures: dict[int, dict[str, Any]] = {width: {} for width in WIDTHS_PX}
     return {"name": reader.name, "about": reader.about, "scale": scale, "tried": tried, "figures": figures}

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Answers:
-    """Of n faces: age in years (n,), probabilities of genders (n, 2) and of expressions (n, 7), in our order.
+    """What is said of n faces: age in years (n,), probabilities of genders (n, 2) and of expressions (n, 7), in our order.
 
     None: not told.
     """
@@ -183,7 +183,7 @@ class DlibPeer:
 
 
 def _answers(told: dict[str, Any]) -> Answers:
-    """Of what a peer tells: age, female and expression, each of n faces."""
+    """Answers from what a peer tells: age, female and expression, each of n faces."""
     age, female, expression = (
         np.array(told[what], np.float64) if what in told else None for what in ("age", "female", "expression")
     )

@@ -43,7 +43,7 @@ def evaluate_spoilt(
 ) -> dict[str, Any]:
     """Figures of every exit and input size by width, kind and level, ready for JSON; mirrored exits are left out.
 
-    `sample`: only so many pictures, chosen by a hash of their names. Raises DataError and ManifestError.
+    `sample`: only this many pictures, chosen by a hash of their names. Raises DataError and ManifestError.
     """
     samples, report = pictures.read()
     kept, by_width = faces_at_widths(manifest, pictures.dataset, sampled(samples, sample), report, progress)

@@ -116,7 +116,7 @@ class TappedBackbone(nn.Module):
         return iter(found)
 
     def modules_tapped(self) -> list[nn.Module]:
-        """In the order in which they run."""
+        """The tapped modules, in the order in which they run."""
         return [self.network.get_submodule(path) for path in self.taps]
 
     def keras_layers(self) -> dict[str, str]:

@@ -87,7 +87,7 @@ def watched_run(network: nn.Module, x: Tensor, note: Callable[[str, Any], None])
 
 @contextmanager
 def evaluating(network: nn.Module) -> Iterator[None]:
-    """In eval mode meanwhile; each module goes back to its own mode."""
+    """Puts the network into eval mode; afterwards each module goes back to its own mode."""
     modes = {module: module.training for module in network.modules()}
     network.eval()
     try:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 # What a probability may be off by, as a share of itself. Measured on the two networks that ship: below 2e-5.
 RELATIVE = 1e-3
-# Or so many times torch's own error in float32.
+# Or this many times torch's own error in float32.
 TIMES = 4.0
 # Where float32 itself is off by more, no file can hold the network.
 MOST = 5e-2

@@ -74,7 +74,7 @@ def relative_errors(ages: NDArray, p: NDArray) -> NDArray[np.float64]:
 
 
 def interval_scales(errors: NDArray) -> dict[int, float]:
-    """By coverage in per cent: the factor on deviations that makes so many of the relative errors lie inside."""
+    """By coverage in per cent: the factor on deviations that makes this share of the relative errors lie inside."""
     return {coverage: float(np.quantile(errors, coverage / 100)) for coverage in COVERAGES}
 
 

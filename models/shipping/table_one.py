@@ -48,7 +48,7 @@ class Entry:
 
     @property
     def name(self) -> str:
-        """Of its folder and files: mobilenet_0.75_exits, vgg16_plain."""
+        """The name of its folder and files: mobilenet_0.75_exits, vgg16_plain."""
         return f"{key_of(self.network)}_{'exits' if self.elastic else 'plain'}"
 
 

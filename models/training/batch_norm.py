@@ -37,7 +37,7 @@ def for_size(
     batches: int | None = None,
     spoil: float = 0.0,
 ) -> ElasticNetwork:
-    """A copy, in eval mode, whose statistics are the mean over so many batches of training faces (BATCHES) at `size`.
+    """A copy, in eval mode, whose statistics are the mean over this many batches of training faces (BATCHES) at `size`.
 
     `spoil`: the share of them that is spoilt as cameras do. A network that was trained with as many does better so, on clean
     faces too (docs/reference/network.md).

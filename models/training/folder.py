@@ -103,9 +103,9 @@ def _checkpoint(path: Path, device: torch.device | str) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise TrainingError(f"there is no {path}: train first") from error
     except Exception as error:  # torch's reader raises whatever its unpickler and archive do
-        raise TrainingError(f"{path} is cut off or no checkpoint: {error}") from error
+        raise TrainingError(f"{path} is cut off or not a checkpoint: {error}") from error
     if not isinstance(state, dict) or state.get("version") != CHECKPOINT_VERSION:
-        raise TrainingError(f"{path} is no checkpoint of this version")
+        raise TrainingError(f"{path} is not a checkpoint of this version")
     return state
 
 

@@ -101,7 +101,7 @@ class Loop:
         stop_after: int | None = None,
     ) -> None:
         """`kept`: what a checkpoint holds, by name; loaded here where the folder has one. `steps`: of the whole training;
-        `stop_after`: breaks off after so many from here, as a signal would."""
+        `stop_after`: breaks off after this many from here, as a signal would."""
         self._fabric, self._config_path, self._out, self._kept = fabric, config_path, out, kept
         self.start = resume(out, config_path, fabric.device, **kept)
         self.until = steps if stop_after is None else min(steps, self.start + stop_after)

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from models.networks.elastic import ExitOutput
 
-# Up to so many faces a training set is small: it is gone through more often, so that the steps are about as many.
+# Up to this many faces a training set is small: it is gone through more often, so that the steps are about as many.
 SMALL, EPOCHS_SMALL, EPOCHS_LARGE = 6_000, 15, 3
 # Faces from which batch norm's statistics are measured anew before an arm is judged.
 STATISTICS_BATCH = 64
@@ -346,6 +346,6 @@ def run_study(
 
 
 def _hash_of(initial: Path) -> str:
-    """Of a file, or of a training's folder its checkpoint."""
+    """The hash of a file, or of the checkpoint in a training's folder."""
     file = initial / "checkpoint.pt" if initial.is_dir() else initial
     return hashlib.sha256(file.read_bytes()).hexdigest()[:16]

@@ -58,7 +58,7 @@ def train(
     """Trains as [optimiser] says, on the views that `prepare` left in `faces`.
 
     `teacher`: a manifest, whose network a configuration with `teacher` in [loss] learns from beside the labels.
-    `stop_after`: breaks off after so many steps, as a signal would. Raises TrainingError, DataError and WeightsError.
+    `stop_after`: breaks off after this many steps, as a signal would. Raises TrainingError, DataError and WeightsError.
     """
     config = _config(config_path, teacher)
     fabric = hardware.fabric()

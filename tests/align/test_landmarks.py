@@ -229,7 +229,7 @@ def test_missing_and_broken_files_are_clear_errors(copied):
         LandmarkPredictor(copied)
     for text in ("{", "[]", '{"files": {}}', '{"files": {"coarse": 3}}'):
         copied.write_text(text)
-        with pytest.raises(LandmarkModelError, match="no manifest"):
+        with pytest.raises(LandmarkModelError, match="not a landmark model's manifest"):
             LandmarkPredictor(copied)
     with pytest.raises(LandmarkModelError, match="cannot be read"):
         LandmarkPredictor(copied.with_name("none.json"))

@@ -199,7 +199,7 @@ def test_a_one_pixel_picture_is_processed(tmp_path, capsys):
 
 
 def test_replay_of_what_is_no_log_says_so(tmp_path, capsys):
-    for content, says in ((b"", "empty"), (b"\x00\xff" * 50, "not text"), (b"{}\n", "no header")):
+    for content, says in ((b"", "empty"), (b"\x00\xff" * 50, "not text"), (b"{}\n", "not a header")):
         (tmp_path / "log").write_bytes(content)
         assert main(["replay", str(tmp_path / "log")]) == 2
         assert says in capsys.readouterr().err

@@ -103,9 +103,9 @@ def test_what_ships_is_the_average_and_not_the_last_step(work):
 def test_a_broken_checkpoint_says_so(work, tmp_path, content):
     shutil.copytree(work / "run", tmp_path / "run")
     (tmp_path / "run" / "checkpoint.pt").write_bytes(content)
-    with pytest.raises(TrainingError, match="cut off or no checkpoint"):
+    with pytest.raises(TrainingError, match="cut off or not a checkpoint"):
         load_trained(tmp_path / "run")
-    with pytest.raises(TrainingError, match="cut off or no checkpoint"):
+    with pytest.raises(TrainingError, match="cut off or not a checkpoint"):
         train.train(work / "tiny.toml", work / "faces", tmp_path / "run")
 
 
@@ -344,18 +344,18 @@ def manifest_json(exported: Manifest) -> dict:
         (lambda d: d["network"].update(file="none.onnx"), "not beside"),
         (lambda d: d["input"].update(sizes=[]), "input sizes"),
         (lambda d: d["input"].update(sizes=[10**7]), "input sizes"),
-        (lambda d: d["exits"][0].update(block=float("inf")), "garbles"),
+        (lambda d: d["exits"][0].update(block=float("inf")), "incomplete or wrong"),
         (lambda d: d["exits"][0].update(name="exit_07"), "one name"),
         (lambda d: d["exits"][0]["age_interval_scale"]["32"].update({"68": float("nan")}), "interval scale"),
         (lambda d: d["exits"][0]["age_interval_scale"]["32"].update({"50": 50.0}), "interval scale"),
-        (lambda d: d["exits"][0].update(age_interval_scale=0.8), "garbles"),
+        (lambda d: d["exits"][0].update(age_interval_scale=0.8), "incomplete or wrong"),
         (lambda d: d["exits"][0]["validation"]["32"].update(gender=float("nan")), "accuracy"),
         (lambda d: d["exits"][0]["validation"]["32"].pop("expression"), "accuracy"),
         (lambda d: d["labels"].update(gender="mf"), "list"),
         (lambda d: d["labels"].update(expression=["happy"]), "two labels"),
         (lambda d: d["template"]["points"].__setitem__(3, [float("nan"), 0.5]), "47 points"),
         (lambda d: d["template"].update(points=[[0, 0]]), "47"),
-        (lambda d: d["template"].update(points="xyz"), "garbles|tiny"),
+        (lambda d: d["template"].update(points="xyz"), "incomplete or wrong|tiny"),
     ],
 )
 def test_a_wrong_manifest_says_what_is_wrong(exported, tmp_path, change, says):

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from scheduler.before import LeastError, LeastErrorThatStays
+from scheduler.before import LeastError, LeastErrorThatStays, ValueOfMovement
 from scheduler.fairness import longest_wait
 from scheduler.latency import LatencyModel
 from scheduler.load import Known, Load
@@ -162,15 +162,19 @@ def test_somebody_settled_costs_nothing_until_enough_may_have_changed():
 
 
 def test_newcomers_come_first_then_those_of_whom_most_wrong_is_shown():
-    shallow, moved = Known(40.0, 5.5), Known(40.0, 4.8, moved=0.5)
-    people = [FRESH, STALE, shallow, Known(), moved]
-    assert rule().rank(people) == [3, 1, 2, 4, 0]
+    people = [FRESH, STALE, Known(40.0, 5.5), Known()]
+    assert rule().rank(people) == [3, 1, 2, 0]
 
 
-def test_a_smeared_crop_waits_unless_nothing_is_shown():
-    smeared = STALE._replace(sharpness=0.0)
-    assert rule()(load(30.0, smeared), model()).serve == 0
-    assert rule()(load(30.0, Known(sharpness=0.0)), model()).serve == 1
+def test_older_logs_name_a_rule_that_knew_of_movement():
+    """Who moved comes earlier; a smeared crop waits, unless nothing is shown."""
+    named = {"name": "value-per-person", **vars(rule()), "moving": 1.0}
+    older = policy_from_json(named)
+    assert isinstance(older, ValueOfMovement) and older.to_json() == named
+    assert older.rank([FRESH, STALE, FRESH._replace(moved=0.5), Known()]) == [3, 1, 2, 0]
+    assert older(load(30.0, STALE), model()) == rule()(load(30.0, STALE), model())
+    assert older(load(30.0, STALE._replace(sharpness=0.0)), model()).serve == 0
+    assert older(load(30.0, Known(sharpness=0.0)), model()).serve == 1
 
 
 def test_a_cheaper_point_for_both_beats_the_dearest_for_one():
@@ -206,7 +210,7 @@ def test_a_decision_takes_the_most_error_off_the_screen(seed):
     latency.slowdown = chance.uniform(0.5, 4)
     profile = latency.profile
     for _ in range(100):
-        people = [Known(chance.expovariate(1e-3), chance.uniform(1, 1.5), chance.random() * 0.3, chance.random()) for _ in range(chance.randint(1, 20))]  # fmt: skip
+        people = [Known(chance.expovariate(1e-3), chance.uniform(1, 1.5)) for _ in range(chance.randint(1, 20))]
         people = [people[i] for i in policy.rank(people)]
         asked = load(chance.uniform(1, 80), *people)
         decision, most = policy(asked, latency), 0.0

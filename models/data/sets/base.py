@@ -122,7 +122,7 @@ def leave_out(samples: Sequence[Sample], report: Report, names: Path) -> list[Sa
 
 
 def read_picture(path: Path) -> NDArray[np.uint8] | None:
-    """(h, w, 3) BGR, or None where the file is no picture or not there."""
+    """(h, w, 3) BGR, or None where the file is not a picture or not there."""
     try:
         data = np.fromfile(path, np.uint8)
     except FileNotFoundError:

@@ -49,7 +49,7 @@ def read_votes(path: Path) -> dict[str, Counts]:
         raise DataError(f"FER+'s votes {path} cannot be read: {error.strerror}") from error
     except (KeyError, ValueError, TypeError, csv.Error) as error:
         raise DataError(
-            f"{path} is no table of FER+'s votes: it needs the columns path, ambiguous and {', '.join(VOTES)} ({error})"
+            f"{path} is not a table of FER+'s votes: it needs the columns path, ambiguous and {', '.join(VOTES)} ({error})"
         ) from error
     if not votes:
         raise DataError(f"{path} has no votes")

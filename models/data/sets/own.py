@@ -101,7 +101,7 @@ def _sample(path: Path, row: dict[str, str]) -> tuple[Sample, str]:
     try:
         age, std = float(text.get("age") or "nan"), float(text.get("age_std") or "nan")
     except ValueError:
-        raise _BadLabel("age is no number") from None
+        raise _BadLabel("age is not a number") from None
     if not (math.isnan(age) or 0 <= age <= MAX_AGE):
         raise _BadLabel("age out of range")
     gender, expression = text.get("gender", ""), text.get("expression", "")

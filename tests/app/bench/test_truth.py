@@ -33,7 +33,7 @@ def made_readings(faces: int = 12) -> Readings:
         age=(true_age[:, None, None, None] + np.broadcast_to(off, shape) * rng.choice([-1, 1], shape)).astype(np.float32),
         half=np.broadcast_to(off + 1, shape).astype(np.float32),
         gender=np.broadcast_to(true_gender[:, None, None, None] * 0.8 + 0.1, shape).astype(np.float32),
-        true_expression=expressions, expression=said, sharpness=np.ones(shape[:3], np.float32),
+        true_expression=expressions, expression=said,
     )  # fmt: skip
 
 

@@ -179,8 +179,8 @@ def test_reports_that_do_not_belong_to_the_card_change_nothing(network, tmp_path
     for name, change, says in (
         ("other", {"sha256": "0" * 64}, "another network file"),
         ("small", {"figures": {"48": report["figures"]["48"]}}, "--size"),
-        ("cut", {"pictures": None}, "garbles"),
-        ("odd", {"figures": []}, "garbles"),
+        ("cut", {"pictures": None}, "incomplete or wrong"),
+        ("odd", {"figures": []}, "incomplete or wrong"),
     ):
         network.with_name(f"{name}.report.json").write_text(json.dumps(report | change), encoding="utf-8")
         assert card(network, name) == 2 and says in capsys.readouterr().err, name

@@ -56,7 +56,7 @@ def test_a_file_has_no_deadline_and_everybody_is_read_at_the_best_point(clip, tm
     monkeypatch.setattr("app.network.probe.Probe.__call__", lambda self: 9.0)
     options = ["--results", str(again), "--log", str(log), "--budget-ms", "1"]
     assert main(["run", "--source", str(clip), "--no-show", *options]) == 0
-    assert "count for cameras" in capsys.readouterr().out
+    assert "apply only to cameras" in capsys.readouterr().out
     assert first.read_bytes() == again.read_bytes() != b""
     people = [p for line in lines(first) for p in line["people"]]
     assert len(people) == 30 and {(p["exit"], p["fresh"]) for p in people} == {

@@ -118,5 +118,5 @@ def test_a_changed_or_missing_file_is_refused(tmp_path):
     with pytest.raises(ModelError, match="cannot be read"):
         Follower(tmp_path / "follower.json")
     (tmp_path / "follower.json").write_text("{}")
-    with pytest.raises(ModelError, match="no manifest of a follower"):
+    with pytest.raises(ModelError, match="not a follower's manifest"):
         Follower(tmp_path / "follower.json")

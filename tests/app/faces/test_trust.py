@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from app.faces.trust import CLEAR_FRAMES, CONFIRMED_LOOKS, HELD_BACK_LOOKS, PROFILE_LOOKS, SEVERAL, Trust
+from app.faces.trust import (
+    CLEAR_FRAMES,
+    CLEAR_LOOKS,
+    CONFIRMED_LOOKS,
+    HELD_BACK_LOOKS,
+    PROFILE_LOOKS,
+    SEVERAL,
+    TIMES_FOUND,
+    Trust,
+)
 
 
 def test_one_sure_look_is_enough_and_several_weak_ones_with_a_clear_presence_are():
@@ -44,6 +53,23 @@ def test_whom_looks_do_not_find_goes_unless_the_follower_is_clear():
     assert trust.is_none(1, confirmed=False) and HELD_BACK_LOOKS <= CONFIRMED_LOOKS
     trust.found(2, 0.6)
     assert not trust.is_none(2, confirmed=True)
+
+
+def test_who_was_found_once_by_mistake_goes_although_the_follower_is_clear_and_who_was_found_often_stays():
+    trust = Trust(second_look=True)
+    often = CLEAR_LOOKS
+    for person, looks in ((1, 1), (2, often)):
+        trust.followed(person, 0.99)
+        for _ in range(looks):
+            trust.found(person, 0.6)
+        for missed in range(CLEAR_LOOKS):
+            assert not trust.is_none(person, confirmed=True), missed
+            trust.not_found(person)
+    assert trust.is_none(1, confirmed=True) and not trust.is_none(2, confirmed=True)
+    for _ in range(TIMES_FOUND * often - CLEAR_LOOKS):
+        assert not trust.is_none(2, confirmed=True)
+        trust.not_found(2)
+    assert trust.is_none(2, confirmed=True)
 
 
 def test_a_box_that_slides_off_a_face_is_none_when_the_second_look_misses_it():

@@ -1,4 +1,4 @@
-"""A file's frames are decoded, and looked at, ahead of each other: the same answer as one by one, to the last digit."""
+"""A file's frames are decoded, and looked at, ahead of each other: the same answer as one step after the other, to the last digit."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import threading
 import pytest
 
 from app import camera
+from app.bench.footage_plain import one_after_the_other
 from app.compose import build
 from app.domain import Result
-from app.faces.front_end import FrontEnd
 from app.settings import Settings
 from tests.support.fakes import FakeSource
 from tests.support.paths import SHARED
@@ -59,16 +59,13 @@ def test_a_stop_ends_it_however_much_waits():
 @pytest.mark.parametrize(
     "options", [{}, {"every_frame": True, "end": 0.2}, {"detector": "viola-jones", "every": "3rd"}]
 )
-def test_real_footage_gives_the_same_to_the_last_digit_one_by_one_and_ahead(options, monkeypatch):
+def test_real_footage_gives_the_same_to_the_last_digit_on_one_thread_and_ahead(options):
     answers = set()
-    for ahead in (camera.AHEAD, 1):
-        if ahead == 1:
-            monkeypatch.setattr(camera, "AHEAD", 1)
-            monkeypatch.setattr(FrontEnd, "begin", lambda self, frame: None)  # looks are taken where they are asked for
+    for read in (one_after_the_other, lambda app: run(app.pipeline)):
         digest = Digest()
         settings = Settings(source=str(CLIP), show=False, **({"end": 1.0} | options))
         app = build(settings, watch=[digest])
-        run(app.pipeline)
+        read(app)
         assert app.pipeline.totals.read
         answers.add(str(digest))
     assert len(answers) == 1

@@ -91,6 +91,15 @@ def test_a_folder_of_portraits_is_a_table_with_a_row_a_face_and_a_bad_file_is_to
     assert "\nall " in told.out and "clip.mp4" in told.out
 
 
+def test_pictures_are_annotated_as_pictures_and_a_clip_under_such_a_name_is_told(footage, tmp_path, capsys):
+    code = run("--source", footage / "*.[jpm][pn]*[g4]", "--output", tmp_path / "{stem}.png")
+    said = capsys.readouterr()
+    assert code and "a picture holds one frame" in said.out + said.err
+    written = {path.name: cv2.imread(str(path)) for path in tmp_path.iterdir()}
+    assert sorted(written) == ["anna.png", "bert.png"]
+    assert all(image.shape == (320, 320, 3) and (image != portrait()).any() for image in written.values())
+
+
 def test_each_file_has_its_own_outputs_and_resume_does_what_is_missing(footage, tmp_path, capsys):
     files = [footage / "anna.jpg", footage / "clip.mp4"]
     outputs = ("--results", tmp_path / "{stem}.jsonl", "--output", tmp_path / "{folder}-{name}.mkv")
@@ -112,7 +121,7 @@ def test_each_file_has_its_own_outputs_and_resume_does_what_is_missing(footage, 
     [
         (["--output", "{tmp}/out.mp4"], "put {stem} into it"),
         (["--results", "{tmp}/{folder}.csv"], "put {name} or {folder} into the pattern"),
-        (["--results", "{tmp}/a.csv", "--resume"], "--resume tells by"),
+        (["--results", "{tmp}/a.csv", "--resume"], "--resume needs outputs of each file"),
         (["--show", "--results", "{tmp}/a.csv"], "--show takes one file"),
         (["--loop"], "take one file"),
         (["--output", "{tmp}/footage/{stem}.mp4"], "overwritten"),

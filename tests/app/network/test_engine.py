@@ -130,7 +130,7 @@ def test_a_gpu_that_gives_out_while_loading_keeps_what_it_has(manifest, monkeypa
     answers = iter([CUDA] * 4)
     on_cpu_as_if_cuda(monkeypatch, lambda _: next(answers, CPU))
     engine = open_engine(manifest, "auto", exits=["exit_07"])
-    with pytest.raises(DeviceError, match=r"gave out when 4 of 12 .* memory .*--exit NAME"):
+    with pytest.raises(DeviceError, match=r"failed after 4 of 12 .* memory .*--exit NAME"):
         load_all(engine)
     assert engine.ready == engine.points[:1] and engine.provider == CUDA
     assert len(engine.outputs(engine.points[0], crops(3, engine.points[0].size)).age) == 3

@@ -130,11 +130,6 @@ def test_a_failing_encoder_reaches_the_caller_and_does_not_hang(tmp_path):
         writer.close()
 
 
-def test_only_video_names_are_video(tmp_path):
-    with pytest.raises(OutputError, match=r"\.mp4"):
-        VideoWriter(tmp_path / "o.txt", WhenFull.WAIT)
-
-
 def test_paths_are_checked_and_nothing_on_disk_is_changed(tmp_path):
     kept = tmp_path / "old.jsonl"
     kept.write_text("precious")

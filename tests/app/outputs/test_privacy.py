@@ -377,7 +377,7 @@ def test_a_notice_is_a_text_or_a_text_file(tmp_path):
     for text, says in (
         (str(tmp_path / "no.txt"), "cannot be read"),
         (str(tmp_path / "b.txt"), "cannot be read"),
-        (str(tmp_path / "c.txt"), "it is no text"),
+        (str(tmp_path / "c.txt"), "it is not text"),
         ("x" * 601, "longer"),
     ):
         with pytest.raises(UsageError, match=says):

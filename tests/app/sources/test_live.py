@@ -1,4 +1,4 @@
-"""Cameras and streams that stall, end, hang, come back with another size, and send what is no picture."""
+"""Cameras and streams that stall, end, hang, come back with another size, and send what is not a picture."""
 
 from __future__ import annotations
 

@@ -168,9 +168,9 @@ def test_what_is_wrong_with_a_file_is_said_at_once(tmp_path: Path, capfd: pytest
         "missing.mp4": "There is no file .*missing.mp4",
         "": "is a folder",
         "empty.mp4": r"is empty \(0 bytes\)",
-        "text.mp4": "text.mp4 is no video",
+        "text.mp4": "text.mp4 is not a video",
         "cut.mp4": "cut.mp4 is cut off or damaged: not one frame",
-        "head.mkv": "head.mkv is no video or picture that can be read, or is cut off",
+        "head.mkv": "head.mkv is not a video or picture that can be read, or is cut off",
         "x" * 5000: "There is no file",
     }
     for file, message in cases.items():
@@ -184,7 +184,7 @@ def test_what_is_wrong_with_a_file_is_said_at_once(tmp_path: Path, capfd: pytest
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
 def test_a_pipe_is_refused_instead_of_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(SourceError, match="no ordinary file"):
+    with pytest.raises(SourceError, match="not an ordinary file"):
         open_source(str(tmp_path / "pipe"))
 
 

@@ -6,7 +6,8 @@ import math
 import shutil
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from fractions import Fraction
 from functools import lru_cache
 from itertools import islice, pairwise
@@ -88,20 +89,55 @@ def test_udp_is_read_without_anybody_being_asked():
         thread.join()
 
 
-def test_rtmp_is_read(tmp_path):
+@contextmanager
+def sent_by_ffmpeg(*how: str, given: Sequence[str] = ()) -> Iterator[None]:
+    """H.264, 160x120, in real time, until the block ends; `given`: a stream to pass on instead."""
     ffmpeg = shutil.which("ffmpeg") or pytest.importorskip("imageio_ffmpeg").get_ffmpeg_exe()
-    port = free_port()
-    made = ("-re", "-f", "lavfi", "-i", "testsrc=size=160x120:rate=25", "-c:v", "libx264", "-g", "10")
-    where = ("-tune", "zerolatency", "-pix_fmt", "yuv420p", "-f", "flv", "-listen", "1", f"rtmp://{HOST}:{port}/live/x")
-    server = subprocess.Popen([ffmpeg, "-v", "error", *made, *where], stderr=subprocess.PIPE)
+    made = ("-re", "-f", "lavfi", "-i", "testsrc=size=160x120:rate=25", "-c:v", "libx264", "-g", "10", "-tune",
+            "zerolatency", "-pix_fmt", "yuv420p")  # fmt: skip
+    sender = subprocess.Popen([ffmpeg, "-v", "error", *(given or made), *how], stderr=subprocess.DEVNULL)
     try:
-        watching = Watching(wait_for_it=True)  # it listens a moment after it was started
-        source = open_source(f"rtmp://{HOST}:{port}/live/x", watching=watching)
-        assert [f.image.shape for f in islice(source, 10)] == [(120, 160, 3)] * 10
-        source.close()
+        yield
     finally:
-        server.kill()
-        server.communicate()
+        sender.kill()
+        sender.wait()
+
+
+def first_of_ffmpeg(address: str) -> None:
+    """It sends a moment after it was started."""
+    source = open_source(address, watching=Watching(wait_for_it=True))
+    try:
+        assert [f.image.shape for f in islice(source, 10)] == [(120, 160, 3)] * 10
+    finally:
+        source.close()
+
+
+def test_rtmp_is_read():
+    address = f"rtmp://{HOST}:{free_port()}/live/x"
+    with sent_by_ffmpeg("-f", "flv", "-listen", "1", address):
+        first_of_ffmpeg(address)
+
+
+def test_rtp_is_read():
+    address = f"rtp://{HOST}:{free_port()}"
+    with sent_by_ffmpeg("-f", "rtp_mpegts", address):
+        first_of_ffmpeg(address)
+
+
+def test_srt_is_read_where_it_can_be_and_else_as_the_message_says():
+    """PyAV's wheels have no SRT."""
+    srt, udp = f"srt://{HOST}:{free_port()}", f"udp://{HOST}:{free_port()}"
+    with pytest.raises(SourceError) as refused:  # nobody is there
+        open_source(srt)
+    said = str(refused.value)
+    if "pass it on" not in said:
+        with sent_by_ffmpeg("-f", "mpegts", f"{srt}?mode=listener"):
+            first_of_ffmpeg(srt)
+        return
+    assert "ffmpeg -i srt://ADDRESS -c copy -f mpegts udp://" in said
+    passed_on = ("-i", srt, "-c", "copy")
+    with sent_by_ffmpeg("-f", "mpegts", f"{srt}?mode=listener"), sent_by_ffmpeg("-f", "mpegts", udp, given=passed_on):
+        first_of_ffmpeg(udp)
 
 
 def test_a_stream_is_shown_as_a_file_is():

@@ -385,7 +385,7 @@ def test_the_reason_is_said(tmp_path):
     unknown.write_bytes(unknown.read_bytes().replace(b"MJPG", b"QZQZ"))
     for path, reason in [
         (tmp_path / "sound.m4a", "has no video track, only audio"),
-        (picture_of_text, "is no video or picture"),
+        (picture_of_text, "is not a video or picture"),
         (cut, "cut.jpg is cut off or damaged"),
         (unknown, "coded in a way that"),
     ]:

@@ -801,7 +801,7 @@ def test_an_unknown_platform_is_an_error_with_or_without_show(
     for show in ([], ["--show"]):
         assert main(["run", "--source", "demo", *show]) == 7
         err = capsys.readouterr().err
-        assert f"QT_QPA_PLATFORM={asked} is no platform of this Qt, which has" in err and "offscreen" in err
+        assert f"QT_QPA_PLATFORM={asked} is not a platform of this Qt, which has" in err and "offscreen" in err
 
 
 @needs_qt

@@ -142,7 +142,7 @@ def test_a_csv_of_ones_own(tmp_path):
     assert (first.age, first.gender, first.expression, first.age_std) == (32, 1, 3, 3.5)
     assert first.age_mean == 31.6 and (second.age, second.gender, second.expression) == (-1, 0, -1)
     assert sorted(found.report.skipped) == [
-        "age is no number",
+        "age is not a number",
         "age out of range",
         "no label",
         "no such file",

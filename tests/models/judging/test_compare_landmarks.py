@@ -70,4 +70,4 @@ def test_a_folder_without_pictures_is_a_clear_error(tmp_path, capsys):
     assert "age_gender_ethnicity" in capsys.readouterr().err
     (tmp_path / "m.json").write_text("{}")
     assert main(["train-landmarks", "--utkface", str(tmp_path), "--evaluate", "--model", str(tmp_path / "m.json")]) == 4
-    assert "no manifest" in capsys.readouterr().err
+    assert "not a landmark model's manifest" in capsys.readouterr().err
