@@ -31,7 +31,7 @@ git ls-files | tar -cf - -T - | tar -xf - -C "$code"
 if ! cmp -s requirements.txt "$root/opt/requirements.txt"; then
     inside python3 -m venv --without-pip --system-site-packages /opt/elastic-faces/.venv
     wheels=$root/srv/wheels && rm -rf "$root/srv/wheels"
-    grep -vE '^ *#|PyQt5|font-source|onnxruntime-gpu|cv2-enum' requirements.txt | sed 's/[;#].*//' >"$root/opt/wanted"
+    sed 's/[;#].*//' requirements.txt | grep -vE '^ *$|PyQt5|font-source|onnxruntime-gpu|cv2-enum' >"$root/opt/wanted"
     # shellcheck disable=SC2046
     python3 -m pip -q download --only-binary=:all: --python-version "$python" --implementation cp \
         --abi "cp$(echo $python | tr -d .)" --abi abi3 --abi none \
