@@ -99,7 +99,7 @@ def test_a_run_with_fewer_points_takes_those_it_has(manifest):
     ("text", "says"),
     [
         ("x", "not a latency profile"), ("[]", "not a latency profile"), ("{}", "not a latency profile"),
-        ('{"type": "latency profile", "schema": 9}', "schema 9"), ('{"type": "latency profile", "schema": 1}', "lacks"),
+        ('{"type": "latency profile", "schema": 9}', "schema 9"), ('{"type": "latency profile", "schema": 1}', "incomplete or wrong: 'created'"),
     ],
 )  # fmt: skip
 def test_what_is_no_profile_says_so(tmp_path, text, says, capsys):
